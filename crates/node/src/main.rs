@@ -1,0 +1,2 @@
+//! rehome
+fn main() {}

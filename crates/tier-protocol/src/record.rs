@@ -1,0 +1,102 @@
+//! A call's encoded state behind a header that every room may read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use vocab::{CallKey, Epoch, SiteId, Stamp};
+
+/// What an application last said of a call; advice, never a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hint {
+    /// Nothing is expected soon.
+    Steady,
+    /// More is about to happen.
+    Busy,
+}
+
+/// What replicas, engines and sites may know of a call without decoding it.
+///
+/// Times are relative to the put that made the record; `age` is how long ago that was, and each
+/// holder adds its own wait before it hands the record on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// The call.
+    pub key: CallKey,
+    /// Unique per put. `stamp.epoch.site` is the call's home.
+    pub stamp: Stamp,
+    /// The site that owned the call first.
+    pub origin: SiteId,
+    /// The site that keeps the dormant copy, if any.
+    pub backup: Option<SiteId>,
+    /// Version of the encoding of both sections; an unknown one is refused, never guessed.
+    pub schema: u32,
+    /// Time since the put.
+    pub age: Duration,
+    /// From the put to the earliest deadline in either section.
+    pub deadline: Option<Duration>,
+    /// From the put to the earliest deadline in the crossing section alone.
+    pub crossing_deadline: Option<Duration>,
+    /// The last hint of each application of the call, by its number in the deployment.
+    pub hints: Vec<(u16, Hint)>,
+    /// The newest stamp that each remote site has acknowledged; at most one entry a site.
+    pub crossed: Vec<(SiteId, Stamp)>,
+}
+
+impl RecordHeader {
+    /// The site that owns the call.
+    #[must_use]
+    pub fn home(&self) -> SiteId {
+        self.stamp.epoch.site
+    }
+
+    /// Whether every application of the call says that it is steady, and at least one does.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        !self.hints.is_empty() && self.hints.iter().all(|(_, hint)| *hint == Hint::Steady)
+    }
+}
+
+/// A call record: the header and two opaque sections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What everybody may read.
+    pub header: RecordHeader,
+    /// What a site needs to resume the call: dialogs, sessions, long timers.
+    pub crossing: Bytes,
+    /// What it does not need: transactions, and the effects that the last put explains.
+    pub local: Bytes,
+}
+
+impl Record {
+    /// The record as it crosses to another site: without the local section.
+    #[must_use]
+    pub fn trimmed(&self) -> Self {
+        let mut header = self.header.clone();
+        header.deadline = header.crossing_deadline;
+        header.crossed.clear();
+        Self { header, crossing: self.crossing.clone(), local: Bytes::new() }
+    }
+
+    /// Bytes that both sections hold.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.crossing.len() + self.local.len()
+    }
+}
+
+/// What is left of a call that ended: it crosses like a record and forbids every older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The call.
+    pub key: CallKey,
+    /// The stamp of the removal.
+    pub stamp: Stamp,
+}
+
+impl Tombstone {
+    /// The home that ended the call, and since when it was home.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.stamp.epoch
+    }
+}
