@@ -1,1 +1,49 @@
-//! admin-api
+//! The words of the admin API: what a node answers over HTTP, and what it may be asked to do.
+//!
+//! Types only, with stable field names: units in the name, counts without one. No client and no
+//! server; `openapi.json` beside this crate describes the same words for other languages.
+//! Sites are named by their number; maps keyed by site carry it as a JSON string.
+
+pub mod backup;
+pub mod call;
+pub mod route;
+pub mod status;
+
+pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
+pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintLine};
+pub use route::{Health, RouteOrder, RouteReply};
+pub use status::{
+    AtRisk, BalancerStatus, Crossing, EdgeEngine, EngineStatus, Peer, SitesReply, StatusReply,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The OpenAPI document that describes these words.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Every route of the admin API: method, path as in the OpenAPI document.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("get", "/v1/status"),
+    ("get", "/v1/sites"),
+    ("get", "/v1/calls"),
+    ("get", "/v1/calls/{key}"),
+    ("get", "/v1/backup"),
+    ("post", "/v1/backup/activate"),
+    ("post", "/v1/backup/delete"),
+    ("post", "/v1/replication"),
+    ("get", "/v1/route"),
+    ("post", "/v1/route"),
+    ("post", "/v1/test/forget"),
+    ("get", "/v1/openapi.json"),
+    ("get", "/metrics"),
+];
+
+/// The body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// What went wrong, in one sentence.
+    pub error: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What a node says of itself: `/v1/status` and `/v1/sites`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::route::Health;
+
+/// Answer to `GET /v1/status`. What a role does not have is zero, empty or absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatusReply {
+    /// `all`, `state`, `engine` or `balancer`.
+    pub role: String,
+    /// Version of the program.
+    pub version: String,
+    /// Number of the node's site; 0 for a balancer.
+    pub site: u16,
+    /// `returning` (fetching the keyset, takes no new calls) or `serving`.
+    pub state: String,
+    /// Starts of this site, counted on its disk.
+    pub start: u64,
+    /// Time since the process started.
+    pub uptime_ms: u64,
+    /// Calls whose home is here.
+    pub calls_active: u64,
+    /// Calls kept here for other sites, by their home.
+    pub calls_dormant: BTreeMap<u16, u64>,
+    /// Calls that began here and live at another site.
+    pub calls_moved_away: u64,
+    /// Calls held in any state, and the bytes of their records.
+    pub calls_held: u64,
+    /// Bytes of all records held.
+    pub held_bytes: u64,
+    /// Locks that an engine holds.
+    pub locks: u64,
+    /// Turns that wait for a lock.
+    pub waiters: u64,
+    /// By backing site: calls whose newest steady state is not there yet. They would be lost now.
+    pub at_risk: BTreeMap<u16, AtRisk>,
+    /// Batches of other sites that wait on the queue or are with an engine.
+    pub inbox_batches: u64,
+    /// Other sites.
+    pub peers: BTreeMap<u16, Peer>,
+    /// Engines linked to the state tier.
+    pub engines_alive: u64,
+    /// What crossed to other sites, and from them.
+    pub crossing: Crossing,
+    /// Calls of other homes that became active here.
+    pub activated: u64,
+    /// Calls of other origins that were given back.
+    pub handed_back: u64,
+    /// Own calls that other sites hold dormant and that are still to be fetched.
+    pub refill_pending: u64,
+    /// Due timers that were handed to an engine.
+    pub timers_handed: u64,
+    /// Calls handed to another engine because their effects may not have left.
+    pub resumes: u64,
+    /// Tombstones held.
+    pub tombstones: u64,
+    /// What the engines of this process did.
+    pub engine: Option<EngineStatus>,
+    /// What this balancer sees.
+    pub balancer: Option<BalancerStatus>,
+    /// Counters by name, for people and tests that look closer. Names may change.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Calls that would be lost if this site died now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AtRisk {
+    /// How many.
+    pub calls: u64,
+    /// How long the oldest has waited to cross.
+    pub oldest_ms: u64,
+}
+
+/// Another site, seen from here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its words arrive.
+    pub alive: bool,
+    /// What it last said of itself: `returning` or `serving`; empty while nothing was heard.
+    pub state: String,
+    /// The address its link is dialled at.
+    #[serde(default)]
+    pub address: String,
+    /// What wakes its dormant calls here: `on_message`, `operator` or `refuse`.
+    #[serde(default)]
+    pub activation: String,
+}
+
+/// Traffic between sites since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Crossing {
+    /// Batches sent.
+    pub batches_out: u64,
+    /// Call states and removals in them.
+    pub calls_out: u64,
+    /// Bytes in them, compressed.
+    pub bytes_out: u64,
+    /// Batches that the other site has on disk.
+    pub batches_acknowledged: u64,
+    /// Batches that the other site had no room for.
+    pub batches_refused: u64,
+    /// Batches received.
+    pub batches_in: u64,
+    /// Call states of other sites that were stored.
+    pub calls_in: u64,
+    /// Call states of other sites that were older than what was held.
+    pub stale_in: u64,
+    /// Calls of this site that live elsewhere under a higher epoch and were yielded.
+    pub superseded: u64,
+    /// Hints that were followed.
+    pub hints_followed: u64,
+    /// Hints that were disregarded or delayed.
+    pub hints_delayed: u64,
+}
+
+/// The engines of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EngineStatus {
+    /// The engine's id in this life.
+    pub id: u64,
+    /// The link to the state tier stands (always, when it is a function call).
+    pub tier_up: bool,
+    /// Datagrams received.
+    pub datagrams_in: u64,
+    /// Messages sent.
+    pub datagrams_out: u64,
+    /// Turns begun.
+    pub turns: u64,
+    /// Turns that are not over.
+    pub turns_open: u64,
+    /// Messages that were dropped for lack of room or past a deadline.
+    pub dropped: u64,
+    /// Requests that were refused for lack of room.
+    pub refused: u64,
+    /// Messages forwarded to the site where their call lives.
+    pub forwarded: u64,
+    /// Turns that panicked; each dropped its input.
+    pub panics: u64,
+}
+
+/// What a balancer sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BalancerStatus {
+    /// Version of the routing policy.
+    pub policy_version: u64,
+    /// Engines of all sites.
+    pub engines: Vec<EdgeEngine>,
+    /// Datagrams that found no healthy engine.
+    pub dropped: u64,
+}
+
+/// One engine, seen from a balancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EdgeEngine {
+    /// Its site.
+    pub site: u16,
+    /// Its edge address.
+    pub address: String,
+    /// Whether it answers.
+    pub health: Health,
+    /// Datagrams sent to it.
+    pub datagrams_to: u64,
+    /// Datagrams it sent.
+    pub datagrams_from: u64,
+}
+
+/// Answer to `GET /v1/sites`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SitesReply {
+    /// This site.
+    pub here: u16,
+    /// What this site says of itself.
+    pub state: String,
+    /// The site that keeps this site's dormant copies.
+    pub backup_to: Option<u16>,
+    /// Other sites.
+    pub peers: BTreeMap<u16, Peer>,
+    /// By backing site: calls not there yet.
+    pub at_risk: BTreeMap<u16, AtRisk>,
+}
