@@ -3,17 +3,25 @@
 //! Values and encodings only: no state, no time of its own, no sockets. Replicas see calls as the
 //! opaque sections of a [`Record`].
 
+pub mod batch;
 pub mod command;
+pub mod error;
+pub mod frame;
 pub mod record;
 pub mod reply;
 pub mod site;
 pub mod view;
+mod wire;
 
+pub use batch::{BatchError, Entry};
 pub use command::{Command, PutFlags};
+pub use error::DecodeError;
+pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
 pub use record::{Hint, Record, RecordHeader, Tombstone};
 pub use reply::{Cause, DormantOutcome, Refusal, Reply};
 pub use site::{
-    EngineWord, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState, SiteWord, Superseded,
+    EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
+    SiteWord, Superseded,
 };
 pub use view::PartitionView;
 

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use prost::Message;
 use vocab::{CallKey, Epoch, SiteId, Stamp};
+
+use crate::error::DecodeError;
+use crate::wire;
 
 /// What an application last said of a call; advice, never a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +85,19 @@ impl Record {
     #[must_use]
     pub fn body_bytes(&self) -> usize {
         self.crossing.len() + self.local.len()
+    }
+
+    /// Appends the record's bytes, by which a batch and a link carry it.
+    pub fn encode(&self, out: &mut BytesMut) {
+        wire::record::Record::from(self).encode(out).expect("BytesMut grows as needed");
+    }
+
+    /// Reads what `encode` wrote. The sections share the memory of `bytes`.
+    ///
+    /// # Errors
+    /// When the bytes are not a record.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        wire::record::Record::decode(bytes)?.try_into()
     }
 }
 

@@ -1,0 +1,199 @@
+//! Batches: what crosses to another site, compressed in one piece.
+//!
+//! Layout: `RHB`, the version (1 byte), the method (1), a checksum of all that follows it (8), the
+//! length before compression (8), then the content: entries one after the other, each behind its
+//! length. Similar records lie side by side in one zstd frame, so a batch needs no dictionary.
+//! The checksum finds damage on a disk or a link; it does not authenticate anybody.
+
+use std::fmt;
+use std::hash::Hasher;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::Message;
+use siphasher::sip::SipHasher13;
+use vocab::{CallKey, Stamp};
+
+use crate::error::DecodeError;
+use crate::record::{Record, Tombstone};
+use crate::wire;
+
+/// Version of the layout of a batch; kept apart from the links', as batches lie on disks.
+pub const BATCH_VERSION: u8 = 1;
+
+const MAGIC: &[u8; 3] = b"RHB";
+/// Magic, version, method, checksum, length.
+const HEADER: usize = 3 + 1 + 1 + 8 + 8;
+const METHOD_AS_IS: u8 = 0;
+const METHOD_ZSTD: u8 = 1;
+/// The fastest of zstd's regular levels: the sender is also a replica that has locks to grant.
+const ZSTD_LEVEL: i32 = 1;
+
+/// One call in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Its newest steady version, trimmed.
+    Record(Record),
+    /// It ended.
+    Tombstone(Tombstone),
+}
+
+impl Entry {
+    /// The call.
+    #[must_use]
+    pub fn key(&self) -> CallKey {
+        match self {
+            Self::Record(record) => record.header.key,
+            Self::Tombstone(tombstone) => tombstone.key,
+        }
+    }
+
+    /// The stamp of the record or of the removal.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        match self {
+            Self::Record(record) => record.header.stamp,
+            Self::Tombstone(tombstone) => tombstone.stamp,
+        }
+    }
+}
+
+/// Why bytes are not a batch that can be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BatchError {
+    /// It does not begin like a batch.
+    NotABatch,
+    /// Written by a version that this build does not know.
+    UnknownVersion {
+        /// The version.
+        version: u8,
+    },
+    /// Compressed in a way that this build does not know.
+    UnknownMethod {
+        /// The method.
+        method: u8,
+    },
+    /// The content is not what was written.
+    Damaged,
+    /// It would inflate beyond the bound. Nothing was inflated.
+    TooLarge {
+        /// What it claims to hold.
+        bytes: u64,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// It does not inflate to what it claims.
+    Inflate,
+    /// An entry cannot be read.
+    Entry {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// What is wrong with it.
+        why: DecodeError,
+    },
+}
+
+impl fmt::Display for BatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotABatch => f.write_str("these bytes are not a batch"),
+            Self::UnknownVersion { version } => {
+                write!(f, "the sender wrote batch version {version}, not {BATCH_VERSION}")
+            }
+            Self::UnknownMethod { method } => {
+                write!(f, "the sender compressed the batch by the unknown method {method}")
+            }
+            Self::Damaged => f.write_str("the batch was damaged after it was written"),
+            Self::TooLarge { bytes, bytes_max } => {
+                write!(f, "the batch holds {bytes} bytes, the bound is {bytes_max}")
+            }
+            Self::Inflate => f.write_str("the batch does not inflate to what it claims"),
+            Self::Entry { index, why } => write!(f, "entry {index} of the batch: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BatchError {}
+
+/// Writes `entries`, in their order.
+#[must_use]
+pub fn encode(entries: &[Entry]) -> Bytes {
+    let mut raw = BytesMut::new();
+    for entry in entries {
+        wire::batch::Entry::from(entry)
+            .encode_length_delimited(&mut raw)
+            .expect("BytesMut grows as needed");
+    }
+    // Compression fails for lack of memory alone; the batch then crosses as it is.
+    let (method, content) = match zstd::bulk::compress(&raw, ZSTD_LEVEL) {
+        Ok(small) if small.len() < raw.len() => (METHOD_ZSTD, Bytes::from(small)),
+        Ok(_) | Err(_) => (METHOD_AS_IS, raw.clone().freeze()),
+    };
+    let raw_bytes = raw.len() as u64;
+    let mut out = BytesMut::with_capacity(HEADER + content.len());
+    out.put_slice(MAGIC);
+    out.put_u8(BATCH_VERSION);
+    out.put_u8(method);
+    out.put_u64(checksum(raw_bytes, &content));
+    out.put_u64(raw_bytes);
+    out.put_slice(&content);
+    out.freeze()
+}
+
+/// Reads a batch whose content is at most `bytes_max` long before compression.
+///
+/// # Errors
+/// The bound is checked before anything is inflated; every other damage is named too.
+pub fn decode(bytes: &Bytes, bytes_max: usize) -> Result<Vec<Entry>, BatchError> {
+    let mut raw = inflate(bytes, bytes_max)?;
+    let mut entries = Vec::new();
+    // Entry by entry, and the first that makes no sense ends it: hostile content cannot make the
+    // list much larger than itself.
+    while raw.has_remaining() {
+        let entry = wire::batch::Entry::decode_length_delimited(&mut raw)
+            .map_err(DecodeError::from)
+            .and_then(Entry::try_from)
+            .map_err(|why| BatchError::Entry { index: entries.len(), why })?;
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+fn inflate(bytes: &Bytes, bytes_max: usize) -> Result<Bytes, BatchError> {
+    let mut header = bytes.get(..HEADER).ok_or(BatchError::NotABatch)?;
+    if !header.starts_with(MAGIC) {
+        return Err(BatchError::NotABatch);
+    }
+    header.advance(MAGIC.len());
+    let (version, method) = (header.get_u8(), header.get_u8());
+    if version != BATCH_VERSION {
+        return Err(BatchError::UnknownVersion { version });
+    }
+    let (check, raw_bytes) = (header.get_u64(), header.get_u64());
+    let content = bytes.slice(HEADER..);
+    if checksum(raw_bytes, &content) != check {
+        return Err(BatchError::Damaged);
+    }
+    let capacity = usize::try_from(raw_bytes)
+        .ok()
+        .filter(|&bytes| bytes <= bytes_max)
+        .ok_or(BatchError::TooLarge { bytes: raw_bytes, bytes_max })?;
+    let raw = match method {
+        METHOD_AS_IS => content,
+        // Inflates into a buffer of `capacity` and stops with an error at its end.
+        METHOD_ZSTD => zstd::bulk::decompress(&content, capacity)
+            .map(Bytes::from)
+            .map_err(|_| BatchError::Inflate)?,
+        method => return Err(BatchError::UnknownMethod { method }),
+    };
+    if raw.len() == capacity { Ok(raw) } else { Err(BatchError::Inflate) }
+}
+
+fn checksum(raw_bytes: u64, content: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write_u64(raw_bytes);
+    hasher.write(content);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;
