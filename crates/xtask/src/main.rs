@@ -1,2 +1,82 @@
-//! xtask
-fn main() {}
+//! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, install.
+
+mod install;
+mod run;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    about = "Chores of the Rehome project",
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --full\n  cargo xtask test --only tidy\n  \
+                  cargo xtask sim --seeds 1000\n  cargo xtask sim --replay 42\n  cargo xtask bench call"
+)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs all tests at a small size, installing what is missing; the one command that passes all tests.
+    Test {
+        /// The sizes that promises are measured at; writes a report under bench/results/.
+        #[arg(long)]
+        full: bool,
+        /// Runs one step only; an unknown name lists the steps.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Checks dependency edges, purity of the cores, sizes and words.
+    Tidy,
+    /// Simulates two sites in virtual time.
+    Sim {
+        /// Arguments for the simulator; `cargo xtask sim --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measures; every figure is a ratio against a peer in the same run.
+    Bench {
+        /// Arguments for the bench; `cargo xtask bench --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Installs the programs that the tests need.
+    Install,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let outcome = match Cli::parse().chore {
+        Chore::Test { full, only } => return test::run(&root, full, only.as_deref()),
+        Chore::Tidy => tidy::run(&root),
+        Chore::Sim { arguments } => {
+            run::cargo(&root, &["run", "--release", "--quiet", "-p", "sim", "--"], &arguments)
+        }
+        Chore::Bench { arguments } => install::ensure(install::BENCH).and_then(|()| {
+            run::cargo(&root, &["build", "--release", "--quiet", "-p", "node"], &[])?;
+            run::cargo(&root, &["run", "--release", "--quiet", "-p", "bench", "--"], &arguments)
+        }),
+        Chore::Install => {
+            install::ensure(install::TEST).and_then(|()| install::ensure(install::BENCH))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace root, two folders above this crate.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+}

@@ -1,0 +1,171 @@
+//! `cargo xtask test`: every kind of test, in order of cost, one line a step and a table at the end.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::{install, run, tidy};
+
+/// Fresh seeds of the simulator in the short form.
+const SEEDS: &str = "300";
+/// And in the full form.
+const SEEDS_FULL: &str = "5000";
+
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    /// Only with `--full`.
+    full_only: bool,
+    run: fn(&Path, bool) -> Result<(), String>,
+}
+
+const STEPS: &[Step] = &[
+    Step {
+        name: "install",
+        what: "programs that tests drive",
+        full_only: false,
+        run: install_step,
+    },
+    Step { name: "fmt", what: "formatting", full_only: false, run: fmt },
+    Step { name: "tidy", what: "edges, purity, sizes, words", full_only: false, run: tidy_step },
+    Step { name: "clippy", what: "lints as errors", full_only: false, run: clippy },
+    Step { name: "deny", what: "bans, licences, sources", full_only: true, run: deny },
+    Step { name: "doc", what: "documentation without warnings", full_only: false, run: doc },
+    Step { name: "unit", what: "unit, flow, corpus and model tests", full_only: false, run: unit },
+    Step {
+        name: "sim",
+        what: "two sites from fresh seeds, faults, planted bugs",
+        full_only: false,
+        run: sim,
+    },
+    Step { name: "e2e", what: "real processes, SIPp on both ends", full_only: false, run: e2e },
+    Step {
+        name: "demo",
+        what: "`rehome demo`, and one broken promise",
+        full_only: false,
+        run: demo,
+    },
+];
+
+/// Runs the steps, all of them even after a failure, and prints the table.
+pub(crate) fn run(root: &Path, full: bool, only: Option<&str>) -> ExitCode {
+    if let Some(name) = only
+        && !STEPS.iter().any(|step| step.name == name)
+    {
+        let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        eprintln!("error: no step `{name}`; the steps are {}", names.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let chosen =
+        STEPS.iter().filter(|step| only.map_or(full || !step.full_only, |name| name == step.name));
+    let mut outcomes = Vec::new();
+    for step in chosen {
+        println!("\n==> {}: {}", step.name, step.what);
+        let started = Instant::now();
+        let outcome = (step.run)(root, full);
+        if let Err(problem) = &outcome {
+            println!("error: {problem}");
+        }
+        outcomes.push((step.name, outcome.is_ok(), started.elapsed()));
+    }
+    report(root, full && only.is_none(), &outcomes)
+}
+
+fn report(root: &Path, full: bool, outcomes: &[(&str, bool, Duration)]) -> ExitCode {
+    let mut table = String::from("\nstep      outcome  seconds\n");
+    for (name, passed, took) in outcomes {
+        let word = if *passed { "passed" } else { "FAILED" };
+        table.push_str(&format!("{name:<9} {word:<8} {:>7.1}\n", took.as_secs_f64()));
+    }
+    let failed = outcomes.iter().filter(|(_, passed, _)| !passed).count();
+    print!("{table}");
+    println!("{} passed, {failed} failed", outcomes.len() - failed);
+    if full && let Err(error) = std::fs::write(root.join("bench/results/test-full.txt"), &table) {
+        eprintln!("error: bench/results/test-full.txt: {error}");
+        return ExitCode::FAILURE;
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn install_step(_: &Path, _: bool) -> Result<(), String> {
+    install::ensure(install::TEST)
+}
+
+fn fmt(root: &Path, _: bool) -> Result<(), String> {
+    run::cargo(root, &["fmt", "--all", "--check"], &[])
+}
+
+fn tidy_step(root: &Path, _: bool) -> Result<(), String> {
+    tidy::run(root)
+}
+
+fn clippy(root: &Path, _: bool) -> Result<(), String> {
+    let arguments =
+        ["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    run::cargo(root, &arguments, &[])
+}
+
+fn deny(root: &Path, _: bool) -> Result<(), String> {
+    if run::cargo(root, &["deny", "--version"], &[]).is_err() {
+        println!("installing: cargo install --locked cargo-deny");
+        run::cargo(root, &["install", "--quiet", "--locked", "cargo-deny"], &[])?;
+    }
+    run::cargo(root, &["deny", "check", "bans", "licenses", "sources"], &[])
+}
+
+fn doc(root: &Path, _: bool) -> Result<(), String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = std::process::Command::new(cargo);
+    command
+        .args([
+            "doc",
+            "--quiet",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+            "--locked",
+        ])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .current_dir(root);
+    run::finish(command)
+}
+
+/// Everything but the end-to-end tests, which want a release build and the machine for themselves.
+fn unit(root: &Path, _: bool) -> Result<(), String> {
+    run::cargo(root, &["test", "--quiet", "--workspace", "--exclude", "node", "--locked"], &[])?;
+    run::cargo(root, &["test", "--quiet", "-p", "node", "--bins", "--locked"], &[])
+}
+
+fn sim(root: &Path, full: bool) -> Result<(), String> {
+    let seeds = if full { SEEDS_FULL } else { SEEDS };
+    let arguments =
+        ["run", "--release", "--quiet", "--locked", "-p", "sim", "--", "--seeds", seeds];
+    run::cargo(root, &arguments, &[])?;
+    let arguments =
+        ["run", "--release", "--quiet", "--locked", "-p", "sim", "--", "--prove-the-tester"];
+    run::cargo(root, &arguments, &[])
+}
+
+fn e2e(root: &Path, full: bool) -> Result<(), String> {
+    let size = if full { "full" } else { "short" };
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = std::process::Command::new(cargo);
+    command
+        .args(["test", "--release", "--quiet", "--locked", "-p", "node", "--test", "*"])
+        .args(["--", "--test-threads=1", "--nocapture"])
+        .env("REHOME_TEST_SIZE", size)
+        .current_dir(root);
+    run::finish(command)
+}
+
+fn demo(root: &Path, full: bool) -> Result<(), String> {
+    let calls = if full { "200" } else { "60" };
+    let demo =
+        ["run", "--release", "--quiet", "--locked", "--", "demo", "--json", "--calls", calls];
+    run::cargo(root, &demo, &[])?;
+    println!("and with a promise broken on purpose, which must be noticed:");
+    match run::cargo(root, &demo, &["--break-promise".to_owned()]) {
+        Err(_) => Ok(()),
+        Ok(()) => Err("`rehome demo --break-promise` exited 0".to_owned()),
+    }
+}
