@@ -1,0 +1,109 @@
+//! What a replica is told at its start: who it is, its limits, and its paces.
+//!
+//! The defaults are those of the configuration manual; nothing here is read from a file.
+
+use std::time::Duration;
+
+use tier_protocol::PartitionView;
+use vocab::{PartitionId, ReplicaId, SiteId};
+
+/// Who the replica is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The site it serves.
+    pub here: SiteId,
+    /// The partition it holds.
+    pub partition: PartitionId,
+    /// Its own name in the view.
+    pub replica: ReplicaId,
+    /// The view it serves in. Its number leads every lock token and batch number.
+    pub view: PartitionView,
+    /// The site that keeps dormant copies of the calls that live here.
+    pub backup_to: Option<SiteId>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Paces.
+    pub pace: Pace,
+}
+
+/// Bounds of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls held, active and dormant and stubs together.
+    pub calls_max: usize,
+    /// Bytes of record sections held.
+    pub bytes_max: usize,
+    /// Turns that may wait for one call's lock.
+    pub waiters_per_call_max: usize,
+    /// Calls handed to engines and not yet given back, all causes but `Asked` together.
+    pub handed_max: usize,
+    /// Bytes of a batch before compression. A single larger record goes alone.
+    pub batch_bytes_max: usize,
+    /// Batches that one site has not acknowledged yet.
+    pub batches_in_flight_max: usize,
+    /// Entries of a keyset page.
+    pub keyset_page_max: usize,
+    /// Tombstones kept. The oldest goes first, which an acknowledged one can afford: by then the
+    /// batches that were older than it have been applied.
+    pub tombstones_max: usize,
+    /// Refill questions that may be open at a time.
+    pub pulls_open_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls_max: 1_000_000,
+            bytes_max: 4 << 30,
+            waiters_per_call_max: 16,
+            handed_max: 1_024,
+            batch_bytes_max: 256 << 10,
+            batches_in_flight_max: 4,
+            keyset_page_max: 500,
+            tombstones_max: 200_000,
+            pulls_open_max: 64,
+        }
+    }
+}
+
+/// How long and how fast.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// A lock that is not renewed or put under for this long ends.
+    pub lock_lease: Duration,
+    /// A call crosses when nobody took its lock for this long after a boundary.
+    pub settle_for: Duration,
+    /// A ready call waits at most this long for company in its batch.
+    pub batch_after: Duration,
+    /// A call that was at a boundary and keeps being busy crosses at the latest after this.
+    pub disregarded_max: Duration,
+    /// A batch that is not acknowledged for this long is sent again.
+    pub batch_ack_wait: Duration,
+    /// Pause before anything refused or fruitless is tried again.
+    pub retry_after: Duration,
+    /// A dormant call of a silent home is woken to end this long after its last deadline.
+    pub dead_home_after: Duration,
+    /// Dormant calls woken each second by an order, a refill or a hand-back.
+    pub activate_per_s: u32,
+    /// Calls asked for (refill) or marked (sweep) each second.
+    pub refill_per_s: u32,
+    /// Calls given back each second.
+    pub hand_back_per_s: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            lock_lease: Duration::from_secs(10),
+            settle_for: Duration::from_millis(100),
+            batch_after: Duration::from_millis(50),
+            disregarded_max: Duration::from_secs(30),
+            batch_ack_wait: Duration::from_secs(15),
+            retry_after: Duration::from_secs(1),
+            dead_home_after: Duration::from_secs(60),
+            activate_per_s: 5_000,
+            refill_per_s: 2_000,
+            hand_back_per_s: 1_000,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The replica's one door: what goes in, what comes out.
+//!
+//! After each `handle_input` the caller drains `poll_output` until it returns
+//! [`Output::WakeAt`], and gives [`Input::Wake`] at that instant at the latest. Sockets, disks and
+//! clocks are on the other side of this door.
+
+use bytes::Bytes;
+use tier_protocol::{Command, KeysetEntry, PullAnswer, Reply, SiteState, Superseded};
+use vocab::{CallKey, EngineId, Instant, SiteId, ViewNumber};
+
+/// What happens to a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// An engine's link is up: it may be handed calls. Its commands count only after this.
+    EngineUp {
+        /// The engine.
+        engine: EngineId,
+    },
+    /// An engine's link broke: its locks end, its waits are forgotten.
+    EngineDown {
+        /// The engine.
+        engine: EngineId,
+    },
+    /// An engine's words.
+    Command {
+        /// The speaker.
+        engine: EngineId,
+        /// What it wants.
+        command: Command,
+    },
+    /// The site's gate says something of other sites.
+    Site(SiteInput),
+    /// An operator's word.
+    Order(Order),
+    /// The instant of the last [`Output::WakeAt`] has come.
+    Wake,
+}
+
+/// What is known of one site that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteStatus {
+    /// The site.
+    pub site: SiteId,
+    /// What it says of itself.
+    pub state: SiteState,
+    /// Its start count: a change means that it came back empty.
+    pub start: u64,
+}
+
+/// What the gate tells every partition of its site, or the one that a key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SiteInput {
+    /// Which sites answer. Said at the start and at each change.
+    Status {
+        /// This site's own state.
+        here: SiteState,
+        /// The other sites that answer.
+        alive: Vec<SiteStatus>,
+        /// Sites whose batches still wait on this site's queue: a bulk activation waits for them.
+        waiting: Vec<SiteId>,
+    },
+    /// The batch is durable at the other site.
+    BatchStored {
+        /// The receiving site.
+        site: SiteId,
+        /// The batch's number.
+        id: u64,
+    },
+    /// The other site had no room, or could not be reached.
+    BatchRefused {
+        /// The site that was to receive it.
+        site: SiteId,
+        /// The batch's number.
+        id: u64,
+    },
+    /// The link is gone: what was not acknowledged is sent again when the site answers again.
+    LinkDown {
+        /// The other end.
+        site: SiteId,
+    },
+    /// Calls that live elsewhere under a higher epoch: this replica yields.
+    Superseded(Vec<Superseded>),
+    /// A returning site asks for its calls.
+    KeysetAsk {
+        /// The returning site.
+        site: SiteId,
+        /// Last key of the page before.
+        cursor: Option<CallKey>,
+        /// The gate's number for the ask; comes back.
+        ask: u64,
+    },
+    /// A site asks for one call.
+    Pull {
+        /// The asking site.
+        site: SiteId,
+        /// The call.
+        key: CallKey,
+        /// The asking site's number; comes back.
+        ask: u64,
+    },
+    /// We are returning: calls of ours that another site holds.
+    KeysetPage {
+        /// The answering site.
+        from: SiteId,
+        /// Its calls, of this partition only.
+        entries: Vec<KeysetEntry>,
+    },
+    /// Answer to our own [`GateBound::Pull`].
+    Pulled {
+        /// The site that gave the answer, when one did.
+        from: Option<SiteId>,
+        /// The call.
+        key: CallKey,
+        /// Where it is.
+        answer: PullAnswer,
+    },
+}
+
+/// What an operator orders. Each order may be repeated without harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Wakes every call held dormant for the site.
+    ActivateAll {
+        /// The home that is gone.
+        site: SiteId,
+    },
+    /// Ends a bulk activation where it is.
+    StopActivating {
+        /// The home that was to be taken over.
+        site: SiteId,
+    },
+    /// Forgets every call held dormant for the site.
+    DropBackup {
+        /// The home whose copies go.
+        site: SiteId,
+    },
+    /// Starts or stops sending to the site; marks stay while it is off.
+    Replication {
+        /// The receiving site.
+        site: SiteId,
+        /// Whether to send.
+        on: bool,
+    },
+    /// From here on active calls cross to this site, beginning with all that are held.
+    BackupTo {
+        /// The receiving site; `None` for no backup.
+        site: Option<SiteId>,
+    },
+    /// Marks every active call, so that all of them cross to the site again.
+    Sweep {
+        /// The receiving site.
+        site: SiteId,
+    },
+    /// Stops or resumes giving calls back to their homes.
+    HandBackPause(bool),
+}
+
+/// What a replica wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Words to an engine.
+    Reply {
+        /// The engine.
+        engine: EngineId,
+        /// The words.
+        reply: Reply,
+    },
+    /// Words to the site's gate.
+    Gate(GateBound),
+    /// Nothing more to say before this instant; [`Instant::NEVER`] when only an input can help.
+    WakeAt(Instant, Reason),
+}
+
+/// A replica's words to its site's gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateBound {
+    /// A batch for another site's queue.
+    Publish {
+        /// The receiving site.
+        site: SiteId,
+        /// The batch's number, unique over all views of the partition.
+        id: u64,
+        /// The sender's view.
+        view: ViewNumber,
+        /// The encoded batch.
+        bytes: Bytes,
+    },
+    /// Answer to [`SiteInput::KeysetAsk`].
+    KeysetPage {
+        /// The returning site.
+        site: SiteId,
+        /// The gate's number for the ask.
+        ask: u64,
+        /// This partition's calls after the cursor, by rising key.
+        entries: Vec<KeysetEntry>,
+        /// Where the next page starts; `None` after the last.
+        next: Option<CallKey>,
+    },
+    /// Answer to [`SiteInput::Pull`].
+    PullAnswer {
+        /// The asking site.
+        site: SiteId,
+        /// The asking site's number.
+        ask: u64,
+        /// The call.
+        key: CallKey,
+        /// Where it is.
+        answer: PullAnswer,
+    },
+    /// Ask the other sites for this call; a [`SiteInput::Pulled`] follows.
+    Pull {
+        /// The call.
+        key: CallKey,
+    },
+}
+
+/// Why a core wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Nothing is due.
+    Idle,
+    /// A lock's lease ends.
+    Lease,
+    /// A call is to be handed to an engine: due, broken, waking or going home.
+    Hand,
+    /// A call may have settled.
+    Settle,
+    /// A batch is old enough, or may be tried again.
+    Batch,
+    /// Paced work goes on: an activation, a sweep, a refill.
+    Pace,
+    /// A site is to be greeted, or has been silent for too long.
+    Heartbeat,
+    /// A question to another site, or a batch with an engine, takes too long.
+    Wait,
+}

@@ -1,0 +1,257 @@
+//! The gate's one door: what goes in, what comes out.
+//!
+//! The same drain rule as the replica's door: after each `handle_input`, `poll_output` until
+//! [`GateOutput::WakeAt`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tier_protocol::{EngineWord, GateWord, SiteWord};
+use vocab::{EngineId, Instant, PartitionId, SiteId, ViewNumber};
+
+use crate::door::{GateBound, Reason, SiteInput};
+
+/// When calls held dormant for a site wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ActivationMode {
+    /// When a message comes for one and its home does not answer, or by order.
+    OnMessage,
+    /// By an operator's order alone.
+    Operator,
+    /// Never, except to end.
+    Refuse,
+}
+
+/// What the gate is told at its start.
+#[derive(Clone, Debug)]
+pub struct GateConfig {
+    /// The site it serves.
+    pub here: SiteId,
+    /// The site's start count, from its disk; from 1.
+    pub start: u64,
+    /// The site's partitions. The slots are dealt over them evenly, in this order.
+    pub partitions: Vec<PartitionId>,
+    /// The other sites.
+    pub peers: Vec<SiteId>,
+    /// When calls of each other site wake here; a site that is not named: `OnMessage`.
+    pub activation: BTreeMap<SiteId, ActivationMode>,
+    /// Pause between two greetings.
+    pub heartbeat_every: Duration,
+    /// A site that says nothing for this long does not answer.
+    pub silent_after: Duration,
+    /// A returning site waits this long for a peer that it has not heard.
+    pub return_wait: Duration,
+    /// A batch that an engine keeps for longer is offered to another.
+    pub batch_lease: Duration,
+    /// A deferred batch, a page that was put off: tried again after this.
+    pub retry_after: Duration,
+    /// A question to another site counts as answered "no" after this.
+    pub pull_wait: Duration,
+    /// Bytes on the queue, waiting and with engines.
+    pub inbox_bytes_max: usize,
+    /// Batches on the queue, waiting and with engines.
+    pub inbox_batches_max: usize,
+    /// Batches with engines at a time, one an engine.
+    pub offered_max: usize,
+    /// Questions to other sites open at a time.
+    pub pulls_open_max: usize,
+    /// Entries of a keyset page.
+    pub keyset_page_max: usize,
+    /// Whether a start after the first begins by fetching the keyset.
+    pub with_keyset: bool,
+}
+
+impl GateConfig {
+    /// A gate of `here` with the defaults of the manual.
+    #[must_use]
+    pub fn new(here: SiteId, start: u64, partitions: Vec<PartitionId>, peers: Vec<SiteId>) -> Self {
+        Self {
+            here,
+            start,
+            partitions,
+            peers,
+            activation: BTreeMap::new(),
+            heartbeat_every: Duration::from_millis(500),
+            silent_after: Duration::from_secs(2),
+            return_wait: Duration::from_secs(30),
+            batch_lease: Duration::from_secs(5),
+            retry_after: Duration::from_secs(1),
+            pull_wait: Duration::from_secs(2),
+            inbox_bytes_max: 1 << 30,
+            inbox_batches_max: 100_000,
+            offered_max: 8,
+            pulls_open_max: 4_096,
+            keyset_page_max: 500,
+            with_keyset: true,
+        }
+    }
+}
+
+/// One batch on the durable queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedBatch {
+    /// The queue's own number; rises with time, over restarts too.
+    pub row: u64,
+    /// The sending site.
+    pub from: SiteId,
+    /// The sender's partition.
+    pub partition: PartitionId,
+    /// The sender's number.
+    pub id: u64,
+    /// The sender's view.
+    pub view: ViewNumber,
+    /// How long it had waited when it was handed to the gate: zero, or the time since it was
+    /// written when it is loaded from disk.
+    pub waited: Duration,
+    /// The encoded batch.
+    pub bytes: Bytes,
+}
+
+/// What happens to a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateInput {
+    /// The link to a site is up, in either direction of dialling.
+    LinkUp {
+        /// The other end.
+        site: SiteId,
+    },
+    /// The link to a site broke.
+    LinkDown {
+        /// The other end.
+        site: SiteId,
+    },
+    /// A site's words.
+    FromSite {
+        /// The speaker.
+        site: SiteId,
+        /// The words.
+        word: SiteWord,
+    },
+    /// An engine's link is up.
+    EngineUp {
+        /// The engine.
+        engine: EngineId,
+    },
+    /// An engine's link broke.
+    EngineDown {
+        /// The engine.
+        engine: EngineId,
+    },
+    /// An engine's words.
+    FromEngine {
+        /// The speaker.
+        engine: EngineId,
+        /// The words.
+        word: EngineWord,
+    },
+    /// A partition's words.
+    FromReplica {
+        /// The partition.
+        partition: PartitionId,
+        /// The words.
+        output: GateBound,
+    },
+    /// What the disk held. The first input of every gate, even when it held nothing.
+    QueueLoaded(Vec<QueuedBatch>),
+    /// The batch of this row is on disk, synced.
+    QueueAppended {
+        /// The row.
+        row: u64,
+    },
+    /// The batch of this row could not be written.
+    QueueRefused {
+        /// The row.
+        row: u64,
+    },
+    /// The instant of the last [`GateOutput::WakeAt`] has come.
+    Wake,
+}
+
+/// What a gate wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateOutput {
+    /// Words to another site.
+    ToSite {
+        /// The site.
+        site: SiteId,
+        /// The words.
+        word: SiteWord,
+    },
+    /// Words to an engine of this site.
+    ToEngine {
+        /// The engine.
+        engine: EngineId,
+        /// The words.
+        word: GateWord,
+    },
+    /// Words to a partition of this site.
+    ToReplica {
+        /// The partition.
+        partition: PartitionId,
+        /// The words.
+        input: SiteInput,
+    },
+    /// Write the batch to disk and sync; `QueueAppended` or `QueueRefused` follows.
+    QueueAppend {
+        /// The batch.
+        batch: QueuedBatch,
+    },
+    /// The batch is applied: it leaves the disk.
+    QueueRemove {
+        /// Its row.
+        row: u64,
+    },
+    /// The batch cannot be read: it leaves the queue but stays on disk for inspection.
+    QueueSetAside {
+        /// Its row.
+        row: u64,
+    },
+    /// Nothing more to say before this instant.
+    WakeAt(Instant, Reason),
+}
+
+/// A gate's numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateStats {
+    /// Batches that wait on the queue.
+    pub inbox_waiting: u64,
+    /// Batches with engines.
+    pub inbox_offered: u64,
+    /// Bytes of both.
+    pub inbox_bytes: u64,
+    /// Time since the oldest batch came.
+    pub inbox_oldest: Duration,
+    /// Batches taken from other sites.
+    pub batches_stored: u64,
+    /// Batches refused: no room, an old view, or a disk that failed.
+    pub batches_refused: u64,
+    /// Batches applied.
+    pub batches_done: u64,
+    /// Batches offered again after a break, a lease or a deferral.
+    pub batches_again: u64,
+    /// Batches set aside.
+    pub batches_poison: u64,
+    /// Messages forwarded to other sites.
+    pub forwarded_out: u64,
+    /// Messages that other sites forwarded here.
+    pub forwarded_in: u64,
+    /// Messages dropped: the site does not answer, or no engine is there.
+    pub forwards_dropped: u64,
+    /// Questions asked for engines and partitions.
+    pub pulls: u64,
+    /// Of those, answered by time alone for at least one site.
+    pub pulls_timed_out: u64,
+    /// Questions put off or not asked: the inbox is not drained, or too many are open.
+    pub pulls_put_off: u64,
+    /// Keyset entries fetched from other sites.
+    pub keyset_fetched: u64,
+    /// Keyset pages given to other sites.
+    pub keyset_pages_given: u64,
+    /// Words from sites that are not peers, or that are never due; dropped.
+    pub words_dropped: u64,
+    /// Whether this site serves.
+    pub is_serving: bool,
+    /// Other sites that answer, with their start counts.
+    pub alive: BTreeMap<SiteId, u64>,
+}

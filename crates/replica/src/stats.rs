@@ -1,0 +1,250 @@
+//! What a replica tells an operator: counts, calls at risk, progress, and one call's story.
+//!
+//! Plain values; the node turns them into metrics and admin answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tier_protocol::{Cause, RecordHeader};
+use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp};
+
+/// A replica's numbers. Counters only grow; the others are as of the question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Calls that live here.
+    pub active: u64,
+    /// Calls held dormant, by home.
+    pub dormant: BTreeMap<SiteId, u64>,
+    /// Calls known to live elsewhere, without a copy.
+    pub stubs: u64,
+    /// Bytes of all record sections.
+    pub bytes: u64,
+    /// Locks held by engines.
+    pub locks: u64,
+    /// Of those, locks that were handed, not asked for.
+    pub handed: u64,
+    /// Turns that wait for a lock.
+    pub waiters: u64,
+    /// Engines whose links are up.
+    pub engines: u64,
+    /// Tombstones kept.
+    pub tombstones: u64,
+    /// Refills not yet done.
+    pub refills_left: u64,
+    /// What crosses, by receiving site.
+    pub outbound: BTreeMap<SiteId, OutboundStats>,
+    /// Bulk orders, by kind and site, running or ended.
+    pub bulk: Vec<BulkStats>,
+    /// Everything that only grows.
+    pub counts: Counts,
+}
+
+/// What has yet to reach one site, and what did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboundStats {
+    /// Whether the site answers.
+    pub is_alive: bool,
+    /// Whether an operator stopped the sending.
+    pub is_stopped: bool,
+    /// Calls whose newest state the site has not acknowledged: what its loss of us would lose.
+    pub at_risk: u64,
+    /// Removals that the site has not acknowledged.
+    pub removals: u64,
+    /// Age of the oldest mark.
+    pub oldest: Duration,
+    /// Marks that are ready to be sent.
+    pub ready: u64,
+    /// Batches not yet acknowledged.
+    pub in_flight: u64,
+    /// Batches sent.
+    pub batches: u64,
+    /// Bytes sent, after compression.
+    pub bytes: u64,
+    /// Bytes of the same records before compression.
+    pub raw_bytes: u64,
+    /// Entries sent.
+    pub entries: u64,
+    /// Batches acknowledged.
+    pub stored: u64,
+    /// Batches refused, lost with a link, or not acknowledged in time.
+    pub refused: u64,
+}
+
+/// A kind of paced work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BulkKind {
+    /// Every dormant call of a home is woken.
+    Activate,
+    /// Every dormant call of a home is forgotten.
+    Drop,
+    /// Every active call crosses again.
+    Sweep,
+    /// Calls that belong to a site that serves again go home.
+    HandBack,
+}
+
+/// How far paced work has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkStats {
+    /// What is done.
+    pub kind: BulkKind,
+    /// The site it is about.
+    pub site: SiteId,
+    /// Calls there were at the start.
+    pub total: u64,
+    /// Calls gone through.
+    pub done: u64,
+    /// Whether it is still going on.
+    pub is_running: bool,
+}
+
+/// Counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Locks granted.
+    pub grants: u64,
+    /// Of those, without sending the record.
+    pub unchanged: u64,
+    /// Asks refused because too many waited or the partition was full.
+    pub busy: u64,
+    /// Commands refused for their view.
+    pub stale_view: u64,
+    /// Commands of engines whose link is not up; they are dropped.
+    pub unknown_engine: u64,
+    /// Puts stored.
+    pub puts: u64,
+    /// Puts and deletes refused.
+    pub refused: u64,
+    /// Calls removed under their lock.
+    pub deletes: u64,
+    /// Calls that begin on a key whose earlier call ended under a higher epoch: the other site
+    /// refuses the copies of such a call.
+    pub begun_below_tombstone: u64,
+    /// Locks that ended with their engine's link.
+    pub locks_broken: u64,
+    /// Locks that ended by their lease.
+    pub leases_over: u64,
+    /// Calls handed because a deadline passed.
+    pub due: u64,
+    /// Calls handed, or granted to a waiter, because their effects may not have left.
+    pub resumed: u64,
+    /// Dormant calls handed to be woken.
+    pub activate_handed: u64,
+    /// Dormant calls that became active here.
+    pub activated: u64,
+    /// Calls handed to go home.
+    pub hand_back_handed: u64,
+    /// Calls that went home.
+    pub handed_back: u64,
+    /// Records from another site that were stored.
+    pub in_stored: u64,
+    /// Records or removals from another site that were older than what is held.
+    pub in_stale: u64,
+    /// Records or removals from another site whose sender must yield.
+    pub in_superseded: u64,
+    /// Records from another site for which there was no room.
+    pub in_full: u64,
+    /// Removals from another site that were applied.
+    pub in_removed: u64,
+    /// Active calls given up because a higher epoch exists.
+    pub yielded: u64,
+    /// Active calls that ended because their old home had ended them before.
+    pub ended_by_old_home: u64,
+    /// Refill questions asked.
+    pub pulls: u64,
+    /// Refills that brought a record.
+    pub refilled: u64,
+    /// Refills given up: nobody had the record.
+    pub refill_missed: u64,
+    /// Tombstones that left for lack of room while a site had yet to acknowledge them.
+    pub tombstones_lost: u64,
+    /// Hints followed: the call had settled.
+    pub hint_followed: u64,
+    /// Hints delayed: somebody had the lock within the settle time.
+    pub hint_settling: u64,
+    /// Hints disregarded: the last put was not at a boundary, or an application was busy.
+    pub hint_busy: u64,
+    /// Hints delayed: the call was checked out at that moment.
+    pub hint_checked_out: u64,
+    /// Calls that crossed because the bound was reached.
+    pub hint_forced: u64,
+}
+
+/// One line of the list of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallSummary {
+    /// The call.
+    pub key: CallKey,
+    /// Its stamp; `None` for a call that begins.
+    pub stamp: Option<Stamp>,
+    /// Whether its timers sleep here.
+    pub is_dormant: bool,
+    /// Whether only its place is known.
+    pub is_stub: bool,
+    /// The engine that holds its lock.
+    pub locked_by: Option<EngineId>,
+    /// Bytes of both sections.
+    pub bytes: u64,
+}
+
+/// All that a replica knows of one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallStory {
+    /// The line of the list.
+    pub summary: CallSummary,
+    /// The record's header, its age current; `None` for a call that begins.
+    pub header: Option<RecordHeader>,
+    /// Who holds the lock, why, and for how long the lease still runs.
+    pub lock: Option<LockStory>,
+    /// Who waits, first come first.
+    pub waiters: Vec<(EngineId, u64)>,
+    /// The record was put and not unlocked.
+    pub unreleased: bool,
+    /// The last put was at a boundary.
+    pub at_boundary: bool,
+    /// Locks in a row that broke without a put.
+    pub broken_locks: u32,
+    /// Time to the next deadline that will be handed, if armed.
+    pub due_in: Option<Duration>,
+    /// The home that it was activated from.
+    pub activated_from: Option<Epoch>,
+    /// What has yet to cross, and where it stands.
+    pub marks: Vec<MarkStory>,
+}
+
+/// A lock as an operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockStory {
+    /// The holder.
+    pub engine: EngineId,
+    /// The proof.
+    pub token: LockToken,
+    /// Why it was granted.
+    pub cause: Cause,
+    /// Time until the lease ends.
+    pub lease_left: Duration,
+}
+
+/// A mark as an operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkStory {
+    /// The receiving site.
+    pub site: SiteId,
+    /// For how long the site has not had the newest state.
+    pub age: Duration,
+    /// What it waits for.
+    pub stage: MarkStage,
+}
+
+/// What a mark waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MarkStage {
+    /// A boundary, or the end of a lock.
+    Busy,
+    /// The settle time, or the bound on being disregarded.
+    Settling,
+    /// Room in a batch, or a site that answers.
+    Ready,
+    /// An acknowledgement.
+    InFlight,
+}
