@@ -1,0 +1,382 @@
+//! The balancer core: a datagram in, at most one datagram out, chosen by token, policy and health.
+//!
+//! ```text
+//! outside ─► token of ours? ─yes─► serves[site] ─► its next healthy engine
+//!                 │no
+//!                 └─► offered to the site of the policy before (64*T1 long), which may bounce it
+//!                     └─► the site that (policy, source, Call-ID) choose, or a stand-in
+//! ```
+//! Deliberately absent: any table that traffic fills. What depends on an earlier message is found
+//! in the token of a later one, or is a pure function of what a CANCEL and a retransmission repeat.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use vocab::{Instant, SiteId, TokenSecret};
+
+use crate::choice::sites_for;
+use crate::edge_frame::EdgeFrame;
+use crate::engines::Engines;
+use crate::policy::Policy;
+use crate::refusal;
+use crate::scan::{Kind, Scan};
+use crate::stats::{Drops, Stats};
+
+/// What a balancer is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The engines of each site, by the address of their edge port.
+    pub sites: BTreeMap<SiteId, Vec<SocketAddr>>,
+    /// The deployment's secret.
+    pub secret: TokenSecret,
+    /// The policy at the start.
+    pub policy: Policy,
+    /// Time between two pings of one engine.
+    pub ping_every: Duration,
+    /// An engine whose last answered ping is this old is down. Longer than `ping_every`.
+    pub down_after: Duration,
+    /// How long requests without a token are offered to the site of the policy before: 64*T1, as
+    /// long as a retransmission or a CANCEL of an INVITE from before the change can come.
+    pub route_memory: Duration,
+    /// Datagrams a second that look like nothing in SIP and are still passed on to be answered.
+    pub not_sip_per_second_max: u32,
+}
+
+impl Config {
+    /// The defaults, for the given engines.
+    #[must_use]
+    pub fn new(
+        sites: BTreeMap<SiteId, Vec<SocketAddr>>,
+        secret: TokenSecret,
+        policy: Policy,
+    ) -> Self {
+        Self {
+            sites,
+            secret,
+            policy,
+            ping_every: Duration::from_millis(100),
+            down_after: Duration::from_millis(350),
+            route_memory: Duration::from_secs(32),
+            not_sip_per_second_max: 200,
+        }
+    }
+}
+
+/// What comes in.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A datagram on the outer socket.
+    Outside {
+        /// Its source.
+        source: SocketAddr,
+        /// Its content.
+        bytes: Bytes,
+    },
+    /// A datagram on the inner socket.
+    Engine {
+        /// Its source.
+        from: SocketAddr,
+        /// Its content, which should be an [`EdgeFrame`].
+        bytes: Bytes,
+    },
+    /// The operating system says that nobody listens at this edge port (ICMP).
+    EngineUnreachable {
+        /// The edge port.
+        addr: SocketAddr,
+    },
+    /// The operator's word. Ignored unless its version is higher than that in force.
+    SetPolicy(Policy),
+    /// The moment of [`Output::WakeAt`] has come.
+    Wake,
+}
+
+/// What goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send on the inner socket.
+    ToEngine {
+        /// The edge port.
+        addr: SocketAddr,
+        /// An encoded [`EdgeFrame`].
+        bytes: Bytes,
+    },
+    /// Send on the outer socket.
+    ToOutside {
+        /// The destination.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Bytes,
+    },
+    /// Nothing more to do before this moment, unless something comes in.
+    WakeAt(Instant, Reason),
+}
+
+/// What a balancer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The next round of pings.
+    Ping,
+    /// An engine has been silent for too long.
+    Silence,
+    /// The policy before is forgotten.
+    RouteMemory,
+}
+
+/// The balancer of one edge. See the module.
+#[derive(Debug)]
+pub struct Balancer {
+    config: Config,
+    engines: Engines,
+    policy: Policy,
+    before: Option<Before>,
+    ping_at: Instant,
+    not_sip: Window,
+    outputs: VecDeque<Output>,
+    outside_in: u64,
+    outside_out: u64,
+    offered: u64,
+    bounced: u64,
+    refused: u64,
+    drops: Drops,
+}
+
+/// The policy that was in force before.
+#[derive(Debug)]
+struct Before {
+    policy: Policy,
+    forget_at: Instant,
+}
+
+/// Counts what came within the current second.
+#[derive(Debug)]
+struct Window {
+    opened_at: Instant,
+    count: u32,
+}
+
+impl Balancer {
+    /// A balancer that has heard of no engine yet; its first output is a round of pings.
+    #[must_use]
+    pub fn new(now: Instant, config: Config) -> Self {
+        let mut balancer = Self {
+            engines: Engines::new(&config.sites, config.down_after),
+            policy: config.policy.clone(),
+            before: None,
+            ping_at: now,
+            not_sip: Window { opened_at: now, count: 0 },
+            outputs: VecDeque::new(),
+            outside_in: 0,
+            outside_out: 0,
+            offered: 0,
+            bounced: 0,
+            refused: 0,
+            drops: Drops::default(),
+            config,
+        };
+        balancer.wake(now);
+        balancer
+    }
+
+    /// The door in.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Outside { source, bytes } => self.take_outside(now, source, bytes),
+            Input::Engine { from, bytes } => self.take_frame(now, from, &bytes),
+            Input::EngineUnreachable { addr } => self.engines.note_unreachable(now, addr),
+            Input::SetPolicy(policy) => self.set_policy(now, policy),
+            Input::Wake => self.wake(now),
+        }
+    }
+
+    /// The door out: drained until it says [`Output::WakeAt`].
+    pub fn poll_output(&mut self) -> Output {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let mut wake = (self.ping_at, Reason::Ping);
+        let silence = self.engines.next_silence().map(|at| (at, Reason::Silence));
+        let memory = self.before.as_ref().map(|before| (before.forget_at, Reason::RouteMemory));
+        for (at, reason) in [silence, memory].into_iter().flatten() {
+            if at < wake.0 {
+                wake = (at, reason);
+            }
+        }
+        Output::WakeAt(wake.0, wake.1)
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// A picture of this balancer.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            policy_version: self.policy.version,
+            remembers_policy: self.before.is_some(),
+            outside_in: self.outside_in,
+            outside_out: self.outside_out,
+            offered: self.offered,
+            bounced: self.bounced,
+            refused: self.refused,
+            drops: self.drops,
+            sites: self.engines.stats(),
+        }
+    }
+
+    fn wake(&mut self, now: Instant) {
+        self.engines.expire(now);
+        if self.before.as_ref().is_some_and(|before| now >= before.forget_at) {
+            self.before = None;
+        }
+        if now >= self.ping_at {
+            self.ping_at = now + self.config.ping_every;
+            // The nonce is the moment of sending: the answer proves the engine alive since then.
+            let ping = EdgeFrame::Ping { nonce: now.0 }.encode(&self.config.secret);
+            let pings = self.engines.addrs().map(|addr| (addr, ping.clone()));
+            self.outputs.extend(pings.map(|(addr, bytes)| Output::ToEngine { addr, bytes }));
+        }
+    }
+
+    fn set_policy(&mut self, now: Instant, policy: Policy) {
+        if policy.version <= self.policy.version {
+            return;
+        }
+        let before = std::mem::replace(&mut self.policy, policy);
+        let forget_at = now + self.config.route_memory;
+        self.before = Some(Before { policy: before, forget_at });
+    }
+
+    fn take_outside(&mut self, now: Instant, source: SocketAddr, bytes: Bytes) {
+        self.outside_in += 1;
+        let scan = Scan::of(&bytes);
+        if let Some(minted_at) = scan.site(&self.config.secret) {
+            self.send_to_site(self.policy.serves(minted_at), source, None, bytes);
+            return;
+        }
+        match scan.kind {
+            Kind::KeepAlive => self.drops.keep_alives += 1,
+            // §18.1.2: a response whose top Via is not ours "MUST be silently discarded".
+            Kind::Response => self.drops.strange_responses += 1,
+            Kind::NotSip => {
+                if self.not_sip.admits(now, self.config.not_sip_per_second_max) {
+                    self.begin(now, source, &bytes, &scan);
+                } else {
+                    self.drops.not_sip += 1;
+                }
+            }
+            Kind::Request { .. } => self.begin(now, source, &bytes, &scan),
+        }
+    }
+
+    /// A request without a token, or what an engine should answer with 400.
+    fn begin(&mut self, now: Instant, source: SocketAddr, bytes: &Bytes, scan: &Scan<'_>) {
+        let call_id = scan.call_id.unwrap_or_default();
+        let sites = sites_for(&self.policy, source.ip(), call_id);
+        let healthy = |engines: &Engines, sites: &[SiteId]| {
+            sites.iter().copied().find(|&site| engines.is_healthy(site))
+        };
+        let chosen = healthy(&self.engines, &sites).or_else(|| {
+            // A policy that gives new calls to nobody, or only to the dead, still serves: any
+            // living site is better than silence.
+            self.engines.sites().find(|&site| self.engines.is_healthy(site))
+        });
+        let Some(chosen) = chosen else {
+            match refusal::service_unavailable(source, bytes, scan) {
+                Some((to, bytes)) => {
+                    self.refused += 1;
+                    self.send_outside(to, bytes);
+                }
+                None => self.drops.no_engine += 1,
+            }
+            return;
+        };
+        let before = self.before.as_ref().filter(|before| now < before.forget_at);
+        let earlier = before.and_then(|before| {
+            let sites = sites_for(&before.policy, source.ip(), call_id);
+            healthy(&self.engines, sites.get(..1).unwrap_or_default())
+        });
+        match earlier {
+            Some(earlier) if earlier != chosen && scan.kind != Kind::NotSip => {
+                self.offered += 1;
+                self.send_to_site(earlier, source, Some(chosen), bytes.clone());
+            }
+            Some(_) | None => self.send_to_site(chosen, source, None, bytes.clone()),
+        }
+    }
+
+    fn send_to_site(
+        &mut self,
+        site: SiteId,
+        source: SocketAddr,
+        offered_by: Option<SiteId>,
+        bytes: Bytes,
+    ) {
+        let Some(addr) = self.engines.pick(site) else {
+            self.drops.no_engine += 1;
+            return;
+        };
+        let frame = EdgeFrame::Inbound { source, offered_by, bytes };
+        self.outputs.push_back(Output::ToEngine { addr, bytes: frame.encode(&self.config.secret) });
+    }
+
+    fn send_outside(&mut self, to: SocketAddr, bytes: Bytes) {
+        self.outside_out += 1;
+        self.outputs.push_back(Output::ToOutside { to, bytes });
+    }
+
+    fn take_frame(&mut self, now: Instant, from: SocketAddr, bytes: &Bytes) {
+        let frame = EdgeFrame::decode(bytes, &self.config.secret);
+        let (true, Ok(frame)) = (self.engines.knows(from), frame) else {
+            self.drops.bad_frames += 1;
+            return;
+        };
+        match frame {
+            EdgeFrame::Pong { nonce, engine, serving } => {
+                self.engines.note_pong(now, from, Instant(nonce), engine, serving);
+            }
+            EdgeFrame::Outbound { to, bytes } => {
+                self.engines.note_from(from);
+                self.send_outside(to, bytes);
+            }
+            EdgeFrame::Bounce { source, to, bytes } => {
+                self.engines.note_from(from);
+                self.bounced += 1;
+                self.take_bounce(source, to, bytes);
+            }
+            EdgeFrame::Inbound { .. } | EdgeFrame::Ping { .. } => self.drops.bad_frames += 1,
+        }
+    }
+
+    /// Goes to the site that the policy in force chose, without an offer: no message bounces twice.
+    fn take_bounce(&mut self, source: SocketAddr, to: SiteId, bytes: Bytes) {
+        if self.engines.is_healthy(to) {
+            self.send_to_site(to, source, None, bytes);
+            return;
+        }
+        let scan = Scan::of(&bytes);
+        let sites = sites_for(&self.policy, source.ip(), scan.call_id.unwrap_or_default());
+        match sites.into_iter().find(|&site| self.engines.is_healthy(site)) {
+            Some(site) => self.send_to_site(site, source, None, bytes),
+            None => self.drops.no_engine += 1,
+        }
+    }
+}
+
+impl Window {
+    fn admits(&mut self, now: Instant, per_second_max: u32) -> bool {
+        if now.since(self.opened_at) >= Duration::from_secs(1) {
+            self.opened_at = now;
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= per_second_max
+    }
+}
+
+#[cfg(test)]
+mod tests;
