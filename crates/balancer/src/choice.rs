@@ -30,7 +30,7 @@ fn distance(site: SiteId, source: IpAddr, call_id: &[u8]) -> u64 {
     // Constant keys: the choice must be the same everywhere. A stranger who aims all his calls at
     // one site gains nothing that choosing his Call-IDs would not give him anyway.
     let mut hasher = SipHasher24::new_with_keys(0x7265_686f_6d65_0001, 0x6564_6765_0000_0002);
-    hasher.write_u16(site.0);
+    hasher.write(&site.0.to_be_bytes());
     match source.to_canonical() {
         IpAddr::V4(ip) => hasher.write(&ip.octets()),
         IpAddr::V6(ip) => hasher.write(&ip.octets()),

@@ -93,7 +93,7 @@ fn note_source(via: &[u8], source: SocketAddr) -> Vec<u8> {
 fn stable_tag(call_id: &[u8], from: &[u8], cseq: &[u8]) -> String {
     let mut hasher = SipHasher24::new_with_keys(0x7265_686f_6d65_0003, 0x6564_6765_0000_0004);
     for part in [call_id, from, cseq] {
-        hasher.write_usize(part.len());
+        hasher.write(&(part.len() as u64).to_be_bytes());
         hasher.write(part);
     }
     format!("{:016x}", hasher.finish())
