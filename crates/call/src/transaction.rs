@@ -98,14 +98,6 @@ pub(crate) enum Reliability {
 }
 
 impl Reliability {
-    /// `lingering` over an unreliable transport, zero over a reliable one (timers D, I, J and K).
-    fn or_zero(self, lingering: Duration) -> Duration {
-        match self {
-            Self::Unreliable => lingering,
-            Self::Reliable => Duration::ZERO,
-        }
-    }
-
     /// When to send again, if ever (timers A, E and G).
     fn again_at(self, at: Instant) -> Option<Instant> {
         match self {

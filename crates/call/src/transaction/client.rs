@@ -1,4 +1,15 @@
 //! Non-INVITE client transaction: RFC 3261 §17.1.2.
+//!
+//! ```text
+//!            E: send again              E: send again, each T2; 1xx to the call
+//!            ┌──┐                       ┌──┐
+//!  begin ──► Trying ──1xx──────────► Proceeding
+//!            │   └──200-699 to the call──┴────► Completed ──K──► Terminated
+//!            │                          │         └──┘ 200-699 absorbed
+//!            └──F: Timeout to the call──┴───────────────────────► Terminated
+//! ```
+//!
+//! A timeout is the call's to interpret; RFC 4320 forbids to turn it into a 408 towards a peer.
 
 use sip_message::Response;
 use vocab::Instant;

@@ -196,9 +196,10 @@ impl InviteClient {
             None => Outcome::nothing(),
         };
         // Timer D is "at least 32 seconds for unreliable transports, and zero seconds for reliable".
-        let linger = self.reliability.or_zero(timers.absorb_responses());
         self.state = match self.reliability {
-            Reliability::Unreliable => State::Completed { ack, end_at: now + linger },
+            Reliability::Unreliable => {
+                State::Completed { ack, end_at: now + timers.absorb_responses() }
+            }
             Reliability::Reliable => State::Terminated,
         };
         outcome.and_tell(Event::Response).and_changed()

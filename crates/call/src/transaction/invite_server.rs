@@ -1,4 +1,17 @@
 //! INVITE server transaction: RFC 3261 §17.2.1 with the Accepted state of RFC 6026 §7.1.
+//!
+//! ```text
+//!              1xx from the call: sent
+//!              ┌──┐
+//!  begin ──► Proceeding ──2xx from the call: sent──► Accepted ──L──► Terminated
+//!              │  └──┘ INVITE: last 1xx again          └──┘ ACK to the call, each time;
+//!              │                                            INVITE absorbed
+//!              └──300-699 from the call: sent──► Completed ──ACK──► Confirmed ──I──► Terminated
+//!                                                 │ └──┘ G, INVITE: sent again
+//!                                                 └──H: NoAck to the call──► Terminated
+//! ```
+//!
+//! Knows nothing of the dialog: the repetition of a 2xx until its ACK is [`super::Unacknowledged`].
 
 use bytes::Bytes;
 use sip_message::StatusCode;

@@ -110,7 +110,7 @@ impl ServerId {
                     && cseq == other_cseq
                     && via == other_via
             }
-            (one, other) => one == other,
+            (Self::Branch { .. }, _) | (_, Self::Branch { .. }) => self == other,
         }
     }
 }

@@ -1,4 +1,14 @@
 //! Non-INVITE server transaction: RFC 3261 §17.2.2 under the rules of RFC 4320 §4.
+//!
+//! ```text
+//!  begin ──► Trying ──100 is due: sent──► Proceeding
+//!            │  └──┘ request absorbed     │  └──┘ request: 100 again
+//!            └──200-699: sent─────────────┴────► Completed ──J──► Terminated
+//!            │                            │       └──┘ request: final again
+//!            └──408, or 64*T1: nothing────┴───────────────────────► Terminated
+//! ```
+//!
+//! RFC 3261 lets an unanswered transaction live for ever; here it ends when its client has given up.
 
 use bytes::Bytes;
 use sip_message::StatusCode;
