@@ -2,8 +2,8 @@
 //!
 //! A machine is plain data: a state enum, deadlines, and the bytes to send again. Bytes to send and
 //! what the call must hear come back from each step as a value; nothing here knows a socket, a
-//! dialog or an application, and nothing here reads a clock. Transport errors (§17.1.4, §17.2.4) are
-//! deliberately absent: UDP reports none that can be trusted, and the timers cover the rest.
+//! dialog or an application, and nothing here reads a clock. Transport errors (§17.1.4, §17.2.4)
+//! are deliberately absent: UDP reports none that can be trusted, and the timers cover the rest.
 //!
 //! | machine | file | RFC |
 //! |---|---|---|

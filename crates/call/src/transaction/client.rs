@@ -171,8 +171,8 @@ impl Client {
         self.state == State::Terminated
     }
 
-    /// A final response: it "MUST be passed to the TU, and the client transaction MUST transition to
-    /// the "Completed" state" (§17.1.2.2), where timer K runs: "T4 seconds for unreliable
+    /// A final response: it "MUST be passed to the TU, and the client transaction MUST transition
+    /// to the "Completed" state" (§17.1.2.2), where timer K runs: "T4 seconds for unreliable
     /// transports, and zero seconds for reliable transports".
     fn complete(&mut self, now: Instant, timers: &SipTimers) -> Outcome {
         self.state = match self.reliability {

@@ -195,7 +195,8 @@ impl InviteClient {
             Some(ack) => Outcome::send(&self.request.to, ack),
             None => Outcome::nothing(),
         };
-        // Timer D is "at least 32 seconds for unreliable transports, and zero seconds for reliable".
+        // Timer D is "at least 32 seconds for unreliable transports, and zero seconds for
+        // reliable".
         self.state = match self.reliability {
             Reliability::Unreliable => {
                 State::Completed { ack, end_at: now + timers.absorb_responses() }

@@ -213,8 +213,8 @@ impl InviteServer {
         timers: &SipTimers,
     ) -> Outcome {
         if give_up_at <= now {
-            // §17.2.1: "If timer H fires while in the "Completed" state, it implies that the ACK was
-            // never received. In this case, the server transaction MUST transition to the
+            // §17.2.1: "If timer H fires while in the "Completed" state, it implies that the ACK
+            // was never received. In this case, the server transaction MUST transition to the
             // "Terminated" state, and MUST indicate to the TU that a transaction failure has
             // occurred."
             self.state = State::Terminated;

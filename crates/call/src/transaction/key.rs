@@ -10,8 +10,8 @@ use sip_message::{HeaderName, Method, Request, Via};
 const MAGIC: &[u8] = b"z9hG4bK";
 
 /// Names a client transaction of this call: "the response has the same value of the branch
-/// parameter in the top Via header field" and "the method parameter in the CSeq header field matches
-/// the method of the request", as a CANCEL shares its INVITE's branch (§17.1.3).
+/// parameter in the top Via header field" and "the method parameter in the CSeq header field
+/// matches the method of the request", as a CANCEL shares its INVITE's branch (§17.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientKey {
     /// Ordinal in the token of the branch.

@@ -8,7 +8,8 @@
 //!            └──408, or 64*T1: nothing────┴───────────────────────► Terminated
 //! ```
 //!
-//! RFC 3261 lets an unanswered transaction live for ever; here it ends when its client has given up.
+//! RFC 3261 lets an unanswered transaction live for ever; here it ends when its client has given
+//! up.
 
 use bytes::Bytes;
 use sip_message::StatusCode;
@@ -103,10 +104,10 @@ impl Server {
                     if end_at <= now {
                         self.abandon()
                     } else if trying_at <= now {
-                        // RFC 4320 §4.1: "Without regard to transport, a SIP element MUST respond to
-                        // a non-INVITE request with a Status-Code of 100 if it has not otherwise
-                        // responded after the amount of time it takes a client transaction's Timer E
-                        // to be reset to T2."
+                        // RFC 4320 §4.1: "Without regard to transport, a SIP element MUST respond
+                        // to a non-INVITE request with a Status-Code of 100 if it has not otherwise
+                        // responded after the amount of time it takes a client transaction's Timer
+                        // E to be reset to T2."
                         let outcome = Outcome::send(&self.to, trying).and_changed();
                         self.state = State::Proceeding { last: trying.clone(), end_at };
                         outcome
@@ -200,8 +201,8 @@ impl Server {
             return self.abandon();
         }
         let outcome = Outcome::send(&self.to, &bytes).and_changed();
-        // §17.2.2: "it MUST set Timer J to fire in 64*T1 seconds for unreliable transports, and zero
-        // seconds for reliable transports".
+        // §17.2.2: "it MUST set Timer J to fire in 64*T1 seconds for unreliable transports, and
+        // zero seconds for reliable transports".
         self.state = match self.reliability {
             Reliability::Unreliable => {
                 State::Completed { last: bytes, end_at: now + timers.patience() }
