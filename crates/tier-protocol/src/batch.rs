@@ -1,7 +1,8 @@
 //! Batches: what crosses to another site, compressed in one piece.
 //!
-//! Layout: `RHB`, the version (1 byte), the method (1), a checksum of all that follows it (8), the
-//! length before compression (8), then the content: entries one after the other, each behind its
+//! Layout: `RHB`, the version (1 byte), the method (1), a checksum of the method and of all that
+//! follows it (8), the length before compression (8), then the content: entries one after the
+//! other, each behind its
 //! length. Similar records lie side by side in one zstd frame, so a batch needs no dictionary.
 //! The checksum finds damage on a disk or a link; it does not authenticate anybody.
 
@@ -128,14 +129,17 @@ pub fn encode(entries: &[Entry]) -> Bytes {
         Ok(small) if small.len() < raw.len() => (METHOD_ZSTD, Bytes::from(small)),
         Ok(_) | Err(_) => (METHOD_AS_IS, raw.clone().freeze()),
     };
-    let raw_bytes = raw.len() as u64;
+    seal(method, raw.len() as u64, &content)
+}
+
+fn seal(method: u8, raw_bytes: u64, content: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(HEADER + content.len());
     out.put_slice(MAGIC);
     out.put_u8(BATCH_VERSION);
     out.put_u8(method);
-    out.put_u64(checksum(raw_bytes, &content));
+    out.put_u64(checksum(method, raw_bytes, content));
     out.put_u64(raw_bytes);
-    out.put_slice(&content);
+    out.put_slice(content);
     out.freeze()
 }
 
@@ -170,7 +174,7 @@ fn inflate(bytes: &Bytes, bytes_max: usize) -> Result<Bytes, BatchError> {
     }
     let (check, raw_bytes) = (header.get_u64(), header.get_u64());
     let content = bytes.slice(HEADER..);
-    if checksum(raw_bytes, &content) != check {
+    if checksum(method, raw_bytes, &content) != check {
         return Err(BatchError::Damaged);
     }
     let capacity = usize::try_from(raw_bytes)
@@ -188,8 +192,9 @@ fn inflate(bytes: &Bytes, bytes_max: usize) -> Result<Bytes, BatchError> {
     if raw.len() == capacity { Ok(raw) } else { Err(BatchError::Inflate) }
 }
 
-fn checksum(raw_bytes: u64, content: &[u8]) -> u64 {
+fn checksum(method: u8, raw_bytes: u64, content: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
+    hasher.write_u8(method);
     hasher.write_u64(raw_bytes);
     hasher.write(content);
     hasher.finish()

@@ -29,7 +29,8 @@ pub enum Command {
         key: CallKey,
         /// The engine's own number for this turn; comes back in the reply.
         turn: u64,
-        /// The input may begin a call: a missing record is granted as an empty lock, else `NotHere`.
+        /// The input may begin a call: a missing record is granted as an empty lock, else
+        /// `NotHere`.
         begins: bool,
         /// The engine holds a decoded copy of this stamp; `Unchanged` saves sending it again.
         cached: Option<Stamp>,
@@ -49,7 +50,8 @@ pub enum Command {
         view: ViewNumber,
         /// The new record. `record.header.stamp.token` is the lock's token.
         record: Record,
-        /// The stamp of the record it was made from; `None` when there was none. A mismatch is refused.
+        /// The stamp of the record it was made from; `None` when there was none. A mismatch is
+        /// refused.
         base: Option<Stamp>,
         /// What the replica may know of it.
         flags: PutFlags,
@@ -72,7 +74,8 @@ pub enum Command {
         /// The lock's token.
         token: LockToken,
     },
-    /// Removes a call under its lock, leaves a tombstone that crosses, and ends the lock. Answered `Stored`.
+    /// Removes a call under its lock, leaves a tombstone that crosses, and ends the lock. Answered
+    /// `Stored`.
     Delete {
         /// View the engine believes in.
         view: ViewNumber,

@@ -1,4 +1,5 @@
-//! The words between engine, replica and site: commands, replies, records, batches, and their frames.
+//! The words between engine, replica and site: commands, replies, records, batches, and their
+//! frames.
 //!
 //! Values and encodings only: no state, no time of its own, no sockets. Replicas see calls as the
 //! opaque sections of a [`Record`].

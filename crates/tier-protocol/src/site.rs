@@ -41,6 +41,7 @@ pub struct KeysetEntry {
 
 /// Answer to a pull.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "an answer lives for one hop, and most are `Yours`")]
 pub enum PullAnswer {
     /// The answering site holds it for the asker, who takes it from here. The copy stays, dormant.
     Yours(Record),
@@ -124,7 +125,8 @@ pub enum SiteWord {
         entries: Vec<KeysetEntry>,
         /// Where the next page starts; `None` after the last.
         next: Option<CallKey>,
-        /// The answering site cannot tell at the moment (its inbox is not drained): ask again later.
+        /// The answering site cannot tell at the moment (its inbox is not drained): ask again
+        /// later.
         ask_later: bool,
     },
     /// Asks for one call.
@@ -186,7 +188,8 @@ pub enum EngineWord {
 /// What a gate says to an engine of its site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GateWord {
-    /// Which other sites are alive and serving, and what this site is. Sent at once to a new engine and at each change.
+    /// Which other sites are alive and serving, and what this site is. Sent at once to a new engine
+    /// and at each change.
     Sites {
         /// This site's own state.
         here: SiteState,

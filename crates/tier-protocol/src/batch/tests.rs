@@ -1,1 +1,135 @@
-//! Tests.
+//! Round trips, damage, bombs, and the size of a call.
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use vocab::{Epoch, LockToken, SiteId, Version, ViewNumber};
+
+use super::*;
+use crate::record::{Hint, RecordHeader};
+use crate::wire::arbitrary;
+
+const MAX: usize = 1 << 20;
+
+proptest! {
+    #[test]
+    fn a_batch_is_read_back_as_written(entries in vec(arbitrary::entry(), 0..8)) {
+        prop_assert_eq!(decode(&encode(&entries), MAX), Ok(entries));
+    }
+
+    #[test]
+    fn no_changed_byte_goes_unseen(
+        entries in vec(arbitrary::entry(), 1..4),
+        place in any::<prop::sample::Index>(),
+        change in 1_u8..,
+    ) {
+        let mut bytes = encode(&entries).to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] ^= change;
+        prop_assert!(decode(&Bytes::from(bytes), MAX).is_err());
+    }
+
+    #[test]
+    fn no_shortened_batch_is_read(
+        entries in vec(arbitrary::entry(), 1..4),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let bytes = encode(&entries);
+        prop_assert!(decode(&bytes.slice(..end.index(bytes.len())), MAX).is_err());
+    }
+
+    #[test]
+    fn sealed_nonsense_is_an_error(content in vec(any::<u8>(), 1..300)) {
+        let batch = seal(METHOD_ZSTD, 1000, &content);
+        prop_assert_eq!(decode(&batch, MAX), Err(BatchError::Inflate));
+        // As entries it may be anything, but it never panics.
+        let _ = decode(&seal(METHOD_AS_IS, content.len() as u64, &content), MAX);
+    }
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_is_inflated() {
+    let zeroes = vec![0; 64 << 20];
+    let bomb = zstd::bulk::compress(&zeroes, ZSTD_LEVEL).expect("zeroes compress");
+    assert!(bomb.len() < 16 << 10, "{}", bomb.len());
+    let honest = seal(METHOD_ZSTD, zeroes.len() as u64, &bomb);
+    let bytes = zeroes.len() as u64;
+    assert_eq!(decode(&honest, MAX), Err(BatchError::TooLarge { bytes, bytes_max: MAX }));
+    // One that lies about its size stops at the end of the room that it asked for.
+    assert_eq!(decode(&seal(METHOD_ZSTD, 1000, &bomb), MAX), Err(BatchError::Inflate));
+    let endless = seal(METHOD_ZSTD, 1 << 63, &bomb);
+    let bytes = 1 << 63;
+    assert_eq!(decode(&endless, MAX), Err(BatchError::TooLarge { bytes, bytes_max: MAX }));
+}
+
+#[test]
+fn a_batch_exactly_at_the_bound_is_read() {
+    let entries = [Entry::Record(call(1))];
+    let batch = encode(&entries);
+    let raw = usize::try_from((&batch[13..21]).get_u64()).expect("a small length");
+    assert_eq!(decode(&batch, raw), Ok(entries.to_vec()));
+    let beyond = BatchError::TooLarge { bytes: raw as u64, bytes_max: raw - 1 };
+    assert_eq!(decode(&batch, raw - 1), Err(beyond));
+}
+
+#[test]
+fn other_versions_and_methods_are_refused_by_name() {
+    assert_eq!(decode(&Bytes::new(), MAX), Err(BatchError::NotABatch));
+    assert_eq!(decode(&Bytes::from(vec![b'{'; 100]), MAX), Err(BatchError::NotABatch));
+    let mut old = encode(&[]).to_vec();
+    old[3] = 0;
+    assert_eq!(decode(&Bytes::from(old), MAX), Err(BatchError::UnknownVersion { version: 0 }));
+    assert_eq!(decode(&seal(7, 0, b""), MAX), Err(BatchError::UnknownMethod { method: 7 }));
+}
+
+#[test]
+fn a_hostile_list_ends_at_its_first_entry() {
+    let nothing = vec![0; 100_000];
+    let why = DecodeError::Missing { what: "record or tombstone" };
+    let batch = seal(METHOD_AS_IS, 100_000, &nothing);
+    assert_eq!(decode(&batch, MAX), Err(BatchError::Entry { index: 0, why }));
+}
+
+#[test]
+fn similar_calls_side_by_side_cost_less_than_a_kibibyte() {
+    let calls: Vec<_> = (0..100).map(|n| Entry::Record(call(n))).collect();
+    let raw: usize = calls.len() * call(1).body_bytes();
+    let batch = encode(&calls);
+    assert!(batch.len() < raw / 3, "{} of {raw}", batch.len());
+    assert!(batch.len() / calls.len() < 512, "{}", batch.len() / calls.len());
+}
+
+/// A call with a section as long as that of two dialogs, half of it the same in every call.
+fn call(n: u64) -> Record {
+    let unlike = |salt: u64| checksum(0, n ^ salt << 32, b"tag");
+    let mut crossing = String::new();
+    for leg in 0..2 {
+        let (tag, id) = (unlike(leg), unlike(leg + 7));
+        crossing.push_str(&format!(
+            "sip:alice{n}@atlanta.example.com;tag={tag:016x} Call-ID {id:016x}@192.0.2.{leg} \
+             <sip:edge.site1.example.net;lr;t=0123456789abcdef0123456789abcdef0123456789> \
+             <sip:bob@client.biloxi.example.com:5060;transport=udp> CSeq {n} INVITE application \
+             proxy session expires 1800 refresher uac supported timer replaces 100rel allow \
+             INVITE ACK CANCEL OPTIONS BYE REFER NOTIFY ",
+        ));
+    }
+    let stamp = Stamp {
+        epoch: Epoch { n: 65_536, site: SiteId(1) },
+        token: LockToken { view: ViewNumber(1), counter: n },
+        version: Version(3),
+    };
+    let header = RecordHeader {
+        key: CallKey((u128::from(unlike(1)) << 64 | u128::from(unlike(2))).to_be_bytes()),
+        stamp,
+        origin: SiteId(1),
+        backup: Some(SiteId(2)),
+        schema: 1,
+        age: Duration::from_millis(100 + n),
+        deadline: Some(Duration::from_secs(1800)),
+        crossing_deadline: Some(Duration::from_secs(1800)),
+        hints: vec![(1, Hint::Steady)],
+        crossed: Vec::new(),
+    };
+    Record { header, crossing: Bytes::from(crossing), local: Bytes::new() }
+}

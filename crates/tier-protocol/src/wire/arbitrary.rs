@@ -1,1 +1,349 @@
-//! Tests.
+//! Any word at all, for the properties.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use vocab::{
+    CallKey, EngineId, Epoch, LockToken, PartitionId, ReplicaId, SiteId, Stamp, Version, ViewNumber,
+};
+
+use crate::batch::Entry;
+use crate::command::{Command, PutFlags};
+use crate::frame::{SiteFrame, TierFrame};
+use crate::record::{Hint, Record, RecordHeader, Tombstone};
+use crate::reply::{Cause, DormantOutcome, Refusal, Reply};
+use crate::site::{
+    EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
+    SiteWord, Superseded,
+};
+use crate::view::PartitionView;
+
+fn key() -> impl Strategy<Value = CallKey> {
+    any::<[u8; 16]>().prop_map(CallKey)
+}
+
+fn site() -> impl Strategy<Value = SiteId> {
+    any::<u16>().prop_map(SiteId)
+}
+
+fn view() -> impl Strategy<Value = ViewNumber> {
+    any::<u64>().prop_map(ViewNumber)
+}
+
+fn partition() -> impl Strategy<Value = PartitionId> {
+    any::<u16>().prop_map(PartitionId)
+}
+
+fn epoch() -> impl Strategy<Value = Epoch> {
+    (any::<u64>(), site()).prop_map(|(n, site)| Epoch { n, site })
+}
+
+fn token() -> impl Strategy<Value = LockToken> {
+    (view(), any::<u64>()).prop_map(|(view, counter)| LockToken { view, counter })
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    (epoch(), token(), any::<u64>()).prop_map(|(epoch, token, version)| Stamp {
+        epoch,
+        token,
+        version: Version(version),
+    })
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    any::<u64>().prop_map(Duration::from_nanos)
+}
+
+fn body() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..200).prop_map(Bytes::from)
+}
+
+fn hint() -> impl Strategy<Value = Hint> {
+    prop_oneof![Just(Hint::Steady), Just(Hint::Busy)]
+}
+
+fn header() -> impl Strategy<Value = RecordHeader> {
+    let names = (key(), stamp(), site(), of(site()), any::<u32>());
+    let times = (duration(), of(duration()), of(duration()));
+    let lists = (vec((any::<u16>(), hint()), 0..4), vec((site(), stamp()), 0..3));
+    (names, times, lists).prop_map(|(names, times, lists)| {
+        let (key, stamp, origin, backup, schema) = names;
+        let (age, deadline, crossing_deadline) = times;
+        let (hints, crossed) = lists;
+        RecordHeader {
+            key,
+            stamp,
+            origin,
+            backup,
+            schema,
+            age,
+            deadline,
+            crossing_deadline,
+            hints,
+            crossed,
+        }
+    })
+}
+
+pub(crate) fn record() -> impl Strategy<Value = Record> {
+    (header(), body(), body()).prop_map(|(header, crossing, local)| Record {
+        header,
+        crossing,
+        local,
+    })
+}
+
+fn tombstone() -> impl Strategy<Value = Tombstone> {
+    (key(), stamp()).prop_map(|(key, stamp)| Tombstone { key, stamp })
+}
+
+pub(crate) fn entry() -> impl Strategy<Value = Entry> {
+    prop_oneof![record().prop_map(Entry::Record), tombstone().prop_map(Entry::Tombstone)]
+}
+
+fn flags() -> impl Strategy<Value = PutFlags> {
+    any::<(bool, bool, bool)>().prop_map(|(boundary, crossing_unchanged, unreleased)| PutFlags {
+        boundary,
+        crossing_unchanged,
+        unreleased,
+    })
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (view(), key(), any::<u64>(), any::<bool>(), of(stamp())).prop_map(
+            |(view, key, turn, begins, cached)| Command::LockAndGet {
+                view,
+                key,
+                turn,
+                begins,
+                cached
+            }
+        ),
+        (view(), key(), any::<u64>()).prop_map(|(view, key, turn)| Command::Get {
+            view,
+            key,
+            turn
+        }),
+        (view(), record(), of(stamp()), flags())
+            .prop_map(|(view, record, base, flags)| Command::Put { view, record, base, flags }),
+        (view(), key(), token()).prop_map(|(view, key, token)| Command::Unlock {
+            view,
+            key,
+            token
+        }),
+        (view(), key(), token()).prop_map(|(view, key, token)| Command::Renew { view, key, token }),
+        (view(), tombstone(), stamp()).prop_map(|(view, tombstone, base)| Command::Delete {
+            view,
+            tombstone,
+            base
+        }),
+        (view(), any::<u64>(), record()).prop_map(|(view, batch, record)| Command::StoreDormant {
+            view,
+            batch,
+            record
+        }),
+        (view(), any::<u64>(), tombstone()).prop_map(|(view, batch, tombstone)| {
+            Command::StoreTombstone { view, batch, tombstone }
+        }),
+    ]
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    prop_oneof![
+        any::<u64>().prop_map(|turn| Cause::Asked { turn }),
+        Just(Cause::Due),
+        Just(Cause::Resume),
+        Just(Cause::Activate),
+        site().prop_map(|to| Cause::HandBack { to }),
+    ]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        Just(Refusal::OldToken),
+        of(stamp()).prop_map(|held| Refusal::NotTheBase { held }),
+        Just(Refusal::Full),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = DormantOutcome> {
+    prop_oneof![
+        Just(DormantOutcome::Stored),
+        Just(DormantOutcome::Stale),
+        epoch().prop_map(|held| DormantOutcome::Superseded { held }),
+        Just(DormantOutcome::Full),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    let turn = any::<u64>;
+    prop_oneof![
+        (key(), token(), cause(), of(record()), any::<bool>(), any::<bool>()).prop_map(
+            |(key, token, cause, record, dormant, resume)| Reply::Granted {
+                key,
+                token,
+                cause,
+                record,
+                dormant,
+                resume
+            }
+        ),
+        (key(), token(), turn(), stamp(), duration()).prop_map(|(key, token, turn, stamp, age)| {
+            Reply::Unchanged { key, token, turn, stamp, age }
+        }),
+        (key(), turn()).prop_map(|(key, turn)| Reply::Queued { key, turn }),
+        (key(), turn()).prop_map(|(key, turn)| Reply::Busy { key, turn }),
+        (key(), turn()).prop_map(|(key, turn)| Reply::NotHere { key, turn }),
+        (key(), view()).prop_map(|(key, current)| Reply::StaleView { key, current }),
+        (key(), turn(), of(record()), any::<bool>())
+            .prop_map(|(key, turn, record, dormant)| { Reply::Got { key, turn, record, dormant } }),
+        (key(), stamp()).prop_map(|(key, stamp)| Reply::Stored { key, stamp }),
+        (key(), stamp(), refusal()).prop_map(|(key, stamp, why)| Reply::Refused {
+            key,
+            stamp,
+            why
+        }),
+        (key(), any::<u64>(), outcome()).prop_map(|(key, batch, outcome)| Reply::Dormant {
+            key,
+            batch,
+            outcome
+        }),
+    ]
+}
+
+fn state() -> impl Strategy<Value = SiteState> {
+    prop_oneof![Just(SiteState::Returning), Just(SiteState::Serving)]
+}
+
+fn superseded() -> impl Strategy<Value = Vec<Superseded>> {
+    vec((key(), epoch()).prop_map(|(key, epoch)| Superseded { key, epoch }), 0..5)
+}
+
+fn keyset_entry() -> impl Strategy<Value = KeysetEntry> {
+    let kind = prop_oneof![Just(KeysetKind::Moved), Just(KeysetKind::Dormant)];
+    (key(), epoch(), kind).prop_map(|(key, epoch, kind)| KeysetEntry { key, epoch, kind })
+}
+
+fn answer() -> impl Strategy<Value = PullAnswer> {
+    prop_oneof![
+        record().prop_map(PullAnswer::Yours),
+        epoch().prop_map(PullAnswer::Lives),
+        Just(PullAnswer::NoSuch),
+        Just(PullAnswer::AskLater),
+    ]
+}
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    prop_oneof![
+        any::<(u32, u16)>().prop_map(|(ip, port)| SocketAddr::from((Ipv4Addr::from(ip), port))),
+        any::<(u128, u16, u32, u32)>().prop_map(|(ip, port, flow, scope)| {
+            SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope))
+        }),
+    ]
+}
+
+fn message() -> impl Strategy<Value = ForwardedMessage> {
+    (key(), of(epoch()), address(), body())
+        .prop_map(|(key, epoch, source, bytes)| ForwardedMessage { key, epoch, source, bytes })
+}
+
+fn site_word() -> impl Strategy<Value = SiteWord> {
+    let id = any::<u64>;
+    prop_oneof![
+        (site(), id(), state()).prop_map(|(site, start, state)| SiteWord::Hello {
+            site,
+            start,
+            state
+        }),
+        (id(), partition(), view(), body()).prop_map(|(id, partition, view, bytes)| {
+            SiteWord::Batch { id, partition, view, bytes }
+        }),
+        (id(), partition()).prop_map(|(id, partition)| SiteWord::BatchStored { id, partition }),
+        (id(), partition()).prop_map(|(id, partition)| SiteWord::BatchRefused { id, partition }),
+        superseded().prop_map(SiteWord::Superseded),
+        of(key()).prop_map(|cursor| SiteWord::KeysetAsk { cursor }),
+        (vec(keyset_entry(), 0..5), of(key()), any::<bool>()).prop_map(
+            |(entries, next, ask_later)| SiteWord::KeysetPage { entries, next, ask_later }
+        ),
+        (key(), id()).prop_map(|(key, ask)| SiteWord::Pull { key, ask }),
+        (key(), id(), answer()).prop_map(|(key, ask, answer)| SiteWord::Pulled {
+            key,
+            ask,
+            answer
+        }),
+        message().prop_map(SiteWord::Forward),
+    ]
+}
+
+fn engine_word() -> impl Strategy<Value = EngineWord> {
+    let id = any::<u64>;
+    prop_oneof![
+        (site(), message()).prop_map(|(site, message)| EngineWord::ForwardTo { site, message }),
+        (key(), id()).prop_map(|(key, turn)| EngineWord::Pull { key, turn }),
+        (id(), superseded()).prop_map(|(id, superseded)| EngineWord::BatchDone { id, superseded }),
+        id().prop_map(|id| EngineWord::BatchDeferred { id }),
+        id().prop_map(|id| EngineWord::BatchPoison { id }),
+    ]
+}
+
+fn gate_word() -> impl Strategy<Value = GateWord> {
+    let id = any::<u64>;
+    let sites = (state(), id(), vec((site(), state()), 0..4), vec(site(), 0..4), id());
+    prop_oneof![
+        sites.prop_map(|(here, start, alive, wakes_on_message, inbox)| GateWord::Sites {
+            here,
+            start,
+            alive,
+            wakes_on_message,
+            inbox
+        }),
+        (key(), id(), answer()).prop_map(|(key, turn, answer)| GateWord::Pulled {
+            key,
+            turn,
+            answer
+        }),
+        (site(), message()).prop_map(|(from, message)| GateWord::Forwarded { from, message }),
+        (id(), site(), body(), id()).prop_map(|(id, from, bytes, waited_ms)| GateWord::Batch {
+            id,
+            from,
+            bytes,
+            waited_ms
+        }),
+    ]
+}
+
+fn partition_view() -> impl Strategy<Value = PartitionView> {
+    let replica = || any::<u64>().prop_map(ReplicaId);
+    (partition(), view(), vec(replica(), 1..4), vec(replica(), 0..3)).prop_map(
+        |(partition, number, members, joining)| PartitionView {
+            partition,
+            number,
+            members,
+            joining,
+        },
+    )
+}
+
+pub(crate) fn tier_frame() -> impl Strategy<Value = TierFrame> {
+    prop_oneof![
+        1 => (any::<u64>(), "[a-z0-9-]{0,20}", any::<u32>()).prop_map(|(role, name, version)| {
+            TierFrame::Hello { role: EngineId(role), name, version }
+        }),
+        8 => (partition(), command())
+            .prop_map(|(partition, command)| TierFrame::Command { partition, command }),
+        8 => (partition(), reply())
+            .prop_map(|(partition, reply)| TierFrame::Reply { partition, reply }),
+        4 => engine_word().prop_map(TierFrame::Engine),
+        4 => gate_word().prop_map(TierFrame::Gate),
+        1 => partition_view().prop_map(TierFrame::View),
+    ]
+}
+
+pub(crate) fn site_frame() -> impl Strategy<Value = SiteFrame> {
+    site_word().prop_map(SiteFrame)
+}

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::site::{ForwardedMessage, PullAnswer, Superseded, state_from_wire, state_to_wire};
+use super::list;
+use super::site::{ForwardedMessage, PullAnswer, state_from_wire, state_to_wire};
 use super::word::{self, Key, need};
 use crate::error::DecodeError;
 use crate::site::{self, SiteState};
@@ -21,8 +22,8 @@ pub(crate) struct EngineWord {
     turn: u64,
     #[prost(uint64, tag = "6")]
     id: u64,
-    #[prost(message, repeated, tag = "7")]
-    superseded: Vec<Superseded>,
+    #[prost(bytes = "bytes", tag = "7")]
+    superseded: Bytes,
 }
 
 const FORWARD_TO: u32 = 1;
@@ -46,7 +47,7 @@ impl From<&site::EngineWord> for EngineWord {
                 Self { kind: PULL, key: Some((*key).into()), turn: *turn, ..none }
             }
             Word::BatchDone { id, superseded } => {
-                let superseded = superseded.iter().map(|&call| call.into()).collect();
+                let superseded = list::pack(superseded);
                 Self { kind: BATCH_DONE, id: *id, superseded, ..none }
             }
             Word::BatchDeferred { id } => Self { kind: BATCH_DEFERRED, id: *id, ..none },
@@ -65,7 +66,9 @@ impl TryFrom<EngineWord> for site::EngineWord {
                 message: need(wire.message, "message")?.try_into()?,
             },
             PULL => Self::Pull { key: word::key(wire.key)?, turn: wire.turn },
-            BATCH_DONE => Self::BatchDone { id: wire.id, superseded: word::all(wire.superseded)? },
+            BATCH_DONE => {
+                Self::BatchDone { id: wire.id, superseded: list::unpack(&wire.superseded)? }
+            }
             BATCH_DEFERRED => Self::BatchDeferred { id: wire.id },
             BATCH_POISON => Self::BatchPoison { id: wire.id },
             value => return Err(DecodeError::Unknown { what: "engine word", value }),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use vocab::SiteId;
 
+use super::list;
 use super::word::{self, Key, Stamp, nanos, need};
 use crate::error::DecodeError;
 use crate::record::{self, Hint, RecordHeader};
@@ -31,20 +31,13 @@ pub(crate) struct Record {
     /// Number of the application in the high bits, its hint in the low four.
     #[prost(uint32, repeated, tag = "9")]
     hints: Vec<u32>,
-    #[prost(message, repeated, tag = "10")]
-    crossed: Vec<Crossed>,
+    /// Pairs of site and stamp.
+    #[prost(bytes = "bytes", tag = "10")]
+    crossed: Bytes,
     #[prost(bytes = "bytes", tag = "11")]
     crossing: Bytes,
     #[prost(bytes = "bytes", tag = "12")]
     local: Bytes,
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(crate) struct Crossed {
-    #[prost(uint32, tag = "1")]
-    site: u32,
-    #[prost(message, optional, tag = "2")]
-    stamp: Option<Stamp>,
 }
 
 const HINT_BITS: u32 = 4;
@@ -81,7 +74,7 @@ impl From<&record::Record> for Record {
             deadline: header.deadline.map(nanos),
             crossing_deadline: header.crossing_deadline.map(nanos),
             hints: header.hints.iter().map(hint_to_wire).collect(),
-            crossed: header.crossed.iter().map(Crossed::from).collect(),
+            crossed: list::pack(&header.crossed),
             crossing: record.crossing.clone(),
             local: record.local.clone(),
         }
@@ -102,7 +95,7 @@ impl TryFrom<Record> for record::Record {
             deadline: wire.deadline.map(Duration::from_nanos),
             crossing_deadline: wire.crossing_deadline.map(Duration::from_nanos),
             hints: wire.hints.into_iter().map(hint_from_wire).collect::<Result<_, _>>()?,
-            crossed: word::all(wire.crossed)?,
+            crossed: list::unpack(&wire.crossed)?,
         };
         Ok(Self { header, crossing: wire.crossing, local: wire.local })
     }
@@ -111,20 +104,6 @@ impl TryFrom<Record> for record::Record {
 /// The record that a word cannot do without.
 pub(crate) fn record(record: Option<Record>) -> Result<record::Record, DecodeError> {
     need(record, "record")?.try_into()
-}
-
-impl From<&(SiteId, vocab::Stamp)> for Crossed {
-    fn from(&(site, stamp): &(SiteId, vocab::Stamp)) -> Self {
-        Self { site: u32::from(site.0), stamp: Some(stamp.into()) }
-    }
-}
-
-impl TryFrom<Crossed> for (SiteId, vocab::Stamp) {
-    type Error = DecodeError;
-
-    fn try_from(wire: Crossed) -> Result<Self, DecodeError> {
-        Ok((word::site(wire.site)?, word::stamp(wire.stamp)?))
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]

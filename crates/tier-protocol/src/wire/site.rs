@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use vocab::ViewNumber;
 
+use super::list;
 use super::record::{Record, record};
 use super::word::{self, Address, Epoch, Key, need};
 use crate::error::DecodeError;
-use crate::site::{self, KeysetKind, SiteState};
+use crate::site::{self, SiteState};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct SiteWord {
@@ -27,13 +28,13 @@ pub(crate) struct SiteWord {
     view: u64,
     #[prost(bytes = "bytes", tag = "8")]
     bytes: Bytes,
-    #[prost(message, repeated, tag = "9")]
-    superseded: Vec<Superseded>,
+    #[prost(bytes = "bytes", tag = "9")]
+    superseded: Bytes,
     /// A call, or the cursor of an ask, or the start of the next page.
     #[prost(message, optional, tag = "10")]
     key: Option<Key>,
-    #[prost(message, repeated, tag = "11")]
-    entries: Vec<KeysetEntry>,
+    #[prost(bytes = "bytes", tag = "11")]
+    entries: Bytes,
     #[prost(bool, tag = "12")]
     ask_later: bool,
     #[prost(message, optional, tag = "13")]
@@ -77,7 +78,7 @@ impl From<&site::SiteWord> for SiteWord {
                 Self { kind: BATCH_REFUSED, id: *id, partition: u32::from(partition.0), ..none }
             }
             Word::Superseded(calls) => {
-                let superseded = calls.iter().map(|&call| call.into()).collect();
+                let superseded = list::pack(calls);
                 Self { kind: SUPERSEDED, superseded, ..none }
             }
             Word::KeysetAsk { cursor } => {
@@ -85,7 +86,7 @@ impl From<&site::SiteWord> for SiteWord {
             }
             Word::KeysetPage { entries, next, ask_later } => Self {
                 kind: KEYSET_PAGE,
-                entries: entries.iter().map(|&entry| entry.into()).collect(),
+                entries: list::pack(entries),
                 key: next.map(Key::from),
                 ask_later: *ask_later,
                 ..none
@@ -127,10 +128,10 @@ impl TryFrom<SiteWord> for site::SiteWord {
             BATCH_REFUSED => {
                 Self::BatchRefused { id: wire.id, partition: word::partition(wire.partition)? }
             }
-            SUPERSEDED => Self::Superseded(word::all(wire.superseded)?),
+            SUPERSEDED => Self::Superseded(list::unpack(&wire.superseded)?),
             KEYSET_ASK => Self::KeysetAsk { cursor: wire.key.map(Into::into) },
             KEYSET_PAGE => Self::KeysetPage {
-                entries: word::all(wire.entries)?,
+                entries: list::unpack(&wire.entries)?,
                 next: wire.key.map(Into::into),
                 ask_later: wire.ask_later,
             },
@@ -161,65 +162,6 @@ pub(crate) fn state_from_wire(value: u32) -> Result<SiteState, DecodeError> {
         RETURNING => Ok(SiteState::Returning),
         SERVING => Ok(SiteState::Serving),
         value => Err(DecodeError::Unknown { what: "site state", value }),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(crate) struct Superseded {
-    #[prost(message, optional, tag = "1")]
-    key: Option<Key>,
-    #[prost(message, optional, tag = "2")]
-    epoch: Option<Epoch>,
-}
-
-impl From<site::Superseded> for Superseded {
-    fn from(call: site::Superseded) -> Self {
-        Self { key: Some(call.key.into()), epoch: Some(call.epoch.into()) }
-    }
-}
-
-impl TryFrom<Superseded> for site::Superseded {
-    type Error = DecodeError;
-
-    fn try_from(wire: Superseded) -> Result<Self, DecodeError> {
-        Ok(Self { key: word::key(wire.key)?, epoch: need(wire.epoch, "epoch")?.try_into()? })
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(crate) struct KeysetEntry {
-    #[prost(message, optional, tag = "1")]
-    key: Option<Key>,
-    #[prost(message, optional, tag = "2")]
-    epoch: Option<Epoch>,
-    #[prost(uint32, tag = "3")]
-    kind: u32,
-}
-
-const MOVED: u32 = 1;
-const DORMANT: u32 = 2;
-
-impl From<site::KeysetEntry> for KeysetEntry {
-    fn from(entry: site::KeysetEntry) -> Self {
-        let kind = match entry.kind {
-            KeysetKind::Moved => MOVED,
-            KeysetKind::Dormant => DORMANT,
-        };
-        Self { key: Some(entry.key.into()), epoch: Some(entry.epoch.into()), kind }
-    }
-}
-
-impl TryFrom<KeysetEntry> for site::KeysetEntry {
-    type Error = DecodeError;
-
-    fn try_from(wire: KeysetEntry) -> Result<Self, DecodeError> {
-        let kind = match wire.kind {
-            MOVED => KeysetKind::Moved,
-            DORMANT => KeysetKind::Dormant,
-            value => return Err(DecodeError::Unknown { what: "keyset kind", value }),
-        };
-        let epoch = need(wire.epoch, "epoch")?.try_into()?;
-        Ok(Self { key: word::key(wire.key)?, epoch, kind })
     }
 }
 

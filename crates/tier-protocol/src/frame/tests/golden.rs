@@ -1,0 +1,268 @@
+//! The bytes of every word of version 1, kept for ever: `golden/v1/*.txt`, one word a line.
+//!
+//! Set `WRITE_GOLDEN=1` to write lines for words that have none; a line that is there is never
+//! changed, as nodes of that version exist.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNumber};
+
+use super::*;
+use crate::batch::{self, Entry};
+use crate::command::PutFlags;
+use crate::record::{Hint, Record, RecordHeader, Tombstone};
+use crate::reply::{Cause, DormantOutcome, Refusal};
+use crate::site::{ForwardedMessage, KeysetEntry, KeysetKind, PullAnswer, SiteState, Superseded};
+
+const KEY: CallKey = CallKey(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
+const VIEW: ViewNumber = ViewNumber(300);
+const TOKEN: LockToken = LockToken { view: VIEW, counter: 77 };
+const EPOCH: Epoch = Epoch { n: 65_537, site: SiteId(2) };
+const STAMP: Stamp = Stamp { epoch: EPOCH, token: TOKEN, version: Version(5) };
+const BASE: Stamp = Stamp { epoch: EPOCH, token: TOKEN, version: Version(4) };
+const TOMBSTONE: Tombstone = Tombstone { key: KEY, stamp: STAMP };
+const PARTITION: PartitionId = PartitionId(3);
+
+fn record() -> Record {
+    let header = RecordHeader {
+        key: KEY,
+        stamp: STAMP,
+        origin: SiteId(1),
+        backup: Some(SiteId(1)),
+        schema: 1,
+        age: Duration::from_millis(1500),
+        deadline: Some(Duration::from_millis(500)),
+        crossing_deadline: Some(Duration::from_secs(1800)),
+        hints: vec![(0, Hint::Steady), (4096, Hint::Busy)],
+        crossed: vec![(SiteId(1), BASE)],
+    };
+    let (crossing, local) = (Bytes::from_static(b"crossing"), Bytes::from_static(b"local"));
+    Record { header, crossing, local }
+}
+
+pub(super) fn put() -> TierFrame {
+    let flags = PutFlags { boundary: true, crossing_unchanged: true, unreleased: true };
+    let command = Command::Put { view: VIEW, record: record(), base: Some(BASE), flags };
+    TierFrame::Command { partition: PARTITION, command }
+}
+
+fn commands() -> Vec<(&'static str, TierFrame)> {
+    let (view, key, token, turn, batch) = (VIEW, KEY, TOKEN, 9, 6);
+    let tombstone = TOMBSTONE;
+    [
+        (
+            "lock_and_get",
+            Command::LockAndGet { view, key, turn, begins: true, cached: Some(STAMP) },
+        ),
+        ("get", Command::Get { view, key, turn }),
+        ("unlock", Command::Unlock { view, key, token }),
+        ("renew", Command::Renew { view, key, token }),
+        ("delete", Command::Delete { view, tombstone, base: BASE }),
+        ("store_dormant", Command::StoreDormant { view, batch, record: record().trimmed() }),
+        ("store_tombstone", Command::StoreTombstone { view, batch, tombstone }),
+    ]
+    .into_iter()
+    .map(|(name, command)| (name, TierFrame::Command { partition: PARTITION, command }))
+    .chain([("put", put())])
+    .collect()
+}
+
+fn grant(cause: Cause) -> Reply {
+    let record = Some(record());
+    Reply::Granted { key: KEY, token: TOKEN, cause, record, dormant: true, resume: true }
+}
+
+fn replies() -> Vec<(&'static str, TierFrame)> {
+    let (key, turn, stamp, batch) = (KEY, 9, STAMP, 6);
+    let age = Duration::from_secs(2);
+    let refused = |why| Reply::Refused { key, stamp, why };
+    let dormant = |outcome| Reply::Dormant { key, batch, outcome };
+    [
+        ("granted_asked", grant(Cause::Asked { turn })),
+        ("granted_due", grant(Cause::Due)),
+        ("granted_resume", grant(Cause::Resume)),
+        ("granted_activate", grant(Cause::Activate)),
+        ("granted_hand_back", grant(Cause::HandBack { to: SiteId(2) })),
+        ("unchanged", Reply::Unchanged { key, token: TOKEN, turn, stamp, age }),
+        ("queued", Reply::Queued { key, turn }),
+        ("busy", Reply::Busy { key, turn }),
+        ("not_here", Reply::NotHere { key, turn }),
+        ("stale_view", Reply::StaleView { key, current: VIEW }),
+        ("got", Reply::Got { key, turn, record: Some(record()), dormant: true }),
+        ("stored", Reply::Stored { key, stamp }),
+        ("refused_old_token", refused(Refusal::OldToken)),
+        ("refused_not_the_base", refused(Refusal::NotTheBase { held: Some(BASE) })),
+        ("refused_full", refused(Refusal::Full)),
+        ("dormant_stored", dormant(DormantOutcome::Stored)),
+        ("dormant_stale", dormant(DormantOutcome::Stale)),
+        ("dormant_superseded", dormant(DormantOutcome::Superseded { held: EPOCH })),
+        ("dormant_full", dormant(DormantOutcome::Full)),
+    ]
+    .into_iter()
+    .map(|(name, reply)| (name, TierFrame::Reply { partition: PARTITION, reply }))
+    .collect()
+}
+
+fn message(source: &str) -> ForwardedMessage {
+    let source = source.parse().expect("an address");
+    let bytes = Bytes::from_static(b"BYE sip:b@example.net SIP/2.0\r\n\r\n");
+    ForwardedMessage { key: KEY, epoch: Some(EPOCH), source, bytes }
+}
+
+fn links() -> Vec<(&'static str, TierFrame)> {
+    let (key, turn, id, from) = (KEY, 9, 6, SiteId(2));
+    let superseded = vec![Superseded { key, epoch: EPOCH }];
+    let sites = GateWord::Sites {
+        here: SiteState::Serving,
+        start: 3,
+        alive: vec![(SiteId(2), SiteState::Returning), (SiteId(3), SiteState::Serving)],
+        wakes_on_message: vec![SiteId(2)],
+        inbox: 4,
+    };
+    let engine = EngineWord::ForwardTo { site: SiteId(2), message: message("192.0.2.1:5060") };
+    let bytes = Bytes::from_static(b"batch");
+    let view = PartitionView {
+        partition: PARTITION,
+        number: VIEW,
+        members: vec![ReplicaId(1), ReplicaId(1000)],
+        joining: vec![ReplicaId(3)],
+    };
+    vec![
+        ("hello", TierFrame::Hello { role: EngineId(8), name: "engine-1".into(), version: 1 }),
+        ("engine_forward_to", TierFrame::Engine(engine)),
+        ("engine_pull", TierFrame::Engine(EngineWord::Pull { key, turn })),
+        ("engine_batch_done", TierFrame::Engine(EngineWord::BatchDone { id, superseded })),
+        ("engine_batch_deferred", TierFrame::Engine(EngineWord::BatchDeferred { id })),
+        ("engine_batch_poison", TierFrame::Engine(EngineWord::BatchPoison { id })),
+        ("gate_sites", TierFrame::Gate(sites)),
+        (
+            "gate_pulled",
+            TierFrame::Gate(GateWord::Pulled { key, turn, answer: PullAnswer::Yours(record()) }),
+        ),
+        (
+            "gate_forwarded",
+            TierFrame::Gate(GateWord::Forwarded { from, message: message("[2001:db8::1]:5060") }),
+        ),
+        ("gate_batch", TierFrame::Gate(GateWord::Batch { id, from, bytes, waited_ms: 12 })),
+        ("view", TierFrame::View(view)),
+    ]
+}
+
+fn sites() -> Vec<(&'static str, SiteFrame)> {
+    let (key, id, ask, partition) = (KEY, 6, 11, PARTITION);
+    let entry = |kind| KeysetEntry { key, epoch: EPOCH, kind };
+    let entries = vec![entry(KeysetKind::Moved), entry(KeysetKind::Dormant)];
+    let pulled = |answer| SiteWord::Pulled { key, ask, answer };
+    let hello = |state| SiteWord::Hello { site: SiteId(2), start: 3, state };
+    let bytes = Bytes::from_static(b"batch");
+    [
+        ("hello_returning", hello(SiteState::Returning)),
+        ("hello_serving", hello(SiteState::Serving)),
+        ("batch", SiteWord::Batch { id, partition, view: VIEW, bytes }),
+        ("batch_stored", SiteWord::BatchStored { id, partition }),
+        ("batch_refused", SiteWord::BatchRefused { id, partition }),
+        ("superseded", SiteWord::Superseded(vec![Superseded { key, epoch: EPOCH }])),
+        ("keyset_ask", SiteWord::KeysetAsk { cursor: Some(key) }),
+        ("keyset_page", SiteWord::KeysetPage { entries, next: Some(key), ask_later: true }),
+        ("pull", SiteWord::Pull { key, ask }),
+        ("pulled_yours", pulled(PullAnswer::Yours(record().trimmed()))),
+        ("pulled_lives", pulled(PullAnswer::Lives(EPOCH))),
+        ("pulled_no_such", pulled(PullAnswer::NoSuch)),
+        ("pulled_ask_later", pulled(PullAnswer::AskLater)),
+        ("forward", SiteWord::Forward(message("192.0.2.1:5060"))),
+    ]
+    .into_iter()
+    .map(|(name, word)| (name, SiteFrame(word)))
+    .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Bytes {
+    (0..text.len() / 2)
+        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).expect("hexadecimal digits"))
+        .collect()
+}
+
+/// The lines of a golden file, with lines for `words` added when asked to.
+fn golden(file: &str, words: &[(&str, Bytes)]) -> BTreeMap<String, Bytes> {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "golden", "v1", file].iter().collect();
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut lines: BTreeMap<String, Bytes> = text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, bytes)| (name.to_owned(), unhex(bytes)))
+        .collect();
+    if std::env::var_os("WRITE_GOLDEN").is_some() {
+        for (name, bytes) in words {
+            lines.entry((*name).to_owned()).or_insert_with(|| bytes.clone());
+        }
+        let text = lines.iter().fold(String::new(), |mut text, (name, bytes)| {
+            let _ = writeln!(text, "{name} {}", hex(bytes));
+            text
+        });
+        std::fs::write(&path, text).expect("the golden folder can be written to");
+    }
+    lines
+}
+
+fn check<F: Frame + PartialEq + std::fmt::Debug>(
+    file: &str,
+    frames: Vec<(&'static str, F)>,
+    encode_into: fn(&F, &mut BytesMut),
+) {
+    let encoded = |frame: &F| {
+        let mut out = BytesMut::new();
+        encode_into(frame, &mut out);
+        out.freeze()
+    };
+    let words: Vec<_> = frames.iter().map(|(name, frame)| (*name, encoded(frame))).collect();
+    let golden = golden(file, &words);
+    assert_eq!(golden.len(), frames.len(), "{file}: one line for each word");
+    for ((name, frame), (_, bytes)) in frames.into_iter().zip(words) {
+        let kept = golden.get(name).unwrap_or_else(|| panic!("{file} lacks {name}"));
+        assert_eq!(hex(kept), hex(&bytes), "{file}: {name} is written in another way");
+        let mut decoder = Decoder::<F>::new(MAX);
+        decoder.push(kept);
+        assert_eq!(decoder.poll(), Ok(Some(frame)), "{file}: {name} is read in another way");
+    }
+}
+
+#[test]
+fn commands_keep_their_bytes() {
+    check("command.txt", commands(), TierFrame::encode_into);
+}
+
+#[test]
+fn replies_keep_their_bytes() {
+    check("reply.txt", replies(), TierFrame::encode_into);
+}
+
+#[test]
+fn other_tier_words_keep_their_bytes() {
+    check("tier.txt", links(), TierFrame::encode_into);
+}
+
+#[test]
+fn site_words_keep_their_bytes() {
+    check("site.txt", sites(), SiteFrame::encode_into);
+}
+
+#[test]
+fn a_kept_batch_is_read_as_ever() {
+    // Only reading is compared: another zstd may compress in another way.
+    let entries = [Entry::Record(record().trimmed()), Entry::Tombstone(TOMBSTONE)];
+    let twenty: Vec<_> = entries.iter().cloned().cycle().take(20).collect();
+    let words = [("as_is", batch::encode(&entries[1..])), ("zstd", batch::encode(&twenty))];
+    let golden = golden("batch.txt", &words);
+    assert_eq!(batch::decode(&golden["as_is"], MAX), Ok(entries[1..].to_vec()));
+    assert_eq!(batch::decode(&golden["zstd"], MAX), Ok(twenty));
+}
