@@ -1,8 +1,8 @@
 //! The engines behind a balancer and which of them are healthy.
 //!
 //! ```text
-//! Unknown ──pong, serving──► Up ──silence, port unreachable, or a pong that says not serving──► Down
-//!                             ▲────────────────────────pong, serving──────────────────────────────┘
+//! Unknown ──pong──► Up | NotServing, by its word ──silence, port unreachable──► Down
+//!                             ▲────────────────────pong──────────────────────────┘
 //! ```
 //! An engine's word is a ping's answer, nothing else: traffic from an engine proves that it sends,
 //! not that it receives.
@@ -13,16 +13,18 @@ use std::time::Duration;
 
 use vocab::{EngineId, Instant, SiteId};
 
-use crate::stats::{EngineStats, SiteStats};
+use crate::stats::{EngineStats, Health, SiteStats};
 
 /// What is known of one engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
+enum State {
     /// It has not answered since this balancer started.
     Unknown,
     /// It answered a ping that was sent at this moment, and serves.
     Up { proven_at: Instant },
-    /// Silent, unreachable or not serving.
+    /// It answered a ping that was sent at this moment, and does not serve.
+    NotServing { proven_at: Instant },
+    /// Silent or unreachable.
     Down,
 }
 
@@ -30,7 +32,7 @@ enum Health {
 struct Engine {
     site: SiteId,
     addr: SocketAddr,
-    health: Health,
+    state: State,
     id: Option<EngineId>,
     /// Answers to pings before this moment say nothing: the port was unreachable then.
     ignore_before: Instant,
@@ -65,7 +67,7 @@ impl Engines {
                 engines.table.push(Engine {
                     site,
                     addr,
-                    health: Health::Unknown,
+                    state: State::Unknown,
                     id: None,
                     ignore_before: Instant(0),
                     to_engine: 0,
@@ -84,7 +86,7 @@ impl Engines {
         self.next = self.next.wrapping_add(1);
         let position = (0..here.len())
             .map(|step| here[self.next.wrapping_add(step) % here.len()])
-            .find(|&position| matches!(self.table[position].health, Health::Up { .. }))?;
+            .find(|&position| matches!(self.table[position].state, State::Up { .. }))?;
         let engine = &mut self.table[position];
         engine.to_engine += 1;
         Some(engine.addr)
@@ -92,7 +94,7 @@ impl Engines {
 
     pub(crate) fn is_healthy(&self, site: SiteId) -> bool {
         self.by_site.get(&site).is_some_and(|here| {
-            here.iter().any(|&position| matches!(self.table[position].health, Health::Up { .. }))
+            here.iter().any(|&position| matches!(self.table[position].state, State::Up { .. }))
         })
     }
 
@@ -125,17 +127,24 @@ impl Engines {
             return;
         }
         engine.id = Some(id);
-        engine.health = match engine.health {
-            Health::Unknown | Health::Down | Health::Up { .. } if !serving => Health::Down,
-            Health::Up { proven_at } => Health::Up { proven_at: proven_at.max(pinged_at) },
-            Health::Unknown | Health::Down => Health::Up { proven_at: pinged_at },
+        engine.state = match engine.state {
+            State::Up { proven_at } | State::NotServing { proven_at } if proven_at > pinged_at => {
+                return;
+            }
+            State::Unknown | State::Up { .. } | State::NotServing { .. } | State::Down => {
+                if serving {
+                    State::Up { proven_at: pinged_at }
+                } else {
+                    State::NotServing { proven_at: pinged_at }
+                }
+            }
         };
     }
 
     /// The operating system says that nobody listens there.
     pub(crate) fn note_unreachable(&mut self, now: Instant, addr: SocketAddr) {
         if let Some(&position) = self.by_addr.get(&addr) {
-            self.table[position].health = Health::Down;
+            self.table[position].state = State::Down;
             self.table[position].ignore_before = now;
         }
     }
@@ -143,21 +152,26 @@ impl Engines {
     /// Declares the silent ones down.
     pub(crate) fn expire(&mut self, now: Instant) {
         for engine in &mut self.table {
-            if let Health::Up { proven_at } = engine.health
-                && now >= proven_at + self.down_after
-            {
-                engine.health = Health::Down;
+            match engine.state {
+                State::Up { proven_at } | State::NotServing { proven_at }
+                    if now >= proven_at + self.down_after =>
+                {
+                    engine.state = State::Down;
+                }
+                State::Unknown | State::Up { .. } | State::NotServing { .. } | State::Down => {}
             }
         }
     }
 
-    /// When the first of the healthy ones has been silent for too long.
+    /// When the first of those that answered has been silent for too long.
     pub(crate) fn next_silence(&self) -> Option<Instant> {
         self.table
             .iter()
-            .filter_map(|engine| match engine.health {
-                Health::Up { proven_at } => Some(proven_at + self.down_after),
-                Health::Unknown | Health::Down => None,
+            .filter_map(|engine| match engine.state {
+                State::Up { proven_at } | State::NotServing { proven_at } => {
+                    Some(proven_at + self.down_after)
+                }
+                State::Unknown | State::Down => None,
             })
             .min()
     }
@@ -174,7 +188,11 @@ impl Engines {
         let stats_of = |engine: &Engine| EngineStats {
             addr: engine.addr,
             engine: engine.id,
-            healthy: matches!(engine.health, Health::Up { .. }),
+            health: match engine.state {
+                State::Up { .. } => Health::Up,
+                State::NotServing { .. } => Health::NotServing,
+                State::Unknown | State::Down => Health::Down,
+            },
             to_engine: engine.to_engine,
             from_engine: engine.from_engine,
         };

@@ -19,4 +19,4 @@ mod stats;
 pub use balancer::{Balancer, Config, Input, Output, Reason};
 pub use edge_frame::{EdgeFrame, FrameError};
 pub use policy::Policy;
-pub use stats::{Drops, EngineStats, SiteStats, Stats};
+pub use stats::{Drops, EngineStats, Health, SiteStats, Stats};

@@ -42,6 +42,17 @@ pub struct Drops {
     pub bad_frames: u64,
 }
 
+/// Whether an engine gets traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers pings in time and takes traffic.
+    Up,
+    /// It answers, and takes no traffic.
+    NotServing,
+    /// It is silent, unreachable, or has not answered yet.
+    Down,
+}
+
 /// One site, as a balancer sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteStats {
@@ -58,8 +69,8 @@ pub struct EngineStats {
     pub addr: SocketAddr,
     /// What it calls itself, once it has answered.
     pub engine: Option<EngineId>,
-    /// It answers pings in time and takes traffic.
-    pub healthy: bool,
+    /// Whether it answers pings in time and takes traffic.
+    pub health: Health,
     /// Datagrams sent to it.
     pub to_engine: u64,
     /// Datagrams that came from it, pongs not counted.

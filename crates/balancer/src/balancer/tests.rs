@@ -3,6 +3,7 @@
 use vocab::{CallKey, EngineId, Token, TokenKind};
 
 use super::*;
+use crate::stats::Health;
 
 const SITE1: SiteId = SiteId(1);
 const SITE2: SiteId = SiteId(2);
@@ -155,7 +156,8 @@ fn token(site: SiteId) -> String {
 fn request(method: &str, call: u32, to_tag: Option<&str>) -> String {
     let tag = to_tag.map(|tag| format!(";tag={tag}")).unwrap_or_default();
     format!(
-        "{method} sip:b@x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{call}\r\nFrom: <sip:a@x>;tag=1\r\n\
+        "{method} sip:b@x SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{call}\r\n\
+         From: <sip:a@x>;tag=1\r\n\
          To: <sip:b@x>{tag}\r\nCall-ID: {call}\r\nCSeq: 1 {method}\r\n\r\n"
     )
 }
@@ -219,7 +221,7 @@ fn silence_shows_within_its_time_and_unreachable_at_once() {
     let mut world = World::new();
     let healthy = |world: &World| {
         let stats = world.balancer.stats();
-        stats.sites[0].engines.iter().map(|engine| engine.healthy).collect::<Vec<_>>()
+        stats.sites[0].engines.iter().map(|engine| engine.health == Health::Up).collect::<Vec<_>>()
     };
     assert_eq!(healthy(&world), [true, true]);
     world.balancer.handle_input(world.now, Input::EngineUnreachable { addr: engine(SITE1, 1) });
@@ -236,6 +238,7 @@ fn an_engine_that_does_not_serve_gets_nothing() {
     let mut world = World::new();
     world.not_serving.extend([engine(SITE1, 0), engine(SITE1, 1)]);
     world.pass(200);
+    assert_eq!(world.balancer.stats().sites[0].engines[0].health, Health::NotServing);
     assert!(world.outside(&bye(SITE1)).is_empty());
     assert_eq!(world.balancer.stats().drops.no_engine, 1);
     assert_eq!(world.outside(&request("INVITE", 1, None)), [Sent::In(SITE2, None)]);
@@ -249,7 +252,7 @@ fn a_late_or_early_pong_proves_nothing() {
         let pong = EdgeFrame::Pong { nonce, engine: EngineId(1), serving: true };
         let bytes = pong.encode(&secret());
         assert!(world.input(Input::Engine { from: engine(SITE1, 0), bytes }).is_empty());
-        assert!(!world.balancer.stats().sites[0].engines[0].healthy);
+        assert_eq!(world.balancer.stats().sites[0].engines[0].health, Health::Down);
     }
 }
 

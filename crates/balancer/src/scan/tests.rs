@@ -119,8 +119,15 @@ proptest! {
     }
 
     #[test]
-    fn any_header_text_is_scanned(text in "(INVITE|SIP/2.0) [ -~]{0,20} SIP/2.0\r\n((v|To|Route)[ :;,=\"<>\\\\a-c\r\n\t]{0,20}\r\n){0,6}") {
+    fn any_header_text_is_scanned(text in header_text()) {
         let scan = Scan::of(text.as_bytes());
         prop_assert_eq!(scan.site(&secret()), None);
     }
+}
+
+fn header_text() -> &'static str {
+    concat!(
+        "(INVITE|SIP/2.0) [ -~]{0,20} SIP/2.0\r\n",
+        "((v|To|Route)[ :;,=\"<>\\\\a-c\r\n\t]{0,20}\r\n){0,6}",
+    )
 }
