@@ -156,3 +156,6 @@ fn one_line(value: Bytes) -> Bytes {
     let out = out.freeze();
     out.slice_ref(grammar::trim(&out))
 }
+
+#[cfg(test)]
+mod tests;
