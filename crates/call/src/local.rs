@@ -1,0 +1,275 @@
+//! The section that only this site needs: transactions, the bytes they may send again, and what
+//! ties a request of one leg to the request that it became on the other.
+
+use bytes::Bytes;
+use sip_message::{Method, Request};
+use vocab::{Instant, SiteId};
+
+use crate::transaction::{
+    Client, InviteClient, InviteServer, Packet, Server, ServerKey, Unacknowledged,
+};
+
+/// Everything about a call that does not cross.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Local {
+    /// The next name of a [`Serving`].
+    pub(crate) next_serving: u16,
+    /// Requests of peers. With `askings`, at most `CallLimits::transactions_max`.
+    pub(crate) servings: Vec<Serving>,
+    /// Requests of ours.
+    pub(crate) askings: Vec<Asking>,
+}
+
+/// A request of a peer: its server transaction and what the call knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Serving {
+    /// Its name in this section.
+    pub(crate) id: u16,
+    pub(crate) machine: ServerMachine,
+    /// The leg that it came on or began, while that leg exists.
+    pub(crate) leg: Option<u16>,
+    /// Which dialog of the leg.
+    pub(crate) fork: u16,
+    pub(crate) application: u16,
+    pub(crate) cseq: u32,
+    pub(crate) call_id: Bytes,
+    pub(crate) from_tag: Bytes,
+    /// It came outside any dialog.
+    pub(crate) is_initial: bool,
+    /// Ordinal and site of the To tag of an initial request.
+    pub(crate) tag: u16,
+    pub(crate) site: SiteId,
+    /// What a response is made of, until the final one is given: the request without its body and
+    /// without headers that no response needs. The whole request while its decision is deferred.
+    pub(crate) request: Option<Bytes>,
+    /// The 2xx to an INVITE, repeated until its ACK comes.
+    pub(crate) unacknowledged: Option<Unacknowledged>,
+    /// When a deferred INVITE is refused.
+    pub(crate) deferred_until: Option<Instant>,
+}
+
+/// A server transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ServerMachine {
+    Invite(InviteServer),
+    Other(Server),
+}
+
+/// A request of ours: its client transaction and what the call knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asking {
+    pub(crate) machine: ClientMachine,
+    /// The leg that it was sent on. It may be gone already.
+    pub(crate) leg: u16,
+    /// Which dialog of the leg; meaningless for an INVITE that began the leg.
+    pub(crate) fork: u16,
+    pub(crate) purpose: Purpose,
+    /// It was sent within a dialog.
+    pub(crate) is_in_dialog: bool,
+    pub(crate) cancel: Cancel,
+    /// When an INVITE without a final response is cancelled; after its CANCEL, when it is forgotten.
+    pub(crate) give_up_at: Option<Instant>,
+    /// The ACKs of its 2xx, one for each fork that answered. At most `CallLimits::forks_max`.
+    pub(crate) acks: Vec<Acked>,
+}
+
+/// A client transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ClientMachine {
+    Invite(InviteClient),
+    Other(Client),
+}
+
+/// Why a request of ours was sent: who hears its response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The peer whose request it was.
+    Relay { serving: u16 },
+    /// The leg's session timer.
+    Refresh,
+    /// Nobody: it ends something.
+    Ending,
+}
+
+/// How far cancelling an INVITE of ours has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    No,
+    /// It is sent with the first provisional response.
+    Wanted,
+    Sent,
+}
+
+/// An ACK of a 2xx as it was sent: "the UAC core … MUST generate an ACK request for each 2xx".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Acked {
+    /// To tag of the 2xx.
+    pub(crate) tag: Bytes,
+    pub(crate) packet: Packet,
+}
+
+impl Local {
+    pub(crate) fn serving(&self, id: u16) -> Option<&Serving> {
+        self.servings.iter().find(|serving| serving.id == id)
+    }
+
+    pub(crate) fn serving_mut(&mut self, id: u16) -> Option<&mut Serving> {
+        self.servings.iter_mut().find(|serving| serving.id == id)
+    }
+
+    pub(crate) fn transactions(&self) -> usize {
+        self.servings.len() + self.askings.len()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let servings = self.servings.iter().filter_map(Serving::next_deadline);
+        let askings = self.askings.iter().filter_map(Asking::next_deadline);
+        servings.chain(askings).min()
+    }
+
+    /// Forgets the transactions that ended.
+    pub(crate) fn sweep(&mut self) {
+        self.servings
+            .retain(|serving| serving.unacknowledged.is_some() || !serving.machine.is_terminated());
+        self.askings.retain(|asking| !asking.machine.is_terminated());
+    }
+
+    /// The INVITE of ours on `leg` that has no final response, or whose 2xx has no ACK yet.
+    pub(crate) fn open_invite_to(&self, leg: u16) -> Option<usize> {
+        self.askings.iter().position(|asking| asking.leg == leg && asking.is_open_invite())
+    }
+
+    /// The INVITE of the peer on `leg` that has no final response, or whose 2xx has no ACK yet.
+    pub(crate) fn open_invite_from(&self, leg: u16) -> Option<&Serving> {
+        self.servings.iter().find(|serving| {
+            serving.leg == Some(leg)
+                && serving.is_invite()
+                && (serving.is_pending() || serving.unacknowledged.is_some())
+        })
+    }
+
+    /// Whether everything is answered and acknowledged; what merely lingers does not count.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let is_served =
+            |serving: &Serving| !serving.is_pending() && serving.unacknowledged.is_none();
+        self.servings.iter().all(is_served)
+            && self.askings.iter().all(|asking| !asking.is_pending() && !asking.is_open_invite())
+    }
+}
+
+impl Serving {
+    pub(crate) fn key(&self) -> &ServerKey {
+        match &self.machine {
+            ServerMachine::Invite(machine) => &machine.key,
+            ServerMachine::Other(machine) => &machine.key,
+        }
+    }
+
+    pub(crate) fn is_invite(&self) -> bool {
+        matches!(self.machine, ServerMachine::Invite(_))
+    }
+
+    /// Whether a final response is still owed.
+    pub(crate) fn is_pending(&self) -> bool {
+        match &self.machine {
+            ServerMachine::Invite(machine) => machine.is_pending(),
+            ServerMachine::Other(machine) => machine.is_pending(),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let machine = match &self.machine {
+            ServerMachine::Invite(machine) => machine.next_deadline(),
+            ServerMachine::Other(machine) => machine.next_deadline(),
+        };
+        let repeats = self.unacknowledged.as_ref().and_then(Unacknowledged::next_deadline);
+        machine.into_iter().chain(repeats).chain(self.deferred_until).min()
+    }
+}
+
+impl ServerMachine {
+    pub(crate) fn is_terminated(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.is_terminated(),
+            Self::Other(machine) => machine.is_terminated(),
+        }
+    }
+}
+
+impl Asking {
+    pub(crate) fn is_invite(&self) -> bool {
+        matches!(self.machine, ClientMachine::Invite(_))
+    }
+
+    /// The request as it was sent.
+    pub(crate) fn request(&self) -> &Packet {
+        match &self.machine {
+            ClientMachine::Invite(machine) => &machine.request,
+            ClientMachine::Other(machine) => &machine.request,
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Method {
+        match &self.machine {
+            ClientMachine::Invite(machine) => &machine.key.method,
+            ClientMachine::Other(machine) => &machine.key.method,
+        }
+    }
+
+    /// Whether a final response is still to come.
+    pub(crate) fn is_pending(&self) -> bool {
+        match &self.machine {
+            ClientMachine::Invite(machine) => machine.is_pending(),
+            ClientMachine::Other(machine) => machine.is_pending(),
+        }
+    }
+
+    /// Whether it is an INVITE without a final response, or without an ACK of its 2xx.
+    pub(crate) fn is_open_invite(&self) -> bool {
+        match &self.machine {
+            ClientMachine::Invite(machine) => {
+                machine.is_pending() || (self.is_accepted() && self.acks.is_empty())
+            }
+            ClientMachine::Other(_) => false,
+        }
+    }
+
+    /// Whether it is an INVITE that was answered with a 2xx.
+    pub(crate) fn is_accepted(&self) -> bool {
+        use crate::transaction::invite_client::State;
+        match &self.machine {
+            ClientMachine::Invite(machine) => matches!(machine.state, State::Accepted { .. }),
+            ClientMachine::Other(_) => false,
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let machine = match &self.machine {
+            ClientMachine::Invite(machine) => machine.next_deadline(),
+            ClientMachine::Other(machine) => machine.next_deadline(),
+        };
+        machine.into_iter().chain(self.give_up_at).min()
+    }
+}
+
+impl ClientMachine {
+    pub(crate) fn is_terminated(&self) -> bool {
+        match self {
+            Self::Invite(machine) => machine.is_terminated(),
+            Self::Other(machine) => machine.is_terminated(),
+        }
+    }
+}
+
+/// Whether `request` asks for the same as `serving` does by another way: "the same From tag,
+/// Call-ID, and CSeq" (§8.2.2.2).
+pub(crate) fn is_merged(serving: &Serving, request: &Request) -> bool {
+    let headers = &request.headers;
+    serving.is_initial
+        && serving.key().method == request.method
+        && headers.cseq().is_ok_and(|cseq| cseq.number == serving.cseq)
+        && headers.call_id().is_ok_and(|call_id| *call_id == serving.call_id)
+        && headers
+            .from()
+            .is_ok_and(|from| from.tag().cloned().unwrap_or_default() == serving.from_tag)
+}
