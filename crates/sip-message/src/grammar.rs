@@ -29,7 +29,7 @@ const fn classes() -> [u8; 256] {
             class |= HOST;
         }
         if byte > b' ' && byte != 0x7f {
-            if !matches!(byte, b'"' | b'<' | b'>') {
+            if !matches!(byte, b'"' | b'<' | b'>' | b':' | b'@' | b';' | b'?' | b'%') {
                 class |= URI;
             }
             if !matches!(byte, b'"' | b'<' | b'>' | b';' | b',' | b'\\') {
@@ -57,10 +57,11 @@ pub(crate) fn is_param_value(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| has(byte, VALUE))
 }
 
-/// Bytes that may stand in a URI at all: no white space, controls, quotes or angle brackets.
-/// **Deviation**: other unescaped bytes (`#`, `|`, UTF-8) are kept as they are, as in use.
-pub(crate) fn is_uri_bytes(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| has(byte, URI))
+/// Bytes that mean nothing in a URI but themselves: no white space, controls, quotes or angle
+/// brackets, and none of `:@;?%`. **Deviation**: bytes that the grammar wants escaped (`#`, `|`,
+/// UTF-8) are kept as they are, as in use.
+pub(crate) const fn is_plain_in_uri(byte: u8) -> bool {
+    has(byte, URI)
 }
 
 /// Host name bytes. **Deviation**: `_` is accepted, as it is in use.

@@ -4,6 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::grammar;
 use crate::header::{HeaderName, Headers};
 use crate::method::Method;
 use crate::status::StatusCode;
@@ -128,7 +129,13 @@ impl Request {
 
     /// Appends the request as it goes out.
     pub fn print_into(&self, out: &mut BytesMut) {
-        out.extend_from_slice(self.method.as_bytes());
+        match &self.method {
+            // `Other` can be made of any bytes; what is no token must not get into the line.
+            Method::Other(name) => {
+                out.extend(name.iter().filter(|&&byte| grammar::is_token(&[byte])));
+            }
+            known => out.extend_from_slice(known.as_bytes()),
+        }
         out.put_u8(b' ');
         out.extend_from_slice(self.uri.as_bytes());
         out.extend_from_slice(b" SIP/2.0\r\n");
@@ -199,7 +206,8 @@ fn printed_bytes(headers: &Headers, body: &Bytes) -> usize {
     lines + body.len() + 256
 }
 
-/// Prints headers, empty line and body. Content-Length is what the body has.
+/// Prints headers, empty line and body. Content-Length is what the body has; a header whose name is
+/// no token is left out, since it could be read as something else.
 fn print_rest(headers: &Headers, body: &Bytes, out: &mut BytesMut) {
     let mut length_printed = false;
     for (name, value) in headers.iter() {
@@ -208,6 +216,9 @@ fn print_rest(headers: &Headers, body: &Bytes, out: &mut BytesMut) {
                 print_length(body, out);
             }
             length_printed = true;
+            continue;
+        }
+        if matches!(name, HeaderName::Other(name) if !grammar::is_token(name)) {
             continue;
         }
         out.extend_from_slice(name.as_bytes());
@@ -231,3 +242,6 @@ fn print_length(body: &Bytes, out: &mut BytesMut) {
 fn print_number(number: usize, out: &mut BytesMut) {
     out.extend_from_slice(number.to_string().as_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,12 +173,7 @@ impl Uri {
     ///
     /// `Some(None)` is a parameter without a value, like `lr`.
     pub fn param(&self, name: &str) -> Option<Option<&Bytes>> {
-        let found = |&(written, _): &(&Bytes, Option<&Bytes>)| {
-            written.eq_ignore_ascii_case(name.as_bytes())
-                || (written.contains(&b'%')
-                    && unescape(written).eq_ignore_ascii_case(name.as_bytes()))
-        };
-        self.params.iter().find(found).map(|(_, value)| value)
+        self.params.iter().find(|(written, _)| is_named(written, name)).map(|(_, value)| value)
     }
 
     /// Whether the URI has this parameter, with or without a value.
@@ -216,7 +211,7 @@ impl Uri {
             return self.clone();
         }
         let value = value.filter(|value| !value.is_empty()).map(escape);
-        params.remove(name);
+        params.retain(|written| !is_named(written, name));
         params.push(escape(name), value);
         self.rebuild(params, self.headers())
     }
@@ -225,9 +220,7 @@ impl Uri {
     #[must_use]
     pub fn without_param(&self, name: &str) -> Uri {
         let mut params = self.params.clone();
-        if params.remove(name) == 0 {
-            return self.clone();
-        }
+        params.retain(|written| !is_named(written, name));
         self.rebuild(params, self.headers())
     }
 
@@ -268,6 +261,12 @@ impl Uri {
     }
 }
 
+/// Parameter names compare without case and with escapes undone.
+fn is_named(written: &Bytes, name: &str) -> bool {
+    written.eq_ignore_ascii_case(name.as_bytes())
+        || (written.contains(&b'%') && unescape(written).eq_ignore_ascii_case(name.as_bytes()))
+}
+
 fn value_len(value: Option<&Bytes>) -> usize {
     value.map_or(0, |value| value.len() + 1)
 }
@@ -290,10 +289,8 @@ struct SipScan<'a> {
 
 impl<'a> UriScan<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, UriError> {
-        if !grammar::is_uri_bytes(bytes) {
-            return Err(UriError::IllegalByte);
-        }
-        let colon = memchr::memchr(b':', bytes).ok_or(UriError::Scheme)?;
+        let marks = Marks::find(bytes)?;
+        let colon = marks.colon.ok_or(UriError::Scheme)?;
         let (scheme, rest) = (&bytes[..colon], &bytes[colon + 1..]);
         let scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
         if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(scheme_byte) {
@@ -303,7 +300,7 @@ impl<'a> UriScan<'a> {
             return Err(UriError::Empty);
         }
         let is_sip = scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips");
-        let sip = if is_sip { Some(SipScan::new(rest)?) } else { None };
+        let sip = if is_sip { Some(SipScan::new(bytes, colon, &marks)?) } else { None };
         Ok(Self { scheme, sip })
     }
 
@@ -335,27 +332,70 @@ impl<'a> UriScan<'a> {
     }
 }
 
+/// Where the bytes are that divide a URI, found in one pass.
+#[derive(Default)]
+struct Marks {
+    /// The first `:`.
+    colon: Option<usize>,
+    /// The first `@`. The user part may hold `;`, `?` and `:`, but this ends it wherever it is.
+    at: Option<usize>,
+    /// The first `;` and `?` after it.
+    semicolon: Option<usize>,
+    question: Option<usize>,
+    many_at: bool,
+    bad_escape: bool,
+}
+
+impl Marks {
+    fn find(bytes: &[u8]) -> Result<Self, UriError> {
+        let mut marks = Self::default();
+        for (index, &byte) in bytes.iter().enumerate() {
+            if grammar::is_plain_in_uri(byte) {
+                continue;
+            }
+            match byte {
+                b':' => {
+                    marks.colon.get_or_insert(index);
+                }
+                b'@' => {
+                    marks.many_at |= marks.at.replace(index).is_some();
+                    (marks.semicolon, marks.question) = (None, None);
+                }
+                b';' => {
+                    marks.semicolon.get_or_insert(index);
+                }
+                b'?' => {
+                    marks.question.get_or_insert(index);
+                }
+                b'%' => marks.bad_escape |= grammar::escaped_byte(&bytes[index..]).is_none(),
+                _ => return Err(UriError::IllegalByte),
+            }
+        }
+        Ok(marks)
+    }
+}
+
 impl<'a> SipScan<'a> {
-    fn new(rest: &'a [u8]) -> Result<Self, UriError> {
-        // The user part may hold `;`, `?` and `:`, but an `@` ends it wherever it stands.
-        let (userinfo, rest) = match memchr::memchr(b'@', rest) {
-            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
-            None => (None, rest),
-        };
+    fn new(bytes: &'a [u8], colon: usize, marks: &Marks) -> Result<Self, UriError> {
+        if marks.bad_escape {
+            return Err(UriError::Escape);
+        }
+        if marks.many_at {
+            return Err(UriError::User);
+        }
+        let userinfo = marks.at.map(|at| bytes.get(colon + 1..at).unwrap_or_default());
         let (user, password) = match userinfo.map(split_user).transpose()? {
             Some((user, password)) => (Some(user), password),
             None => (None, None),
         };
-        if memchr::memchr(b'@', rest).is_some() {
-            return Err(UriError::User);
-        }
-        let (rest, headers) = match memchr::memchr(b'?', rest) {
-            Some(mark) => (&rest[..mark], Some(&rest[mark + 1..])),
-            None => (rest, None),
-        };
+        let host_at = marks.at.unwrap_or(colon) + 1;
+        let headers_at = marks.question.unwrap_or(bytes.len());
+        // Headers may hold a `;` of their own, so one after the `?` begins no parameter.
+        let params_at = marks.semicolon.map_or(headers_at, |at| at.min(headers_at));
+        let headers = marks.question.map(|at| &bytes[at + 1..]);
         headers.map_or(Ok(()), check_headers)?;
-        let host_end = memchr::memchr(b';', rest).unwrap_or(rest.len());
-        let (host_port, params) = rest.split_at(host_end);
+        let host_port = bytes.get(host_at..params_at).ok_or(UriError::Scheme)?;
+        let params = &bytes[params_at..headers_at];
         let (host, after) = HostScan::take(host_port).ok_or(UriError::Host)?;
         let port = match after {
             [] => None,
@@ -368,7 +408,6 @@ impl<'a> SipScan<'a> {
 }
 
 fn split_user(userinfo: &[u8]) -> Result<(&[u8], Option<&[u8]>), UriError> {
-    check_escapes(userinfo)?;
     let (user, password) = match memchr::memchr(b':', userinfo) {
         Some(colon) => (&userinfo[..colon], Some(&userinfo[colon + 1..])),
         None => (userinfo, None),
@@ -376,14 +415,8 @@ fn split_user(userinfo: &[u8]) -> Result<(&[u8], Option<&[u8]>), UriError> {
     if user.is_empty() { Err(UriError::User) } else { Ok((user, password)) }
 }
 
-fn check_escapes(bytes: &[u8]) -> Result<(), UriError> {
-    let bad = |at: usize| grammar::escaped_byte(&bytes[at..]).is_none();
-    if memchr::memchr_iter(b'%', bytes).any(bad) { Err(UriError::Escape) } else { Ok(()) }
-}
-
 /// `headers = "?" header *( "&" header )`, `header = hname "=" hvalue`.
 fn check_headers(headers: &[u8]) -> Result<(), UriError> {
-    check_escapes(headers)?;
     let good = |header: &[u8]| memchr::memchr(b'=', header).is_some_and(|equals| equals > 0);
     let good = headers.split(|&byte| byte == b'&').all(good);
     if good { Ok(()) } else { Err(UriError::Headers) }
@@ -397,7 +430,6 @@ fn for_each_param<'a>(
     let Some(params) = params.strip_prefix(b";") else {
         return Ok(());
     };
-    check_escapes(params)?;
     for (count, param) in params.split(|&byte| byte == b';').enumerate() {
         if count == PARAMS_MAX {
             return Err(UriError::TooManyParameters);

@@ -129,11 +129,11 @@ impl Headers {
             return;
         };
         let value = &self.0[at].value;
-        match grammar::top_level_comma(value) {
-            Some(comma) => {
-                let rest = value.slice_ref(grammar::trim(&value[comma + 1..]));
-                self.0[at].value = rest;
-            }
+        let rest = grammar::top_level_comma(value)
+            .map(|comma| value.slice_ref(grammar::trim(&value[comma + 1..])))
+            .filter(|rest| !rest.is_empty());
+        match rest {
+            Some(rest) => self.0[at].value = rest,
             None => {
                 self.0.remove(at);
             }

@@ -37,6 +37,11 @@ impl Params {
         self.0.push((name, value));
     }
 
+    /// Keeps the parameters whose names `keep` says so for.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Bytes) -> bool) {
+        self.0.retain(|(name, _)| keep(name));
+    }
+
     /// The first parameter of this name: `Some(None)` when it has no value.
     pub fn get(&self, name: &str) -> Option<Option<&Bytes>> {
         self.iter()

@@ -55,6 +55,9 @@ fn push_front_and_pop_work_on_values() {
     all.pop_via();
     all.pop_via();
     check(&all, "To: t");
+    all.push(HeaderName::Via, "1,");
+    all.pop_via();
+    check(&all, "To: t");
     all.push_front(HeaderName::Route, "<sip:a>");
     check(&all, "Route: <sip:a> | To: t");
 }
