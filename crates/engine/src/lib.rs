@@ -1,1 +1,37 @@
-//! engine
+//! One engine: finds the call of a message, takes its lock, steps it, stores it, releases its effects.
+//!
+//! An [`Engine`] holds no call between turns. It is a value with one door in
+//! ([`Engine::handle_input`]) and one door out ([`Engine::poll_output`]): after each input the
+//! outputs are drained until [`Output::WakeAt`]. It has no socket, clock or thread, and knows
+//! neither names nor links: the shell moves datagrams, commands and words.
+//!
+//! ```text
+//! datagram ─ ingress ─ find_call ─ turn ───────────────────────────────► effects
+//!              │                    │  lock, homing, step, put, release
+//!              └ stateless answer   └ seek (other sites), forward
+//! gate ────── site_inbox ─────────────────────────────────► dormant records
+//! ```
+
+mod arrival;
+mod config;
+mod door;
+mod engine;
+mod find_call;
+mod forward;
+mod held;
+mod homing;
+mod ingress;
+mod partition_map;
+mod seek;
+mod site_inbox;
+mod sites;
+mod stateless;
+mod stats;
+mod step;
+mod turn;
+mod work;
+
+pub use config::{Config, Limits};
+pub use door::{Input, Output, Reason};
+pub use engine::Engine;
+pub use stats::Stats;

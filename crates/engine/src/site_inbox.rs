@@ -1,0 +1,190 @@
+//! Batches of other sites: each entry is stored dormant, then the batch may leave the queue.
+//!
+//! A batch is done when every entry was answered; one without room defers it as a whole, and the
+//! queue offers it again. Repetition is harmless: stamps decide. No record is decoded here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tier_protocol::{Command, DormantOutcome, EngineWord, Entry, Superseded, batch};
+use vocab::{CallKey, PartitionId, ViewNumber};
+
+use crate::door::Output;
+use crate::engine::Engine;
+
+/// Batches that are being applied.
+#[derive(Debug, Default)]
+pub(crate) struct SiteInbox {
+    batches: BTreeMap<u64, Batch>,
+    /// Commands without an answer, all batches together.
+    in_flight: usize,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    waiting: VecDeque<Entry>,
+    /// Entries that the replica has not answered, by call: at most one of a call at a time.
+    in_flight: BTreeMap<CallKey, Entry>,
+    superseded: Vec<Superseded>,
+    deferred: bool,
+}
+
+impl Batch {
+    fn defer(&mut self) {
+        self.deferred = true;
+        self.waiting.clear();
+    }
+
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+}
+
+impl Engine {
+    /// Takes a batch off the queue.
+    pub(crate) fn on_batch(&mut self, id: u64, bytes: &Bytes, waited: Duration) {
+        if self.inbox.batches.contains_key(&id) {
+            return;
+        }
+        if self.inbox.batches.len() >= self.config.limits.inbox_batches_max {
+            self.stats.batches_deferred += 1;
+            return self.push(Output::Gate(EngineWord::BatchDeferred { id }));
+        }
+        let entries = match batch::decode(bytes, self.config.limits.inbox_batch_bytes_max) {
+            Ok(entries) => entries,
+            Err(_) => {
+                self.stats.batches_poison += 1;
+                return self.push(Output::Gate(EngineWord::BatchPoison { id }));
+            }
+        };
+        let waiting = entries.into_iter().map(|entry| aged(entry, waited)).collect();
+        self.inbox.batches.insert(id, Batch { waiting, ..Batch::default() });
+        self.go_on_with_batches();
+    }
+
+    /// The replica's answer to one entry.
+    pub(crate) fn on_dormant(&mut self, key: CallKey, id: u64, outcome: DormantOutcome) {
+        let Some(batch) = self.inbox.batches.get_mut(&id) else { return };
+        if batch.in_flight.remove(&key).is_none() {
+            return;
+        }
+        self.inbox.in_flight -= 1;
+        match outcome {
+            DormantOutcome::Stored => self.stats.entries_stored += 1,
+            DormantOutcome::Stale => self.stats.entries_stale += 1,
+            DormantOutcome::Superseded { held } => {
+                self.stats.entries_superseded += 1;
+                batch.superseded.push(Superseded { key, epoch: held });
+            }
+            DormantOutcome::Full => batch.defer(),
+        }
+        self.go_on_with_batches();
+    }
+
+    /// The link to a partition broke: its answers do not come.
+    pub(crate) fn defer_batches(&mut self, partition: PartitionId) {
+        let map = &self.map;
+        let inbox = &mut self.inbox;
+        for batch in inbox.batches.values_mut() {
+            let before = batch.in_flight.len();
+            batch.in_flight.retain(|key, _| map.find(*key).0 != partition);
+            inbox.in_flight -= before - batch.in_flight.len();
+            let waits = batch.waiting.iter().any(|entry| map.find(entry.key()).0 == partition);
+            if waits || batch.in_flight.len() < before {
+                batch.defer();
+            }
+        }
+        self.go_on_with_batches();
+    }
+
+    /// The member that was asked to store this call serves an older view.
+    pub(crate) fn defer_batches_with(&mut self, key: CallKey) {
+        let inbox = &mut self.inbox;
+        for batch in inbox.batches.values_mut() {
+            if batch.in_flight.remove(&key).is_some() {
+                inbox.in_flight -= 1;
+                batch.defer();
+            }
+        }
+        self.go_on_with_batches();
+    }
+
+    /// Says what the partition has not answered again, in its new view.
+    pub(crate) fn repeat_batches(&mut self, partition: PartitionId) {
+        let mut commands = Vec::new();
+        for (id, batch) in &self.inbox.batches {
+            for (key, entry) in &batch.in_flight {
+                let (of, view) = self.map.find(*key);
+                if of == partition {
+                    commands.push(command(entry, *id, view));
+                }
+            }
+        }
+        for command in commands {
+            self.push(Output::Command { partition, command });
+        }
+    }
+
+    /// Sends as many entries as may be in flight, and ends the batches that are over.
+    fn go_on_with_batches(&mut self) {
+        let ids: Vec<u64> = self.inbox.batches.keys().copied().collect();
+        for id in ids {
+            while let Some((partition, command)) = self.next_entry(id) {
+                self.push(Output::Command { partition, command });
+            }
+            let over = self.inbox.batches.get(&id).is_some_and(Batch::is_over);
+            if let Some(batch) = over.then(|| self.inbox.batches.remove(&id)).flatten() {
+                self.end_batch(id, batch);
+            }
+        }
+    }
+
+    fn next_entry(&mut self, id: u64) -> Option<(PartitionId, Command)> {
+        let batch = self.inbox.batches.get_mut(&id)?;
+        let key = batch.waiting.front()?.key();
+        if !self.map.is_up(key) {
+            batch.defer();
+            return None;
+        }
+        let full = self.inbox.in_flight >= self.config.limits.inbox_commands_max;
+        if full || batch.in_flight.contains_key(&key) {
+            return None;
+        }
+        let entry = batch.waiting.pop_front()?;
+        let (partition, view) = self.map.find(key);
+        let command = command(&entry, id, view);
+        batch.in_flight.insert(key, entry);
+        self.inbox.in_flight += 1;
+        Some((partition, command))
+    }
+
+    fn end_batch(&mut self, id: u64, batch: Batch) {
+        let word = if batch.deferred {
+            self.stats.batches_deferred += 1;
+            EngineWord::BatchDeferred { id }
+        } else {
+            self.stats.batches_done += 1;
+            EngineWord::BatchDone { id, superseded: batch.superseded }
+        };
+        self.push(Output::Gate(word));
+    }
+}
+
+/// The entry with its wait on the queue added to its age.
+fn aged(mut entry: Entry, waited: Duration) -> Entry {
+    match &mut entry {
+        Entry::Record(record) => record.header.age = record.header.age.saturating_add(waited),
+        Entry::Tombstone(_) => {}
+    }
+    entry
+}
+
+fn command(entry: &Entry, batch: u64, view: ViewNumber) -> Command {
+    match entry {
+        Entry::Record(record) => Command::StoreDormant { view, batch, record: record.clone() },
+        Entry::Tombstone(tombstone) => {
+            Command::StoreTombstone { view, batch, tombstone: *tombstone }
+        }
+    }
+}

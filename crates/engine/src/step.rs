@@ -1,0 +1,189 @@
+//! Decode, step, encode: the pure middle of a turn, behind a wall that panics do not pass.
+//!
+//! A turn that panics costs the message that it panicked over, never the engine (design: a poison
+//! call can crash one turn of one engine).
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use call::{Call, Changed, Effect, Encoded, Setting, Source};
+use sip_message::Message;
+use tier_protocol::{Hint, Record};
+use vocab::{CallKey, Instant, SiteId};
+
+use crate::arrival::Arrival;
+
+/// A deadline is never nearer than this: a call that stays due cannot keep an engine busy without
+/// time passing.
+const DEADLINE_MIN: Duration = Duration::from_millis(1);
+
+/// What the work starts from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start<'a> {
+    /// No record: the first message begins the call.
+    Begin { salt: u32 },
+    /// No record anywhere: the first message is a 2xx that is answered with ACK and BYE.
+    Ghost,
+    /// The call is active here.
+    Active(&'a Record),
+    /// The call was dormant: it wakes first.
+    Wake(&'a Record),
+}
+
+/// The work of one turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) key: CallKey,
+    pub(crate) now: Instant,
+    pub(crate) here: SiteId,
+    pub(crate) setting: &'a Setting,
+    pub(crate) start: Start<'a>,
+    /// A deadline has passed.
+    pub(crate) due: bool,
+    pub(crate) arrivals: &'a [Arrival],
+}
+
+/// What the work came to.
+pub(crate) struct Outcome {
+    pub(crate) effects: Vec<Effect>,
+    /// Effects of the put before, which may not have left.
+    pub(crate) unreleased: Vec<Effect>,
+    pub(crate) changed: Changed,
+    pub(crate) next: Next,
+}
+
+/// The call after the work.
+pub(crate) enum Next {
+    /// Nothing is left of it.
+    Over,
+    /// It goes on, in this form.
+    Lives(Box<Form>),
+}
+
+/// A call as a record needs it.
+pub(crate) struct Form {
+    pub(crate) encoded: Encoded,
+    pub(crate) boundary: bool,
+    pub(crate) hints: Vec<(u16, Hint)>,
+}
+
+/// Why the work came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The record cannot be read by this build.
+    Undecodable,
+    /// It panicked: over the message of this index, or over the call itself.
+    Panicked(Option<usize>),
+    /// The 2xx names nothing that could be ended.
+    NoGhost,
+}
+
+/// Does the work of one turn. `resume`: the effects of the put before are stored again with those
+/// of this one, as they may not have left.
+pub(crate) fn work(job: &Job<'_>, resume: bool) -> Result<Outcome, Failure> {
+    let at = Cell::new(None);
+    let worked = catch_unwind(AssertUnwindSafe(|| job.run(&at, resume)));
+    worked.unwrap_or(Err(Failure::Panicked(at.get())))
+}
+
+/// Reads a call that is to go home; `None` when it is not at rest, or cannot be read.
+pub(crate) fn form_at_rest(key: CallKey, record: &Record, now: Instant) -> Option<Form> {
+    let form = catch_unwind(AssertUnwindSafe(|| {
+        let (call, _) = decode(key, record, now).ok()?;
+        Some(form(&call, now, &[]))
+    }));
+    let form = form.ok().flatten()?;
+    let steady = form.hints.iter().all(|(_, hint)| *hint == Hint::Steady);
+    (form.boundary && steady).then_some(form)
+}
+
+impl Job<'_> {
+    fn run(&self, at: &Cell<Option<usize>>, resume: bool) -> Result<Outcome, Failure> {
+        let mut effects = Vec::new();
+        let mut changed = Changed::Nothing;
+        let mut take = |step: call::Step| {
+            effects.extend(step.effects);
+            changed = changed.max(step.changed);
+        };
+        let mut unreleased = Vec::new();
+        let mut done = 0;
+        let mut call = match self.start {
+            Start::Begin { salt } => Call::begin(self.key, salt, self.here, self.now),
+            Start::Ghost => {
+                at.set(Some(0));
+                let (call, step) = self.ghost().ok_or(Failure::NoGhost)?;
+                take(step);
+                done = 1;
+                call
+            }
+            Start::Active(record) => {
+                let (call, before) = decode(self.key, record, self.now)?;
+                unreleased = before;
+                call
+            }
+            Start::Wake(record) => {
+                let (mut call, _) = decode(self.key, record, self.now)?;
+                take(call.step(self.now, call::Input::Activate, self.setting));
+                call
+            }
+        };
+        if self.due {
+            take(call.step(self.now, call::Input::Due, self.setting));
+        }
+        for (index, arrival) in self.arrivals.iter().enumerate().skip(done) {
+            at.set(Some(index));
+            take(call.step(self.now, input(arrival), self.setting));
+        }
+        at.set(None);
+        let next = if call.is_over() {
+            Next::Over
+        } else if resume {
+            let all: Vec<Effect> = unreleased.iter().chain(&effects).cloned().collect();
+            Next::Lives(Box::new(form(&call, self.now, &all)))
+        } else {
+            Next::Lives(Box::new(form(&call, self.now, &effects)))
+        };
+        Ok(Outcome { effects, unreleased, changed, next })
+    }
+
+    fn ghost(&self) -> Option<(Call, call::Step)> {
+        let first = self.arrivals.first()?;
+        match &first.message {
+            Message::Response(response) => {
+                let source = Source { addr: first.source };
+                Call::ghost(self.key, response, source, self.now, self.setting)
+            }
+            Message::Request(_) => None,
+        }
+    }
+}
+
+fn decode(key: CallKey, record: &Record, now: Instant) -> Result<(Call, Vec<Effect>), Failure> {
+    let Record { header, crossing, local } = record;
+    Call::decode(key, header.schema, crossing, local, header.age, now)
+        .map_err(|_| Failure::Undecodable)
+}
+
+fn form(call: &Call, now: Instant, unreleased: &[Effect]) -> Form {
+    let mut encoded = call.encode(now, unreleased);
+    encoded.deadline = encoded.deadline.map(|after| after.max(DEADLINE_MIN));
+    encoded.crossing_deadline = encoded.crossing_deadline.map(|after| after.max(DEADLINE_MIN));
+    let hints = call.hints().into_iter().map(|(number, hint)| (number, hint_word(hint)));
+    Form { encoded, boundary: call.at_boundary(), hints: hints.collect() }
+}
+
+fn hint_word(hint: servlet::Hint) -> Hint {
+    match hint {
+        servlet::Hint::Steady => Hint::Steady,
+        servlet::Hint::Busy => Hint::Busy,
+    }
+}
+
+fn input(arrival: &Arrival) -> call::Input {
+    let source = Source { addr: arrival.source };
+    match arrival.message.clone() {
+        Message::Request(request) => call::Input::Request { request, source },
+        Message::Response(response) => call::Input::Response { response, source },
+    }
+}

@@ -1,0 +1,161 @@
+//! One engine's work on one call: from asking for its lock to releasing what it decided.
+//!
+//! ```text
+//!            ask                    Granted                  Stored
+//! arrivals ───────► Lock ─────────────────────► Store ───────────────► release, unlock, done
+//!                  ▲ │ │ ▲                        │  ▲                     │
+//!                  │ │ │ └── Refused: step again ─┘  └ Granted (handed)    │
+//!          Pulled, │ │ └ NotHere ► Pause ─ again ─┐                        │
+//!          Yours   │ ▼                            │             more arrivals: ask again
+//!                 Pull ◄──────────────────────────┘
+//!                  └ NoSuch: 481 · Lives: forward
+//! ```
+//!
+//! A grant that no turn asked for (due, resume, activate, hand back) makes a turn of its own. Each
+//! state ends by its deadline. At most one turn per call exists in an engine; messages that come
+//! meanwhile wait in it, in order.
+
+use tier_protocol::{Command, PullAnswer, PutFlags, Record, Tombstone};
+use vocab::{CallKey, Instant, LockToken, Stamp, ViewNumber};
+
+use crate::arrival::Arrival;
+use crate::door::Reason;
+use crate::held::Held;
+
+/// One engine's work on one call.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// The engine's number for the last ask.
+    pub(crate) number: u64,
+    pub(crate) state: State,
+    /// Messages that are to be stepped, in order of arrival.
+    pub(crate) arrivals: Vec<Arrival>,
+    /// The last ask may begin a call.
+    pub(crate) begins: bool,
+    pub(crate) seek: Seek,
+    /// When to look at the turn again.
+    pub(crate) wake_at: Instant,
+    /// When the state is given up.
+    pub(crate) until: Instant,
+    /// How often its put was refused.
+    pub(crate) refusals: u32,
+}
+
+/// What the turn waits for.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// The call's lock.
+    Lock,
+    /// A while, before it asks again: the call may be on its way here.
+    Pause,
+    /// Another site's answer.
+    Pull,
+    /// The replica's word that the put is stored.
+    Store(Box<Storing>),
+    /// The end of a pause with the lock kept: the call could not be worked.
+    Poison(LockToken),
+}
+
+/// A call that is not here: what is known of where it is.
+#[derive(Debug, Default)]
+pub(crate) struct Seek {
+    /// When the turn first missed the call.
+    pub(crate) since: Option<Instant>,
+    /// How often it was sought.
+    pub(crate) tries: u32,
+    /// The other sites' best answer, until it is acted upon.
+    pub(crate) answer: Option<PullAnswer>,
+    /// The record that another site gave.
+    pub(crate) pulled: Option<Record>,
+    /// No site holds it; the first arrival is a 2xx that must not be left without ACK and BYE.
+    pub(crate) ghost: bool,
+}
+
+/// A put or removal on its way.
+#[derive(Debug)]
+pub(crate) struct Storing {
+    pub(crate) held: Held,
+    pub(crate) token: LockToken,
+    pub(crate) what: What,
+    pub(crate) became: Became,
+    /// The member refused the view it was sent in: it is sent again.
+    pub(crate) repeat: bool,
+}
+
+/// The put or removal itself, to be sent again in another view.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Put { record: Record, base: Option<Stamp>, flags: PutFlags },
+    Delete { tombstone: Tombstone, base: Stamp },
+}
+
+/// What the put makes of the call, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Became {
+    Begun,
+    Stepped,
+    Activated,
+    HandedBack,
+    Ended,
+}
+
+impl Turn {
+    pub(crate) fn new(arrivals: Vec<Arrival>) -> Self {
+        Self {
+            number: 0,
+            state: State::Lock,
+            arrivals,
+            begins: false,
+            seek: Seek::default(),
+            wake_at: Instant::NEVER,
+            until: Instant::NEVER,
+            refusals: 0,
+        }
+    }
+
+    /// Whether the same message waits here or is being worked.
+    pub(crate) fn has(&self, identity: u64) -> bool {
+        self.all().any(|arrival| arrival.identity == identity)
+    }
+
+    /// Every message that the turn keeps.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arrival> {
+        let held: &[Arrival] = match &self.state {
+            State::Store(storing) => storing.held.arrivals(),
+            State::Lock | State::Pause | State::Pull | State::Poison(_) => &[],
+        };
+        held.iter().chain(&self.arrivals)
+    }
+
+    /// Why the turn is to be woken.
+    pub(crate) fn reason(&self) -> Reason {
+        match &self.state {
+            State::Lock => Reason::Lock,
+            State::Pause => Reason::Seek,
+            State::Pull => Reason::Pull,
+            State::Store(_) => Reason::Store,
+            State::Poison(_) => Reason::Poison,
+        }
+    }
+}
+
+impl What {
+    /// The command, written for `view`.
+    pub(crate) fn command(&self, view: ViewNumber) -> Command {
+        match self {
+            Self::Put { record, base, flags } => {
+                Command::Put { view, record: record.clone(), base: *base, flags: *flags }
+            }
+            Self::Delete { tombstone, base } => {
+                Command::Delete { view, tombstone: *tombstone, base: *base }
+            }
+        }
+    }
+
+    pub(crate) fn key(&self) -> CallKey {
+        match self {
+            Self::Put { record, .. } => record.header.key,
+            Self::Delete { tombstone, .. } => tombstone.key,
+        }
+    }
+}
