@@ -148,9 +148,8 @@ fn line_ends_are_crlf() {
 
 #[test]
 fn folds_become_one_space() {
-    let text = format!(
-        "INVITE sip:b@e SIP/2.0\r\n{REST}CSeq:\r\n 1\r\n\t INVITE\r\nSubject: a \r\n  \r\n\tb\r\n\r\n"
-    );
+    let folds = "CSeq:\r\n 1\r\n\t INVITE\r\nSubject: a \r\n  \r\n\tb\r\n";
+    let text = format!("INVITE sip:b@e SIP/2.0\r\n{REST}{folds}\r\n");
     let message = read(&text).expect("well formed");
     assert_eq!(message.headers().get(&HeaderName::CSeq), Some(&"1 INVITE".into()));
     assert_eq!(message.headers().get(&HeaderName::Subject), Some(&"a b".into()));
