@@ -1,5 +1,6 @@
 //! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, install.
 
+mod bench;
 mod install;
 mod run;
 mod test;
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         }
         Chore::Bench { arguments } => install::ensure(install::BENCH).and_then(|()| {
             run::cargo(&root, &["build", "--release", "--quiet", "-p", "node"], &[])?;
-            run::cargo(&root, &["run", "--release", "--quiet", "-p", "bench", "--"], &arguments)
+            bench::run(&root, &arguments)
         }),
         Chore::Install => {
             install::ensure(install::TEST).and_then(|()| install::ensure(install::BENCH))

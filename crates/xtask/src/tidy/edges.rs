@@ -51,7 +51,6 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "cli",
         ],
     ),
-    ("bench", &[]),
     ("xtask", &[]),
 ];
 

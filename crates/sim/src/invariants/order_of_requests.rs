@@ -1,0 +1,26 @@
+//! The peers see CSeq numbers that only rise, whichever site they came from.
+//!
+//! Source: RFC 3261 §12.2.2, and the gap that activation adds (design section 6): the dead site may
+//! have used the next numbers. Reordered datagrams are the agents' network, not ours: a lower number
+//! counts only in fair weather.
+
+use super::Violation;
+use crate::agent::Fact;
+use crate::world::World;
+
+pub(super) fn check(world: &World) -> Result<(), Violation> {
+    if !world.fair_weather {
+        return Ok(());
+    }
+    for agent in world.agents.values() {
+        for (at, fact) in &agent.facts {
+            if let Fact::CseqWentBack { last, this } = fact {
+                return Err(Violation {
+                    invariant: "order_of_requests",
+                    seen: format!("{}: CSeq {this} after {last} at {at:?}", agent.name),
+                });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! One run of one seed: the scenario with its faults, then healing, then hanging up, then quiet.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use vocab::{CallKey, Instant, SiteId};
+
+use crate::agent::{Agent, Fact, Standing};
+use crate::invariants::{self, Violation};
+use crate::network::Weather;
+use crate::planted::Planted;
+use crate::rng::Rng;
+use crate::scenario::{Action, Party, Scenario};
+use crate::site::{EDGE, addr, secret};
+use crate::trace::Trace;
+use crate::world::{Advance, World};
+
+/// Time between two looks at the replicas.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The longest time in which a healed world must become quiet: a session's interval and all
+/// transactions after it, several times over.
+const QUIET_WITHIN: Duration = Duration::from_secs(900);
+
+/// An answered call that had crossed when its site was killed.
+#[derive(Clone, Copy, Debug)]
+pub struct Survivor {
+    /// The call's number.
+    pub call: usize,
+    /// When its site was killed.
+    pub killed_at: Instant,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The first invariant that did not hold.
+    pub violation: Option<Violation>,
+    /// What happened.
+    pub trace: Trace,
+    /// Calls of the scenario.
+    pub calls: usize,
+    /// Calls that both parties saw answered.
+    pub answered: usize,
+    /// Calls that survived the loss of their site.
+    pub survivors: usize,
+    /// Grants by cause: asked, due, resume, activate, hand-back.
+    pub grants: [u64; 5],
+    /// Virtual time that passed.
+    pub lasted: Duration,
+}
+
+fn caller_addr(call: usize) -> SocketAddr {
+    addr(10, 2, 0, u8::try_from(call + 1).unwrap_or(u8::MAX), 5060)
+}
+
+fn callee_addr(call: usize) -> SocketAddr {
+    addr(10, 4, 0, u8::try_from(call + 1).unwrap_or(u8::MAX), 5060)
+}
+
+fn addr_of(call: usize, party: Party) -> SocketAddr {
+    match party {
+        Party::Caller => caller_addr(call),
+        Party::Callee => callee_addr(call),
+    }
+}
+
+/// Runs a seed to its end, or to the first violation.
+#[must_use]
+pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
+    let mut rng = Rng::new(seed);
+    let scenario = Scenario::draw(&mut rng);
+    let mut world = World::new(&mut rng, scenario.weather, scenario.engines, keep_trace, planted);
+    world.fair_weather = scenario.weather.lost == 0 && scenario.weather.way_ms <= 2;
+    for (call, (caller, callee)) in scenario.calls.iter().enumerate() {
+        world.add_agent(Agent::caller(call, caller_addr(call), EDGE, *caller), None);
+        let user = format!("c{call}");
+        world.add_agent(Agent::callee(call, callee_addr(call), EDGE, *callee), Some(&user));
+    }
+    for (index, (at, _)) in scenario.steps.iter().enumerate() {
+        world.add_step(*at, index);
+    }
+    let began = world.now;
+    let violation = go(&mut world, &scenario).err();
+    if let Some(violation) = &violation {
+        world.trace.note(world.now, format_args!("VIOLATION {violation}"));
+    }
+    Outcome {
+        violation,
+        calls: scenario.calls.len(),
+        answered: (0..scenario.calls.len()).filter(|call| world.was_up(*call)).count(),
+        survivors: world.survivors.len(),
+        grants: world.watch.grants,
+        lasted: world.now.since(began),
+        trace: world.trace,
+    }
+}
+
+fn go(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
+    let calls = scenario.calls.len();
+    until(world, scenario, scenario.heal_at)?;
+    heal(world, scenario.engines);
+    let give_up_at = world.now + QUIET_WITHIN;
+    while world.now < give_up_at {
+        for call in 0..calls {
+            hang_up(world, call);
+        }
+        let next = world.now + Duration::from_secs(5);
+        until(world, scenario, next)?;
+        if world.is_quiet() {
+            break;
+        }
+    }
+    invariants::at_the_end(world)
+}
+
+fn until(world: &mut World, scenario: &Scenario, end: Instant) -> Result<(), Violation> {
+    while world.now < end {
+        let stop = (world.now + LOOK_EVERY).min(end);
+        loop {
+            match world.advance(stop) {
+                Advance::Over => break,
+                Advance::Went => {}
+                Advance::Step(index) => act(world, &scenario.steps[index].1),
+            }
+            invariants::always(world)?;
+        }
+        world.look();
+        invariants::often(world)?;
+    }
+    Ok(())
+}
+
+fn act(world: &mut World, action: &Action) {
+    match action {
+        Action::Call(call) => world.with_agent(caller_addr(*call), |agent, now| agent.invite(now)),
+        Action::Cancel(call) => {
+            world.with_agent(caller_addr(*call), |agent, now| agent.cancel(now));
+        }
+        Action::Ask(call, party, method) => {
+            world.with_agent(addr_of(*call, *party), |agent, now| {
+                agent.ask_in_dialog(now, method.clone());
+            });
+        }
+        Action::KillEngine(site, index) => world.kill_engine(*site, *index),
+        Action::StartEngine(site, index) => world.start_engine(*site, *index),
+        Action::PauseEngine(site, index, for_) => world.pause_engine(*site, *index, *for_),
+        Action::KillSite(site) => {
+            world.note_survivors(*site);
+            world.kill_site(*site);
+        }
+        Action::StartSite(site) => world.start_site(*site),
+        Action::Route(home, to) => world.route(*home, *to),
+        Action::ActivateAll(site) => {
+            let order = replica::Order::ActivateAll { site: *site };
+            world.replica(SiteId(3 - site.0), replica::Input::Order(order));
+        }
+        Action::CutLink => world.cut_link(),
+        Action::HealLink => world.heal_link(),
+    }
+}
+
+/// Removes every fault.
+fn heal(world: &mut World, engines: usize) {
+    world.trace.note(world.now, format_args!("all faults are removed"));
+    world.network.weather = Weather::FAIR;
+    world.heal_link();
+    for site in [SiteId(1), SiteId(2)] {
+        world.start_site(site);
+        for index in 0..engines {
+            world.start_engine(site, index);
+        }
+        world.route(site, site);
+    }
+}
+
+fn hang_up(world: &mut World, call: usize) {
+    let standing = |world: &World, addr| world.agents.get(&addr).map(Agent::standing);
+    match standing(world, caller_addr(call)) {
+        Some(Standing::Up) => world.with_agent(caller_addr(call), |agent, now| {
+            agent.ask_in_dialog(now, sip_message::Method::Bye);
+        }),
+        Some(Standing::Early) => {
+            world.with_agent(caller_addr(call), |agent, now| agent.cancel(now));
+        }
+        Some(Standing::Idle | Standing::AwaitAck | Standing::Over) | None => {}
+    }
+    if standing(world, callee_addr(call)) == Some(Standing::Up)
+        && standing(world, caller_addr(call)) == Some(Standing::Over)
+    {
+        world.with_agent(callee_addr(call), |agent, now| {
+            agent.ask_in_dialog(now, sip_message::Method::Bye);
+        });
+    }
+}
+
+impl World {
+    pub(crate) fn with_agent(&mut self, addr: SocketAddr, act: impl FnOnce(&mut Agent, Instant)) {
+        let now = self.now;
+        if let Some(agent) = self.agents.get_mut(&addr) {
+            act(agent, now);
+            self.drain_agent(addr);
+        }
+    }
+
+    /// The key of a call, as the token in our tag says.
+    pub(crate) fn key_of_call(&self, addr: SocketAddr) -> Option<CallKey> {
+        let tag = self.agents.get(&addr)?.remote_tag()?;
+        secret().read(tag.as_bytes()).map(|token| token.key)
+    }
+
+    fn note_survivors(&mut self, lost: SiteId) {
+        let (now, other) = (self.now, SiteId(3 - lost.0));
+        let other_works = self.sites[&other].state.is_some();
+        let Some(state) = &self.sites[&lost].state else { return };
+        let mut found = Vec::new();
+        for call in 0..self.agents.len() / 2 {
+            let up = [caller_addr(call), callee_addr(call)].iter().all(|addr| {
+                self.agents.get(addr).is_some_and(|agent| agent.standing() == Standing::Up)
+            });
+            let Some(key) = self.key_of_call(caller_addr(call)) else { continue };
+            let Some(story) = state.replica.get(now, key) else { continue };
+            let clean =
+                story.marks.is_empty() && !story.summary.is_dormant && !story.summary.is_stub;
+            if up && clean && other_works && story.lock.is_none() {
+                found.push(Survivor { call, killed_at: now });
+            }
+        }
+        self.survivors.extend(found);
+    }
+
+    /// What both parties of a call saw, by time.
+    pub(crate) fn facts_of(&self, call: usize) -> Vec<(Instant, &'static str, Fact)> {
+        let mut facts = Vec::new();
+        for (party, addr) in [("caller", caller_addr(call)), ("callee", callee_addr(call))] {
+            for (at, fact) in self.agents.get(&addr).iter().flat_map(|agent| &agent.facts) {
+                facts.push((*at, party, fact.clone()));
+            }
+        }
+        facts.sort_by_key(|(at, _, _)| *at);
+        facts
+    }
+
+    fn was_up(&self, call: usize) -> bool {
+        [caller_addr(call), callee_addr(call)].iter().all(|addr| {
+            self.agents
+                .get(addr)
+                .is_some_and(|agent| agent.facts.iter().any(|(_, fact)| *fact == Fact::Up))
+        })
+    }
+
+    /// Whether the call of the agent changed its home, or lost its site, within the time given.
+    pub(crate) fn moved_between(&self, addr: SocketAddr, from: Instant, to: Instant) -> bool {
+        let within = |at: &Instant| from <= *at && *at <= to;
+        let moves = self.key_of_call(addr).and_then(|key| self.watch.moved_at.get(&key));
+        moves.is_some_and(|moves| moves.iter().any(within))
+            || self.watch.killed_at.iter().any(|(at, _)| within(at))
+    }
+
+    /// Whether the call of the agent ever changed its home, or a site was killed at all.
+    pub(crate) fn moved_ever(&self, addr: SocketAddr) -> bool {
+        self.moved_between(addr, Instant(0), Instant::NEVER)
+    }
+
+    fn is_quiet(&self) -> bool {
+        let agents = self.agents.values().all(|agent| {
+            agent.is_quiet() && matches!(agent.standing(), Standing::Idle | Standing::Over)
+        });
+        agents && self.leftovers().is_empty()
+    }
+}

@@ -1,0 +1,171 @@
+//! What a seed asks for: calls with their manners, requests inside them, and faults.
+
+use std::time::Duration;
+
+use sip_message::Method;
+use vocab::{Instant, SiteId};
+
+use crate::agent::{Answer, Manner};
+use crate::network::Weather;
+use crate::rng::Rng;
+
+/// Calls of the longest run.
+const CALLS_MAX: u64 = 12;
+/// When the last fault begins, at the latest.
+const FAULTS_UNTIL_MS: u64 = 60_000;
+
+/// Which of the two agents of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The one that placed it.
+    Caller,
+    /// The one that was called.
+    Callee,
+}
+
+/// One thing that the scenario does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A caller places its call.
+    Call(usize),
+    /// A caller gives up.
+    Cancel(usize),
+    /// An agent sends a request inside its dialog, if it is up.
+    Ask(usize, Party, Method),
+    /// An engine process is killed.
+    KillEngine(SiteId, usize),
+    /// An engine process is started again.
+    StartEngine(SiteId, usize),
+    /// An engine process stops for a while.
+    PauseEngine(SiteId, usize, Duration),
+    /// All processes of a site are killed.
+    KillSite(SiteId),
+    /// A site is started again.
+    StartSite(SiteId),
+    /// Calls of one home are routed to a site.
+    Route(SiteId, SiteId),
+    /// An operator orders the bulk activation of a site's calls at the other.
+    ActivateAll(SiteId),
+    /// The link between the sites is cut.
+    CutLink,
+    /// The link is healed.
+    HealLink,
+}
+
+/// All that one seed asks for.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Engines a site.
+    pub engines: usize,
+    /// The network's weather.
+    pub weather: Weather,
+    /// Manners of each call's caller and callee.
+    pub calls: Vec<(Manner, Manner)>,
+    /// What happens when, by time.
+    pub steps: Vec<(Instant, Action)>,
+    /// When all faults are removed.
+    pub heal_at: Instant,
+}
+
+fn at_ms(ms: u64) -> Instant {
+    Instant(1_000_000_000) + Duration::from_millis(ms)
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn draw(rng: &mut Rng) -> Self {
+        let mut scenario = Self {
+            engines: 1 + usize::from(rng.chance(750)),
+            weather: Weather::draw(rng),
+            calls: Vec::new(),
+            steps: Vec::new(),
+            heal_at: at_ms(FAULTS_UNTIL_MS + 30_000),
+        };
+        for call in 0..2 + usize::try_from(rng.below(CALLS_MAX - 1)).unwrap_or(1) {
+            scenario.draw_call(rng, call);
+        }
+        scenario.draw_faults(rng);
+        // Steps of one instant keep their order: the sort is stable.
+        scenario.steps.sort_by_key(|(at, _)| *at);
+        scenario
+    }
+
+    fn add(&mut self, ms: u64, action: Action) {
+        self.steps.push((at_ms(ms), action));
+    }
+
+    fn draw_call(&mut self, rng: &mut Rng, call: usize) {
+        let begins = 500 + rng.below(30_000);
+        let rings = Duration::from_millis(rng.below(4_000));
+        let answer = match rng.below(20) {
+            0 => Answer::Busy,
+            1 => Answer::Never,
+            2 => Answer::DespiteCancel(rings),
+            3 => Answer::Twice(rings),
+            _ => Answer::After(rings),
+        };
+        let caller = Manner { answer: Answer::Never, allows_update: rng.chance(500) };
+        let callee = Manner { answer, allows_update: rng.chance(500) };
+        self.calls.push((caller, callee));
+        self.add(begins, Action::Call(call));
+        let gives_up = matches!(answer, Answer::Never | Answer::DespiteCancel(_)) || rng.chance(80);
+        if gives_up {
+            self.add(begins + rng.below(6_000), Action::Cancel(call));
+        }
+        for _ in 0..rng.below(5) {
+            let party = if rng.chance(500) { Party::Caller } else { Party::Callee };
+            let method = match rng.below(6) {
+                0 => Method::Bye,
+                1 => Method::Info,
+                2 => Method::Update,
+                _ => Method::Invite,
+            };
+            self.add(begins + rng.below(70_000), Action::Ask(call, party, method));
+        }
+    }
+
+    fn draw_faults(&mut self, rng: &mut Rng) {
+        if rng.chance(450) {
+            self.draw_site_loss(rng);
+        }
+        if rng.chance(500) {
+            for _ in 0..1 + rng.below(3) {
+                self.draw_engine_fault(rng);
+            }
+        }
+        if rng.chance(250) {
+            let at = rng.below(FAULTS_UNTIL_MS);
+            self.add(at, Action::CutLink);
+            self.add(at + 1_000 + rng.below(25_000), Action::HealLink);
+        }
+    }
+
+    fn draw_site_loss(&mut self, rng: &mut Rng) {
+        let lost = SiteId(1 + u16::from(rng.chance(500)));
+        let other = SiteId(3 - lost.0);
+        let at = 2_000 + rng.below(35_000);
+        let routed = at + 100 + rng.below(4_000);
+        self.add(at, Action::KillSite(lost));
+        self.add(routed, Action::Route(lost, other));
+        if rng.chance(300) {
+            self.add(routed + 3_000 + rng.below(2_000), Action::ActivateAll(lost));
+        }
+        let back = routed + 2_000 + rng.below(25_000);
+        self.add(back, Action::StartSite(lost));
+        self.add(back + 2_000 + rng.below(8_000), Action::Route(lost, lost));
+    }
+
+    fn draw_engine_fault(&mut self, rng: &mut Rng) {
+        let site = SiteId(1 + u16::from(rng.chance(500)));
+        let index = usize::try_from(rng.below(self.engines as u64)).unwrap_or(0);
+        let at = rng.below(FAULTS_UNTIL_MS);
+        if rng.chance(300) {
+            let for_ = Duration::from_millis(200 + rng.below(14_000));
+            self.add(at, Action::PauseEngine(site, index, for_));
+        } else {
+            self.add(at, Action::KillEngine(site, index));
+            self.add(at + 50 + rng.below(8_000), Action::StartEngine(site, index));
+        }
+    }
+}

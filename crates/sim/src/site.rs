@@ -1,0 +1,159 @@
+//! One simulated site: what its processes hold, and what its disk keeps when they die.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use applications::b2bua::B2bua;
+use call::{CallLimits, Edge, SessionTimers, Setting, SipTimers};
+use engine::Engine;
+use replica::Replica;
+use replica::gate::{Gate, GateConfig, QueuedBatch};
+use sip_message::Host;
+use tier_protocol::PartitionView;
+use vocab::{EngineId, Instant, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
+
+use crate::planted::Planted;
+
+/// Where the balancer listens to the world.
+pub(crate) const EDGE: SocketAddr = addr(10, 0, 0, 1, 5060);
+/// Where the balancer listens to engines.
+pub(crate) const EDGE_INNER: SocketAddr = addr(10, 0, 0, 1, 7060);
+/// Where calls go: it hands each INVITE to the callee that its user part names.
+pub(crate) const EXCHANGE: SocketAddr = addr(10, 3, 0, 1, 5060);
+
+/// The one partition of a site.
+pub(crate) const PARTITION: PartitionId = PartitionId(0);
+
+pub(crate) const fn addr(a: u8, b: u8, c: u8, d: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), port)
+}
+
+/// The address of an engine's edge port.
+pub(crate) fn engine_addr(site: SiteId, index: usize) -> SocketAddr {
+    let site = u8::try_from(site.0).unwrap_or(u8::MAX);
+    addr(10, 1, site, u8::try_from(index + 1).unwrap_or(u8::MAX), 6060)
+}
+
+/// The secret of the simulated deployment.
+pub(crate) fn secret() -> TokenSecret {
+    TokenSecret::new(*b"sixteen bytes ofa simulated site")
+}
+
+/// A batch on the disk, and when it was written.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    pub(crate) batch: QueuedBatch,
+    pub(crate) written_at: Instant,
+    pub(crate) is_set_aside: bool,
+}
+
+/// The process that holds the replica and the gate.
+pub(crate) struct StateProcess {
+    /// Unique among all processes of the run.
+    pub(crate) life: u64,
+    pub(crate) replica: Replica,
+    pub(crate) gate: Gate,
+}
+
+/// One engine process.
+pub(crate) struct EngineProcess {
+    pub(crate) id: EngineId,
+    pub(crate) engine: Engine,
+    /// Stopped until then: what arrives waits.
+    pub(crate) paused_until: Instant,
+}
+
+/// One site.
+pub(crate) struct Site {
+    pub(crate) id: SiteId,
+    /// On disk: how often the state process started.
+    pub(crate) start: u64,
+    /// On disk: the inbound queue.
+    pub(crate) disk: BTreeMap<u64, OnDisk>,
+    pub(crate) state: Option<StateProcess>,
+    pub(crate) engines: Vec<Option<EngineProcess>>,
+}
+
+/// Test-sized session timers: a refresh every ten seconds.
+pub(crate) const SESSION: Duration = Duration::from_secs(20);
+
+pub(crate) fn setting(here: SiteId) -> Setting {
+    let application = B2bua::new(applications::b2bua::Config::to(EXCHANGE));
+    Setting {
+        here,
+        secret: secret(),
+        edge: Edge { host: Host::Ip(EDGE.ip()), port: EDGE.port() },
+        timers: SipTimers::default(),
+        session: SessionTimers {
+            session_expires: SESSION,
+            min_se: Duration::from_secs(2),
+            ..SessionTimers::default()
+        },
+        cseq_gap: 64,
+        applications: vec![Arc::new(application)],
+        limits: CallLimits::default(),
+    }
+}
+
+fn other(site: SiteId) -> SiteId {
+    SiteId(3 - site.0)
+}
+
+fn view(here: SiteId, start: u64) -> PartitionView {
+    PartitionView {
+        partition: PARTITION,
+        number: ViewNumber(start),
+        members: vec![ReplicaId(u64::from(here.0))],
+        joining: Vec::new(),
+    }
+}
+
+impl StateProcess {
+    /// A process with nothing in memory.
+    pub(crate) fn new(
+        now: Instant,
+        here: SiteId,
+        start: u64,
+        life: u64,
+        planted: Option<Planted>,
+    ) -> Self {
+        let config = replica::Config {
+            here,
+            partition: PARTITION,
+            replica: ReplicaId(u64::from(here.0)),
+            view: view(here, start),
+            backup_to: Some(other(here)),
+            limits: replica::Limits::default(),
+            pace: replica::Pace::default(),
+            planted: planted.and_then(Planted::in_replica),
+        };
+        let mut gate = GateConfig::new(here, start, vec![PARTITION], vec![other(here)]);
+        gate.return_wait = Duration::from_secs(10);
+        Self { life, replica: Replica::new(now, config), gate: Gate::new(now, gate) }
+    }
+}
+
+impl EngineProcess {
+    /// A process that knows nothing yet.
+    pub(crate) fn new(
+        now: Instant,
+        here: SiteId,
+        start: u64,
+        id: EngineId,
+        planted: Option<Planted>,
+    ) -> Self {
+        let config = engine::Config {
+            here,
+            engine: id,
+            start,
+            backup: Some(other(here)),
+            views: vec![view(here, start)],
+            setting: setting(here),
+            limits: engine::Limits::default(),
+            planted: planted.and_then(Planted::in_engine),
+        };
+        Self { id, engine: Engine::new(now, config), paused_until: Instant(0) }
+    }
+}

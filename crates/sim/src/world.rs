@@ -1,0 +1,652 @@
+//! The world: two sites, a balancer, agents and the network between them, on one thread.
+//!
+//! Every step takes the next event off the agenda, gives it to the core that it is for, and drains
+//! that core: what comes out becomes later events. Nothing else moves. The cores are those of production;
+//! this file stands where `node` stands there, and decides as little.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use balancer::{Balancer, EdgeFrame, Policy};
+use call::Destination;
+use replica::SiteInput;
+use replica::gate::{GateInput, GateOutput};
+use sip_message::{Bytes, Limits, Message, parse_datagram};
+use tier_protocol::SiteWord;
+use vocab::{EngineId, Instant, SiteId};
+
+use crate::agent::Agent;
+use crate::event::{Agenda, DownWord, Event, Sleeper, UpWord};
+use crate::network::{Network, Weather};
+use crate::planted::Planted;
+use crate::rng::Rng;
+use crate::run::Survivor;
+use crate::site::{
+    EDGE, EDGE_INNER, EXCHANGE, EngineProcess, OnDisk, PARTITION, Site, StateProcess, engine_addr,
+    secret,
+};
+use crate::survey::Survey;
+use crate::trace::Trace;
+use crate::watch::Watch;
+
+/// Way of a word inside a site, microseconds.
+const LAN: (u64, u64) = (30, 1_500);
+
+/// Everything there is.
+pub struct World {
+    /// The present.
+    pub now: Instant,
+    /// What was seen of the cores, for the invariants.
+    pub watch: Watch,
+    /// Callers and callees, by address.
+    pub agents: BTreeMap<SocketAddr, Agent>,
+    /// What happened.
+    pub trace: Trace,
+    /// What the last looks at the replicas saw.
+    pub survey: Survey,
+    /// Answered calls that had crossed when their site was killed.
+    pub survivors: Vec<Survivor>,
+    /// No datagram is lost or overtaken.
+    pub fair_weather: bool,
+    pub(crate) sites: BTreeMap<SiteId, Site>,
+    pub(crate) balancer: Balancer,
+    pub(crate) network: Network,
+    pub(crate) agenda: Agenda,
+    /// The life of the link between the sites; `None` while it is down.
+    pub(crate) link: Option<u64>,
+    pub(crate) link_is_cut: bool,
+    lives: u64,
+    planted: Option<Planted>,
+    callees: BTreeMap<String, SocketAddr>,
+}
+
+impl World {
+    /// A world in which nothing runs yet but the balancer.
+    #[must_use]
+    pub fn new(
+        rng: &mut Rng,
+        weather: Weather,
+        engines: usize,
+        keep: bool,
+        planted: Option<Planted>,
+    ) -> Self {
+        let now = Instant(1_000_000_000);
+        let ids = [SiteId(1), SiteId(2)];
+        let table = ids
+            .iter()
+            .map(|id| (*id, (0..engines).map(|index| engine_addr(*id, index)).collect()))
+            .collect();
+        let config = balancer::Config::new(table, secret(), Policy::own_calls(ids));
+        let sites = ids
+            .iter()
+            .map(|id| {
+                let engines = (0..engines).map(|_| None).collect();
+                (*id, Site { id: *id, start: 0, disk: BTreeMap::new(), state: None, engines })
+            })
+            .collect();
+        let mut world = Self {
+            now,
+            watch: Watch::default(),
+            agents: BTreeMap::new(),
+            trace: Trace::new(keep),
+            survey: Survey::default(),
+            survivors: Vec::new(),
+            fair_weather: false,
+            sites,
+            balancer: Balancer::new(now, config),
+            network: Network::new(weather, rng.fork()),
+            agenda: Agenda::default(),
+            link: None,
+            link_is_cut: false,
+            lives: 0,
+            planted,
+            callees: BTreeMap::new(),
+        };
+        world.drain_balancer();
+        for id in ids {
+            world.start_site(id);
+        }
+        world
+    }
+
+    /// Adds an agent. A callee is reached through the exchange under `user`.
+    pub fn add_agent(&mut self, agent: Agent, user: Option<&str>) {
+        if let Some(user) = user {
+            self.callees.insert(user.to_owned(), agent.addr);
+        }
+        self.agents.insert(agent.addr, agent);
+    }
+
+    /// Puts a step of the scenario on the agenda.
+    pub(crate) fn add_step(&mut self, at: Instant, index: usize) {
+        self.agenda.add(at, Event::Step(index));
+    }
+
+    /// Takes the next event, if it comes at or before `until`. `Some(step)` is the scenario's.
+    pub fn advance(&mut self, until: Instant) -> Advance {
+        let Some((at, event)) = self.agenda.next(until) else {
+            self.now = until;
+            return Advance::Over;
+        };
+        self.now = self.now.max(at);
+        if let Event::Step(step) = event {
+            return Advance::Step(step);
+        }
+        self.happen(event);
+        Advance::Went
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Datagram { from, to, bytes } => self.deliver(from, to, bytes),
+            Event::ToState { site, life, engine, word } => self.to_state(site, life, engine, word),
+            Event::ToEngine { site, engine, word } => self.to_engine(site, engine, word),
+            Event::SiteWord { from, to, link, word } => {
+                if self.link == Some(link) {
+                    self.gate(to, GateInput::FromSite { site: from, word });
+                }
+            }
+            Event::LinkBroke { at, other, link } => {
+                if self.link != Some(link) {
+                    self.gate(at, GateInput::LinkDown { site: other });
+                }
+            }
+            Event::LinkUp => self.link_up(),
+            Event::Appended { site, life, row } => {
+                if self.life_of(site) == Some(life) {
+                    self.gate(site, GateInput::QueueAppended { row });
+                }
+            }
+            Event::Wake(sleeper) => self.wake(sleeper),
+            Event::Step(_) => {}
+        }
+    }
+
+    fn wake(&mut self, sleeper: Sleeper) {
+        match sleeper {
+            Sleeper::Balancer => {
+                self.balancer.handle_input(self.now, balancer::Input::Wake);
+                self.drain_balancer();
+            }
+            Sleeper::Engine(id) => {
+                let Some((site, index)) = self.find_engine(id) else { return };
+                match self.paused_until(site, index) {
+                    Some(until) => self.agenda.wake_at(sleeper, until),
+                    None => self.engine(site, index, engine::Input::Wake),
+                }
+            }
+            Sleeper::Replica(site) => self.replica(site, replica::Input::Wake),
+            Sleeper::Gate(site) => self.gate(site, GateInput::Wake),
+            Sleeper::Agent(addr) => {
+                if let Some(agent) = self.agents.get_mut(&addr) {
+                    agent.wake(self.now);
+                    self.drain_agent(addr);
+                }
+            }
+        }
+    }
+
+    // ---- datagrams -------------------------------------------------------------------------
+
+    fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &Bytes) {
+        for way in self.network.datagram() {
+            let event = Event::Datagram { from, to, bytes: bytes.clone() };
+            self.agenda.add(self.now + way, event);
+        }
+    }
+
+    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
+        if to == EDGE {
+            self.note_sip("->", from, &bytes);
+            self.balancer.handle_input(self.now, balancer::Input::Outside { source: from, bytes });
+            self.drain_balancer();
+        } else if to == EDGE_INNER {
+            self.balancer.handle_input(self.now, balancer::Input::Engine { from, bytes });
+            self.drain_balancer();
+        } else if let Some((site, index)) = self.engine_at(to) {
+            if let Some(until) = self.paused_until(site, index) {
+                self.agenda.add(until, Event::Datagram { from, to, bytes });
+                return;
+            }
+            self.frame_to_engine(site, index, &bytes);
+        } else {
+            let addr = if to == EXCHANGE { self.exchange(&bytes) } else { Some(to) };
+            let Some(addr) = addr else { return };
+            self.note_sip("<-", addr, &bytes);
+            if let Some(agent) = self.agents.get_mut(&addr) {
+                agent.receive(self.now, &bytes);
+                self.drain_agent(addr);
+            }
+        }
+    }
+
+    /// Which callee a message to the exchange is for: the user part of its request-URI says.
+    fn exchange(&self, bytes: &Bytes) -> Option<SocketAddr> {
+        let Ok(Message::Request(request)) = parse_datagram(bytes, &Limits::default()) else {
+            return None;
+        };
+        let user = request.uri.user()?;
+        self.callees.get(std::str::from_utf8(user).ok()?).copied()
+    }
+
+    fn frame_to_engine(&mut self, site: SiteId, index: usize, bytes: &Bytes) {
+        let id = self.sites[&site].engines[index].as_ref().map(|process| process.id);
+        let Some(engine) = id else { return };
+        let frame = EdgeFrame::decode(bytes, &secret());
+        match frame {
+            Ok(EdgeFrame::Inbound { source, offered_by, bytes }) => {
+                let input = engine::Input::Datagram { source, bytes, offered_by };
+                self.engine(site, index, input);
+            }
+            Ok(EdgeFrame::Ping { nonce }) => {
+                let serving = self.watch.is_serving(engine);
+                let pong = EdgeFrame::Pong { nonce, engine, serving }.encode(&secret());
+                self.send(engine_addr(site, index), EDGE_INNER, &pong);
+            }
+            Ok(EdgeFrame::Outbound { .. } | EdgeFrame::Pong { .. } | EdgeFrame::Bounce { .. })
+            | Err(_) => {}
+        }
+    }
+
+    fn note_sip(&mut self, arrow: &str, party: SocketAddr, bytes: &Bytes) {
+        let first = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let name = self.agents.get(&party).map_or("?", |agent| agent.name.as_str());
+        let text = String::from_utf8_lossy(first);
+        self.trace.note(self.now, format_args!("{name:>10} {arrow} {text}"));
+    }
+
+    // ---- drains ----------------------------------------------------------------------------
+
+    pub(crate) fn drain_agent(&mut self, addr: SocketAddr) {
+        let Some(agent) = self.agents.get_mut(&addr) else { return };
+        let sent = agent.drain();
+        let wake_at = agent.wake_at();
+        for one in sent {
+            self.send(addr, one.to, &one.bytes);
+        }
+        self.agenda.wake_at(Sleeper::Agent(addr), wake_at);
+    }
+
+    fn drain_balancer(&mut self) {
+        loop {
+            match self.balancer.poll_output() {
+                balancer::Output::ToEngine { addr, bytes } => self.send(EDGE_INNER, addr, &bytes),
+                balancer::Output::ToOutside { to, bytes } => self.send(EDGE, to, &bytes),
+                balancer::Output::WakeAt(at, _) => {
+                    self.agenda.wake_at(Sleeper::Balancer, at);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn engine(&mut self, site: SiteId, index: usize, input: engine::Input) {
+        let Some(process) = self.process(site, index) else { return };
+        process.engine.handle_input(self.now, input);
+        loop {
+            let Some(process) = self.process(site, index) else { return };
+            let id = process.id;
+            match process.engine.poll_output() {
+                engine::Output::Transmit { to, bytes } => {
+                    self.watch.transmitted(self.now, id, &bytes);
+                    let Some(to) = resolve(&to) else { continue };
+                    let frame = EdgeFrame::Outbound { to, bytes }.encode(&secret());
+                    self.send(engine_addr(site, index), EDGE_INNER, &frame);
+                }
+                engine::Output::Bounce { source, bytes, to } => {
+                    let frame = EdgeFrame::Bounce { source, to, bytes }.encode(&secret());
+                    self.send(engine_addr(site, index), EDGE_INNER, &frame);
+                }
+                engine::Output::Command { partition: _, command } => {
+                    self.watch.commanded(self.now, site, id, &command);
+                    self.up(site, id, UpWord::Command(command));
+                }
+                engine::Output::Gate(word) => self.up(site, id, UpWord::Gate(word)),
+                engine::Output::WakeAt(at, _) => {
+                    self.agenda.wake_at(Sleeper::Engine(id), at);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn replica(&mut self, site: SiteId, input: replica::Input) {
+        let Some(state) = self.sites.get_mut(&site).and_then(|site| site.state.as_mut()) else {
+            return;
+        };
+        state.replica.handle_input(self.now, input);
+        self.drain_replica(site);
+    }
+
+    fn drain_replica(&mut self, site: SiteId) {
+        loop {
+            let Some(state) = self.sites.get_mut(&site).and_then(|site| site.state.as_mut()) else {
+                return;
+            };
+            match state.replica.poll_output() {
+                replica::Output::Reply { engine, reply } => {
+                    self.watch.replied(self.now, site, engine, &reply);
+                    self.down(site, engine, DownWord::Reply(reply));
+                }
+                replica::Output::Gate(output) => {
+                    let input = GateInput::FromReplica { partition: PARTITION, output };
+                    self.gate(site, input);
+                }
+                replica::Output::WakeAt(at, _) => {
+                    self.agenda.wake_at(Sleeper::Replica(site), at);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn gate(&mut self, site: SiteId, input: GateInput) {
+        let Some(state) = self.sites.get_mut(&site).and_then(|site| site.state.as_mut()) else {
+            return;
+        };
+        state.gate.handle_input(self.now, input);
+        loop {
+            let Some(state) = self.sites.get_mut(&site).and_then(|site| site.state.as_mut()) else {
+                return;
+            };
+            let life = state.life;
+            match state.gate.poll_output() {
+                GateOutput::ToSite { site: to, word } => self.to_site(site, to, word),
+                GateOutput::ToEngine { engine, word } => {
+                    self.down(site, engine, DownWord::Gate(word));
+                }
+                GateOutput::ToReplica { partition: _, input } => self.replica_site(site, input),
+                GateOutput::QueueAppend { batch } => self.append(site, life, batch),
+                GateOutput::QueueRemove { row } => {
+                    self.site_mut(site).disk.remove(&row);
+                }
+                GateOutput::QueueSetAside { row } => {
+                    self.watch.set_aside += 1;
+                    if let Some(on_disk) = self.site_mut(site).disk.get_mut(&row) {
+                        on_disk.is_set_aside = true;
+                    }
+                }
+                GateOutput::WakeAt(at, _) => {
+                    self.agenda.wake_at(Sleeper::Gate(site), at);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The gate's words to the replica; what the replica answers goes back to the gate, after.
+    fn replica_site(&mut self, site: SiteId, input: SiteInput) {
+        self.replica(site, replica::Input::Site(input));
+    }
+
+    fn append(&mut self, site: SiteId, life: u64, batch: replica::gate::QueuedBatch) {
+        let row = batch.row;
+        let written_at = self.now + Duration::from_millis(1);
+        let on_disk = OnDisk { batch, written_at, is_set_aside: false };
+        self.site_mut(site).disk.insert(row, on_disk);
+        let at = self.network.stream(u64::from(site.0), 0, self.now, (200, 8_000));
+        self.agenda.add(at, Event::Appended { site, life, row });
+    }
+
+    // ---- links -----------------------------------------------------------------------------
+
+    fn up(&mut self, site: SiteId, engine: EngineId, word: UpWord) {
+        let Some(life) = self.life_of(site) else { return };
+        let at = self.network.stream(engine.0, life, self.now, LAN);
+        self.agenda.add(at, Event::ToState { site, life, engine, word });
+    }
+
+    fn down(&mut self, site: SiteId, engine: EngineId, word: DownWord) {
+        let Some(life) = self.life_of(site) else { return };
+        let at = self.network.stream(life, engine.0, self.now, LAN);
+        self.agenda.add(at, Event::ToEngine { site, engine, word });
+    }
+
+    fn to_state(&mut self, site: SiteId, life: u64, engine: EngineId, word: UpWord) {
+        if self.life_of(site) != Some(life) {
+            return;
+        }
+        match word {
+            UpWord::Hello => {
+                self.replica(site, replica::Input::EngineUp { engine });
+                self.gate(site, GateInput::EngineUp { engine });
+            }
+            UpWord::Command(command) => {
+                self.watch.delivered(self.now, site, engine, &command);
+                self.replica(site, replica::Input::Command { engine, command });
+            }
+            UpWord::Gate(word) => self.gate(site, GateInput::FromEngine { engine, word }),
+            UpWord::Gone => {
+                self.watch.engine_gone(site, engine);
+                self.replica(site, replica::Input::EngineDown { engine });
+                self.gate(site, GateInput::EngineDown { engine });
+            }
+        }
+    }
+
+    fn to_engine(&mut self, site: SiteId, engine: EngineId, word: DownWord) {
+        let Some((_, index)) = self.find_engine(engine) else { return };
+        if let Some(until) = self.paused_until(site, index) {
+            self.agenda.add(until, Event::ToEngine { site, engine, word });
+            return;
+        }
+        match word {
+            DownWord::Reply(reply) => {
+                self.watch.heard(self.now, engine, &reply);
+                self.engine(site, index, engine::Input::Reply { partition: PARTITION, reply });
+            }
+            DownWord::Gate(word) => {
+                self.watch.told(engine, &word);
+                self.engine(site, index, engine::Input::Gate(word));
+            }
+            DownWord::Up => {
+                self.engine(site, index, engine::Input::TierUp { partition: PARTITION });
+            }
+            DownWord::Gone => {
+                self.watch.tier_gone(engine);
+                self.engine(site, index, engine::Input::TierDown { partition: PARTITION });
+            }
+        }
+    }
+
+    fn to_site(&mut self, from: SiteId, to: SiteId, word: SiteWord) {
+        let Some(link) = self.link else { return };
+        self.watch.crossed(self.now, from, to, &word);
+        let way = (5_000, self.network.weather.wan_ms * 1_000);
+        let at = self.network.stream(
+            u64::MAX - u64::from(from.0),
+            u64::MAX - u64::from(to.0),
+            self.now,
+            way,
+        );
+        self.agenda.add(at, Event::SiteWord { from, to, link, word });
+    }
+
+    fn link_up(&mut self) {
+        let both = self.sites.values().all(|site| site.state.is_some());
+        if self.link.is_some() || self.link_is_cut || !both {
+            return;
+        }
+        self.lives += 1;
+        self.link = Some(self.lives);
+        self.trace.note(self.now, format_args!("the link between the sites is up"));
+        self.gate(SiteId(1), GateInput::LinkUp { site: SiteId(2) });
+        self.gate(SiteId(2), GateInput::LinkUp { site: SiteId(1) });
+    }
+
+    fn link_down(&mut self, notice_after: Duration) {
+        let Some(link) = self.link.take() else { return };
+        let at = self.now + notice_after;
+        for (here, other) in [(SiteId(1), SiteId(2)), (SiteId(2), SiteId(1))] {
+            self.agenda.add(at, Event::LinkBroke { at: here, other, link });
+        }
+    }
+
+    // ---- life and death --------------------------------------------------------------------
+
+    /// Starts a site's state process and all its engines.
+    pub fn start_site(&mut self, id: SiteId) {
+        self.lives += 1;
+        let (now, life, planted) = (self.now, self.lives, self.planted);
+        let site = self.site_mut(id);
+        if site.state.is_some() {
+            return;
+        }
+        site.start += 1;
+        let loaded = site
+            .disk
+            .values()
+            .filter(|on_disk| !on_disk.is_set_aside)
+            .map(|on_disk| {
+                let mut batch = on_disk.batch.clone();
+                batch.waited = now.since(on_disk.written_at);
+                batch
+            })
+            .collect();
+        site.state = Some(StateProcess::new(now, id, site.start, life, planted));
+        let (start, engines) = (site.start, site.engines.len());
+        self.watch.site_started(id);
+        self.trace.note(now, format_args!("site {id} starts for the {start}. time"));
+        self.gate(id, GateInput::QueueLoaded(loaded));
+        self.replica(id, replica::Input::Wake);
+        for index in 0..engines {
+            self.start_engine(id, index);
+        }
+        self.agenda.add(now + Duration::from_millis(50), Event::LinkUp);
+    }
+
+    /// Kills every process of a site at once; its disk stays.
+    pub fn kill_site(&mut self, id: SiteId) {
+        self.trace.note(self.now, format_args!("site {id} is killed"));
+        self.watch.site_killed(self.now, id);
+        let site = self.site_mut(id);
+        site.state = None;
+        for index in 0..site.engines.len() {
+            self.drop_engine(id, index);
+        }
+        self.agenda.forget(Sleeper::Replica(id));
+        self.agenda.forget(Sleeper::Gate(id));
+        self.link_down(Duration::from_millis(20));
+    }
+
+    /// Starts an engine process under a new id.
+    pub fn start_engine(&mut self, site: SiteId, index: usize) {
+        if self.sites[&site].engines[index].is_some() || self.sites[&site].state.is_none() {
+            return;
+        }
+        self.lives += 1;
+        let id = EngineId(self.lives);
+        let start = self.sites[&site].start;
+        let process = EngineProcess::new(self.now, site, start, id, self.planted);
+        self.site_mut(site).engines[index] = Some(process);
+        self.trace.note(self.now, format_args!("engine {index} of site {site} starts as {id}"));
+        self.up(site, id, UpWord::Hello);
+        self.down(site, id, DownWord::Up);
+        self.engine(site, index, engine::Input::Wake);
+    }
+
+    /// Kills one engine process; its state process notices the broken connection.
+    pub fn kill_engine(&mut self, site: SiteId, index: usize) {
+        let Some(id) = self.drop_engine(site, index) else { return };
+        self.trace.note(self.now, format_args!("engine {index} of site {site} is killed ({id})"));
+        self.up(site, id, UpWord::Gone);
+    }
+
+    fn drop_engine(&mut self, site: SiteId, index: usize) -> Option<EngineId> {
+        let process = self.site_mut(site).engines[index].take()?;
+        self.agenda.forget(Sleeper::Engine(process.id));
+        self.watch.engine_died(process.id);
+        Some(process.id)
+    }
+
+    /// Stops an engine process for a while, as SIGSTOP does.
+    pub fn pause_engine(&mut self, site: SiteId, index: usize, for_: Duration) {
+        let until = self.now + for_;
+        self.trace.note(self.now, format_args!("engine {index} of site {site} stops for {for_:?}"));
+        if let Some(process) = self.process(site, index) {
+            process.paused_until = until;
+        }
+    }
+
+    /// Cuts the link between the sites: nothing passes, and both notice after a while.
+    pub fn cut_link(&mut self) {
+        self.trace.note(self.now, format_args!("the link between the sites is cut"));
+        self.link_is_cut = true;
+        self.watch.links_cut += 1;
+        self.link_down(Duration::from_secs(3));
+    }
+
+    /// Heals the link.
+    pub fn heal_link(&mut self) {
+        self.link_is_cut = false;
+        self.agenda.add(self.now + Duration::from_millis(100), Event::LinkUp);
+    }
+
+    /// Routes the calls of `home` to `to`.
+    pub fn route(&mut self, home: SiteId, to: SiteId) {
+        let mut policy = self.balancer.policy().clone();
+        policy.version += 1;
+        policy.serves.insert(home, to);
+        policy.weights.insert(home, u32::from(home == to));
+        self.trace.note(self.now, format_args!("route: the calls of site {home} go to site {to}"));
+        self.balancer.handle_input(self.now, balancer::Input::SetPolicy(policy));
+        self.drain_balancer();
+    }
+
+    // ---- look-ups --------------------------------------------------------------------------
+
+    fn life_of(&self, site: SiteId) -> Option<u64> {
+        self.sites.get(&site)?.state.as_ref().map(|state| state.life)
+    }
+
+    fn site_mut(&mut self, id: SiteId) -> &mut Site {
+        self.sites.get_mut(&id).expect("both sites are made at the start and never leave")
+    }
+
+    fn process(&mut self, site: SiteId, index: usize) -> Option<&mut EngineProcess> {
+        self.sites.get_mut(&site)?.engines.get_mut(index)?.as_mut()
+    }
+
+    fn paused_until(&self, site: SiteId, index: usize) -> Option<Instant> {
+        let process = self.sites.get(&site)?.engines.get(index)?.as_ref()?;
+        (process.paused_until > self.now).then_some(process.paused_until)
+    }
+
+    fn find_engine(&self, id: EngineId) -> Option<(SiteId, usize)> {
+        self.sites.values().find_map(|site| {
+            let index = site
+                .engines
+                .iter()
+                .position(|process| process.as_ref().is_some_and(|process| process.id == id))?;
+            Some((site.id, index))
+        })
+    }
+
+    fn engine_at(&self, addr: SocketAddr) -> Option<(SiteId, usize)> {
+        self.sites.values().find_map(|site| {
+            let index =
+                (0..site.engines.len()).find(|index| engine_addr(site.id, *index) == addr)?;
+            Some((site.id, index))
+        })
+    }
+}
+
+/// What [`World::advance`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// One event happened.
+    Went,
+    /// The scenario's step of this number is due.
+    Step(usize),
+    /// Nothing more happens before the given instant.
+    Over,
+}
+
+fn resolve(to: &Destination) -> Option<SocketAddr> {
+    match to {
+        Destination::Addr(addr) => Some(*addr),
+        // The simulated world has no names.
+        Destination::Host { .. } => None,
+    }
+}

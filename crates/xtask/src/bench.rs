@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: figures as ratios against a peer in the same run, never as absolute promises.
+
+mod call;
+mod load;
+mod process;
+
+use std::path::Path;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask bench",
+    after_help = "Examples:\n  cargo xtask bench call\n  cargo xtask bench call --seconds 20 --json"
+)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// CPU time per call of the combined tier, beside Kamailio (tm + dialog), same SIPp load.
+    Call {
+        /// Seconds of load at each rate.
+        #[arg(long, default_value_t = 8)]
+        seconds: u32,
+        /// Prints JSON beside the table, and stores it under bench/results/.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Parses the bench's own arguments and runs it.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
+    let all = std::iter::once("bench".to_owned()).chain(arguments.iter().cloned());
+    match Cli::try_parse_from(all) {
+        Ok(Cli { what: What::Call { seconds, json } }) => call::run(root, seconds, json),
+        Err(help) => {
+            let _ = help.print();
+            if help.use_stderr() { Err("the bench did not run".to_owned()) } else { Ok(()) }
+        }
+    }
+}
