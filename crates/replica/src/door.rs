@@ -48,6 +48,7 @@ pub struct SiteStatus {
 }
 
 /// What the gate tells every partition of its site, or the one that a key belongs to.
+#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SiteInput {
     /// Which sites answer. Said at the start and at each change.
@@ -107,7 +108,7 @@ pub enum SiteInput {
     },
     /// Answer to our own [`GateBound::Pull`].
     Pulled {
-        /// The site that gave the answer, when one did.
+        /// The site whose answer it is; `None` while a site that may hold it is silent.
         from: Option<SiteId>,
         /// The call.
         key: CallKey,
@@ -172,6 +173,7 @@ pub enum Output {
 }
 
 /// A replica's words to its site's gate.
+#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GateBound {
     /// A batch for another site's queue.

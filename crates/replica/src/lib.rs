@@ -4,23 +4,83 @@
 //! or broken, and lets them cross to other sites. It never decodes a call, and it has no clock, no
 //! socket and no disk: see [`Replica::handle_input`] and [`gate::Gate::handle_input`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use vocab::{CallKey, Instant};
+use tier_protocol::{Command, Reply};
+use vocab::{CallKey, EngineId, Instant, SiteId};
 
+mod agenda;
+mod bulk;
 pub mod config;
+mod crossing;
 pub mod door;
 pub mod gate;
+mod hand;
+mod homing;
+mod inbound;
+mod lock;
+mod outbound;
+mod pace;
+mod put;
+mod refill;
 pub mod stats;
+mod store;
+mod told;
+mod tombs;
 
 pub use config::{Config, Limits, Pace};
 pub use door::{GateBound, Input, Order, Output, Reason, SiteInput, SiteStatus};
 pub use stats::{CallStory, CallSummary, Stats};
 
+use agenda::Agenda;
+use bulk::Bulk;
+use lock::Ending;
+use outbound::Outbound;
+use pace::Pacer;
+use refill::Refill;
+use stats::{BulkKind, Counts};
+use store::Store;
+use tombs::Tombs;
+
+/// Removals remembered only to answer a repeated `Delete` alike.
+const REPEATS_MAX: usize = 4_096;
+
 /// One replica of one partition.
 #[derive(Debug)]
 pub struct Replica {
     config: Config,
+    began_at: Instant,
+    /// The instant of the newest input.
+    now: Instant,
+    store: Store,
+    /// Removals that other sites may need to hear of, or that forbid what may still come.
+    tombs: Tombs,
+    /// Removals of calls that nobody else ever heard of.
+    repeats: Tombs,
+    agenda: Agenda,
+    /// Every lock, once, by when its lease is to be looked at.
+    leases: BTreeSet<(Instant, CallKey)>,
+    engines: BTreeSet<EngineId>,
+    /// The engine that was handed a call last.
+    last_engine: Option<EngineId>,
+    tokens: u64,
+    batches: u64,
+    /// Locks that were handed, not asked for.
+    handed: usize,
+    waiters: usize,
+    outbound: BTreeMap<SiteId, Outbound>,
+    sites: BTreeMap<SiteId, SiteStatus>,
+    /// Newest start of every site ever heard.
+    starts: BTreeMap<SiteId, u64>,
+    /// Sites whose batches still wait on this site's queue.
+    waiting: BTreeSet<SiteId>,
+    refill: Refill,
+    bulks: BTreeMap<(BulkKind, SiteId), Bulk>,
+    activate_pacer: Pacer,
+    hand_back_pacer: Pacer,
+    bulk_pacer: Pacer,
+    hand_back_paused: bool,
+    counts: Counts,
     out: VecDeque<Output>,
 }
 
@@ -28,44 +88,199 @@ impl Replica {
     /// An empty replica.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
-        let _ = now;
-        Self { config, out: VecDeque::new() }
+        let pace = config.pace;
+        let refill = Refill::new(pace, config.limits);
+        Self {
+            began_at: now,
+            now,
+            store: Store::new(config.here),
+            tombs: Tombs::new(config.limits.tombstones_max),
+            repeats: Tombs::new(REPEATS_MAX),
+            agenda: Agenda::default(),
+            leases: BTreeSet::new(),
+            engines: BTreeSet::new(),
+            last_engine: None,
+            tokens: 0,
+            batches: 0,
+            handed: 0,
+            waiters: 0,
+            outbound: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            refill,
+            bulks: BTreeMap::new(),
+            activate_pacer: Pacer::new(pace.activate_per_s),
+            hand_back_pacer: Pacer::new(pace.hand_back_per_s),
+            bulk_pacer: Pacer::new(pace.refill_per_s),
+            hand_back_paused: false,
+            counts: Counts::default(),
+            out: VecDeque::new(),
+            config,
+        }
     }
 
     /// Takes one input; drain [`Self::poll_output`] after it.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
-        let _ = (now, input, &self.config);
+        self.now = now;
+        match input {
+            Input::EngineUp { engine } => {
+                self.engines.insert(engine);
+            }
+            Input::EngineDown { engine } => self.engine_down(now, engine),
+            Input::Command { engine, command } => self.command(now, engine, command),
+            Input::Site(input) => self.site(now, input),
+            Input::Order(order) => self.order(order),
+            Input::Wake => {}
+        }
+        self.end_leases(now);
+        self.run_bulks(now);
+        self.hand(now);
+        self.settle(now);
+        self.send_batches(now);
+        self.ask_refills(now);
     }
 
     /// The next output; [`Output::WakeAt`] ends the drain.
     pub fn poll_output(&mut self) -> Output {
-        self.out.pop_front().unwrap_or(Output::WakeAt(Instant::NEVER, Reason::Idle))
+        self.out.pop_front().unwrap_or_else(|| {
+            let (at, reason) = self.next_wake();
+            Output::WakeAt(at, reason)
+        })
     }
 
-    /// The numbers.
-    #[must_use]
-    pub fn stats(&self, now: Instant) -> Stats {
-        let _ = now;
-        Stats::default()
+    fn command(&mut self, now: Instant, engine: EngineId, command: Command) {
+        if !self.engines.contains(&engine) {
+            // A lock of an engine whose link is down would never break: late words are dropped.
+            self.counts.unknown_engine += 1;
+            return;
+        }
+        let current = self.config.view.number;
+        if command.view() != current {
+            self.counts.stale_view += 1;
+            self.reply(engine, Reply::StaleView { key: command.key(), current });
+            return;
+        }
+        match command {
+            Command::LockAndGet { view: _, key, turn, begins, cached } => {
+                self.lock_and_get(now, key, store::Waiter { engine, turn, begins, cached });
+            }
+            Command::Get { view: _, key, turn } => {
+                let call = self.store.get(key);
+                let record = call.and_then(|call| call.aged(now));
+                let dormant = call.is_some_and(|call| call.is_dormant);
+                self.reply(engine, Reply::Got { key, turn, record, dormant });
+            }
+            Command::Put { view: _, record, base, flags } => {
+                self.put(now, engine, record, base, flags);
+            }
+            Command::Unlock { view: _, key, token } => {
+                if self.store.get(key).and_then(|call| call.lock).is_some_and(|l| l.token == token)
+                {
+                    self.end_lock(now, key, Ending::Unlocked);
+                }
+            }
+            Command::Renew { view: _, key, token } => {
+                let expires_at = now + self.config.pace.lock_lease;
+                let lock = self.store.get_mut(key).and_then(|call| call.lock.as_mut());
+                if let Some(lock) = lock.filter(|lock| lock.token == token) {
+                    lock.expires_at = expires_at;
+                }
+            }
+            Command::Delete { view: _, tombstone, base } => {
+                self.delete(now, engine, tombstone, base);
+            }
+            Command::StoreDormant { view: _, batch, record } => {
+                let key = record.header.key;
+                let outcome = self.store_dormant(now, record);
+                self.note_outcome(outcome);
+                self.reply(engine, Reply::Dormant { key, batch, outcome });
+            }
+            Command::StoreTombstone { view: _, batch, tombstone } => {
+                let key = tombstone.key;
+                let outcome = self.store_tombstone(now, tombstone);
+                self.note_outcome(outcome);
+                self.reply(engine, Reply::Dormant { key, batch, outcome });
+            }
+        }
     }
 
-    /// A page of the calls held, by rising key, after `cursor`.
-    #[must_use]
-    pub fn calls(&self, cursor: Option<CallKey>, limit: usize) -> Vec<CallSummary> {
-        let _ = (cursor, limit);
-        Vec::new()
+    fn site(&mut self, now: Instant, input: SiteInput) {
+        match input {
+            SiteInput::Status { here: _, alive, waiting } => self.status(&alive, &waiting),
+            SiteInput::BatchStored { site, id } => self.batch_stored(site, id),
+            SiteInput::BatchRefused { site, id } => self.batch_refused(now, site, id),
+            SiteInput::LinkDown { site } => self.link_down(now, site),
+            SiteInput::Superseded(calls) => {
+                for call in calls {
+                    self.note_away(now, call.key, call.epoch);
+                }
+            }
+            SiteInput::KeysetAsk { site, cursor, ask } => self.keyset_ask(site, cursor, ask),
+            SiteInput::Pull { site, key, ask } => self.pull(now, site, key, ask),
+            SiteInput::KeysetPage { from: _, entries } => self.keyset_page(now, &entries),
+            SiteInput::Pulled { from, key, answer } => self.pulled(now, from, key, answer),
+        }
     }
 
-    /// All that is known of one call.
-    #[must_use]
-    pub fn get(&self, now: Instant, key: CallKey) -> Option<CallStory> {
-        let _ = (now, key);
-        None
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::ActivateAll { site } => self.begin_bulk(BulkKind::Activate, site),
+            Order::StopActivating { site } => {
+                if let Some(bulk) = self.bulks.get_mut(&(BulkKind::Activate, site)) {
+                    bulk.is_running = false;
+                }
+            }
+            Order::DropBackup { site } => self.begin_bulk(BulkKind::Drop, site),
+            Order::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
+            Order::BackupTo { site } => self.back_up_to(site),
+            Order::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            Order::HandBackPause(paused) => self.hand_back_paused = paused,
+        }
     }
 
-    /// A digest of every record held, for the comparison of copies. Locks and waits do not count.
-    #[must_use]
-    pub fn digest(&self) -> u64 {
-        0
+    fn reply(&mut self, engine: EngineId, reply: Reply) {
+        self.out.push_back(Output::Reply { engine, reply });
+    }
+
+    fn tell_gate(&mut self, words: GateBound) {
+        self.out.push_back(Output::Gate(words));
+    }
+
+    /// What crosses to `site`; begun when it is first needed.
+    fn outbound_mut(&mut self, site: SiteId) -> &mut Outbound {
+        let is_alive = self.sites.contains_key(&site);
+        self.outbound.entry(site).or_insert_with(|| Outbound::new(is_alive))
+    }
+
+    /// The site after `last` in the order of numbers, of those that something crosses to.
+    fn next_outbound(&self, last: Option<SiteId>) -> Option<SiteId> {
+        let from = last.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.outbound.range((from, std::ops::Bound::Unbounded)).next().map(|(site, _)| *site)
+    }
+
+    fn next_wake(&self) -> (Instant, Reason) {
+        let mut next = (Instant::NEVER, Reason::Idle);
+        let mut note = |at: Option<Instant>, reason| {
+            if let Some(at) = at.filter(|at| *at < next.0) {
+                next = (at, reason);
+            }
+        };
+        note(self.leases.first().map(|(at, _)| *at), Reason::Lease);
+        note(self.hand_at(), Reason::Hand);
+        let (limits, pace) = (&self.config.limits, &self.config.pace);
+        for outbound in self.outbound.values() {
+            note(outbound.first_settling().map(|(at, _)| at), Reason::Settle);
+            let (bytes, flights) = (limits.batch_bytes_max, limits.batches_in_flight_max);
+            note(outbound.batch_at(pace.batch_after, bytes, flights), Reason::Batch);
+            let first = outbound.flights.values().next();
+            note(first.map(|flight| flight.sent_at + pace.batch_ack_wait), Reason::Batch);
+        }
+        note(self.bulk_at(), Reason::Pace);
+        note(self.refill.wake_at(), Reason::Pace);
+        (next.0.max(self.now), next.1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp};
 /// A replica's numbers. Counters only grow; the others are as of the question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// Time since the replica began.
+    pub up_for: Duration,
     /// Calls that live here.
     pub active: u64,
     /// Calls held dormant, by home.

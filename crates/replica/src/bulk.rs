@@ -1,0 +1,181 @@
+//! Paced work over many calls: waking a site's calls, forgetting them, sweeping, giving back.
+//!
+//! The state of each is a cursor over an ordered set, so it may be stopped and begun again at any
+//! time, and an order that is repeated while it runs changes nothing. Calls that come behind the
+//! cursor are taken up by the events that bring them.
+
+use vocab::{CallKey, Instant, SiteId};
+
+use crate::Replica;
+use crate::agenda::Kind;
+use crate::outbound::Stage;
+use crate::stats::{BulkKind, BulkStats};
+
+/// Calls that bulk work puts on the agenda ahead of their turn.
+const AHEAD: usize = 256;
+/// Calls that one step of bulk work goes through.
+const STEP: usize = 512;
+
+/// One piece of bulk work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bulk {
+    cursor: Option<CallKey>,
+    total: u64,
+    done: u64,
+    pub(crate) is_running: bool,
+}
+
+impl Replica {
+    pub(crate) fn begin_bulk(&mut self, kind: BulkKind, site: SiteId) {
+        let total = match kind {
+            BulkKind::Activate | BulkKind::Drop => self.store.dormant_len(site),
+            BulkKind::Sweep => self.store.active,
+            BulkKind::HandBack => self.store.moved_len(site),
+        };
+        let fresh = Bulk { cursor: None, total: total as u64, done: 0, is_running: true };
+        let bulk = self.bulks.entry((kind, site)).or_insert(fresh);
+        if !bulk.is_running || kind == BulkKind::Sweep {
+            // A sweep that is ordered anew has lost what it did: the site came back empty.
+            *bulk = fresh;
+        }
+    }
+
+    pub(crate) fn run_bulks(&mut self, now: Instant) {
+        let running = self.bulks.iter().filter(|(_, bulk)| bulk.is_running);
+        let mut last = None;
+        if running.count() == 0 {
+            return;
+        }
+        while let Some((kind, site)) = self.next_bulk(last) {
+            last = Some((kind, site));
+            for _ in 0..STEP {
+                if !self.may_step(kind, site) || !self.step_may_pass(now, kind) {
+                    break;
+                }
+                let Some(key) = self.next_of(kind, site) else {
+                    self.end_bulk(kind, site);
+                    break;
+                };
+                self.step_bulk(now, kind, site, key);
+            }
+        }
+    }
+
+    fn next_bulk(&self, last: Option<(BulkKind, SiteId)>) -> Option<(BulkKind, SiteId)> {
+        let running = self.bulks.iter().filter(|(_, bulk)| bulk.is_running);
+        running.map(|(which, _)| *which).find(|which| last.is_none_or(|last| *which > last))
+    }
+
+    /// Whether there is room for another step; time aside.
+    fn may_step(&self, kind: BulkKind, site: SiteId) -> bool {
+        match kind {
+            // What the site said last may still lie on the queue.
+            BulkKind::Activate => {
+                !self.waiting.contains(&site) && self.agenda.len(Kind::Activate) < AHEAD
+            }
+            BulkKind::HandBack => !self.hand_back_paused && self.agenda.len(Kind::HandBack) < AHEAD,
+            BulkKind::Drop | BulkKind::Sweep => true,
+        }
+    }
+
+    fn step_may_pass(&mut self, now: Instant, kind: BulkKind) -> bool {
+        match kind {
+            BulkKind::Activate | BulkKind::HandBack => true,
+            BulkKind::Drop | BulkKind::Sweep => self.bulk_pacer.take(now),
+        }
+    }
+
+    fn next_of(&self, kind: BulkKind, site: SiteId) -> Option<CallKey> {
+        let cursor = self.bulks.get(&(kind, site))?.cursor;
+        match kind {
+            BulkKind::Activate | BulkKind::Drop => self.store.dormant_after(site, cursor).next(),
+            BulkKind::Sweep => self.store.keys_after(cursor).next(),
+            BulkKind::HandBack => self.store.moved_after(site, cursor).next(),
+        }
+    }
+
+    fn step_bulk(&mut self, now: Instant, kind: BulkKind, site: SiteId, key: CallKey) {
+        if let Some(bulk) = self.bulks.get_mut(&(kind, site)) {
+            bulk.cursor = Some(key);
+            bulk.done += 1;
+        }
+        match kind {
+            BulkKind::Activate => {
+                let call = self.store.get_mut(key).filter(|call| call.lock.is_none());
+                if let Some(call) = call {
+                    self.agenda.set(&mut call.armed, Kind::Activate, key, now);
+                }
+            }
+            BulkKind::Drop => {
+                // A copy that has yet to reach its home is the only one.
+                let is_awaited = self.outbound.get(&site).is_some_and(|o| o.mark(key).is_some());
+                let is_free = self.store.get(key).is_some_and(|call| call.lock.is_none());
+                if is_free && !is_awaited {
+                    self.drop_record(key);
+                    self.free(now, key);
+                }
+            }
+            BulkKind::Sweep => self.mark_again(now, site, key),
+            BulkKind::HandBack => {
+                if self.store.get(key).is_some_and(|call| call.lock.is_none()) {
+                    self.rearm(now, key);
+                }
+            }
+        }
+    }
+
+    fn end_bulk(&mut self, kind: BulkKind, site: SiteId) {
+        if let Some(bulk) = self.bulks.get_mut(&(kind, site)) {
+            bulk.is_running = false;
+            bulk.cursor = None;
+        }
+    }
+
+    /// Marks an active call as if the site had never had it.
+    fn mark_again(&mut self, now: Instant, site: SiteId, key: CallKey) {
+        if self.config.backup_to != Some(site) {
+            return;
+        }
+        let Some(call) = self.store.get_mut(key).filter(|call| call.is_active()) else {
+            return;
+        };
+        if let Some(record) = &mut call.record {
+            record.header.crossed.retain(|(known, _)| *known != site);
+        }
+        let at_boundary = call.at_boundary;
+        let is_known = call.known_elsewhere;
+        let outbound = self.outbound_mut(site);
+        let is_on_its_way = outbound.mark(key).is_some_and(|mark| match mark.stage {
+            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } => true,
+            Stage::InFlight { .. } => false,
+        });
+        if !is_on_its_way {
+            // A call that crossed before has been at a boundary, whatever it is doing.
+            outbound.note_record(now, key, at_boundary || is_known);
+            self.evaluate_busy(now, key);
+        }
+    }
+
+    pub(crate) fn bulk_at(&self) -> Option<Instant> {
+        let running = self.bulks.iter().filter(|(_, bulk)| bulk.is_running);
+        let times = running.filter_map(|((kind, site), _)| match kind {
+            BulkKind::Activate | BulkKind::HandBack => {
+                let is_fed_by_time = self.may_step(*kind, *site);
+                is_fed_by_time.then_some(Instant(0))
+            }
+            BulkKind::Drop | BulkKind::Sweep => Some(self.bulk_pacer.wake_at(Instant(0))),
+        });
+        times.min()
+    }
+
+    pub(crate) fn bulk_stats(&self) -> Vec<BulkStats> {
+        let all = self.bulks.iter().map(|((kind, site), bulk)| BulkStats {
+            kind: *kind,
+            site: *site,
+            total: bulk.total,
+            done: bulk.done,
+            is_running: bulk.is_running,
+        });
+        all.collect()
+    }
+}

@@ -1,0 +1,299 @@
+//! Crossing: when a marked call has settled, what a batch holds, what an acknowledgement means.
+//!
+//! A call crosses when its newest put was at a boundary, every application was steady, and nobody
+//! took its lock for the settle time. One that was at a boundary once and keeps being busy
+//! crosses all the same when the bound is reached. One that never was at a boundary does not
+//! cross: a site could not resume it. Only unlocked records cross.
+
+use tier_protocol::Record;
+use tier_protocol::batch::{self, Entry};
+use vocab::{CallKey, Instant, SiteId, Stamp};
+
+use crate::Replica;
+use crate::door::GateBound;
+use crate::outbound::{Flight, Stage, What};
+use crate::stats::BulkKind;
+use crate::store::Call;
+
+/// What an entry takes in a batch beside its body, about.
+const ENTRY_BYTES: usize = 128;
+
+/// What becomes of a mark whose call is looked at.
+enum Verdict {
+    /// Somebody has it checked out.
+    Locked,
+    /// It goes.
+    Settled,
+    /// It goes, busy or not.
+    Forced,
+    /// Somebody had it within the settle time.
+    Settling(Instant),
+    /// It is busy; the bound is far.
+    Disregarded(Instant),
+    /// It never was at a boundary.
+    Never,
+}
+
+impl Replica {
+    /// The site that is to have the call's newest state.
+    pub(crate) fn target(&self, call: &Call) -> Option<SiteId> {
+        let home = call.record.as_ref()?.header.home();
+        if home == self.config.here { self.config.backup_to } else { Some(home) }
+    }
+
+    /// Looks at a call whose lock has ended.
+    pub(crate) fn evaluate_busy(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.store.get(key) else {
+            return;
+        };
+        let Some(site) = self.target(call) else {
+            return;
+        };
+        let settled_at = call.touched_at + self.config.pace.settle_for;
+        let at_boundary = call.at_boundary;
+        let mark = self.outbound.get(&site).and_then(|outbound| outbound.mark(key));
+        let is_to_look_at = match mark.map(|mark| mark.stage) {
+            Some(Stage::Busy) => true,
+            // Its place is that of the bound, from before it came to a boundary.
+            Some(Stage::Settling { at }) => at_boundary && at > settled_at,
+            Some(Stage::Ready { .. } | Stage::InFlight { .. }) | None => false,
+        };
+        if is_to_look_at {
+            let verdict = self.verdict(now, site, key);
+            self.apply_verdict(now, site, key, &verdict);
+        }
+    }
+
+    fn verdict(&self, now: Instant, site: SiteId, key: CallKey) -> Verdict {
+        let pace = &self.config.pace;
+        let (Some(call), Some(mark)) =
+            (self.store.get(key), self.outbound.get(&site).and_then(|site| site.mark(key)))
+        else {
+            return Verdict::Never;
+        };
+        if call.lock.is_some() {
+            return Verdict::Locked;
+        }
+        if call.is_dormant {
+            return Verdict::Settled;
+        }
+        let forced_at = mark.boundary_since.map(|since| since + pace.disregarded_max);
+        let settled_at = call.touched_at + pace.settle_for;
+        if call.at_boundary && settled_at <= now {
+            Verdict::Settled
+        } else if forced_at.is_some_and(|at| at <= now) {
+            Verdict::Forced
+        } else if call.at_boundary {
+            Verdict::Settling(forced_at.map_or(settled_at, |at| at.min(settled_at)))
+        } else {
+            forced_at.map_or(Verdict::Never, Verdict::Disregarded)
+        }
+    }
+
+    fn apply_verdict(&mut self, now: Instant, site: SiteId, key: CallKey, verdict: &Verdict) {
+        let body = self.store.get(key).and_then(|call| call.record.as_ref());
+        let bytes = body.map_or(0, |record| record.crossing.len()) + ENTRY_BYTES;
+        let stage = match *verdict {
+            Verdict::Locked | Verdict::Never => Stage::Busy,
+            Verdict::Settled | Verdict::Forced => Stage::Ready { at: now, bytes },
+            Verdict::Settling(at) | Verdict::Disregarded(at) => Stage::Settling { at },
+        };
+        self.outbound_mut(site).set_stage(key, stage);
+    }
+
+    /// Looks at the marks whose time has come.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        let mut last = None;
+        while let Some(site) = self.next_outbound(last) {
+            last = Some(site);
+            while let Some(key) = self.first_settled(now, site) {
+                let verdict = self.verdict(now, site, key);
+                match verdict {
+                    Verdict::Locked => self.counts.hint_checked_out += 1,
+                    Verdict::Settled => self.counts.hint_followed += 1,
+                    Verdict::Forced => self.counts.hint_forced += 1,
+                    Verdict::Settling(_) => self.counts.hint_settling += 1,
+                    Verdict::Disregarded(_) | Verdict::Never => self.counts.hint_busy += 1,
+                }
+                self.apply_verdict(now, site, key, &verdict);
+            }
+        }
+    }
+
+    fn first_settled(&self, now: Instant, site: SiteId) -> Option<CallKey> {
+        let (at, key) = self.outbound.get(&site)?.first_settling()?;
+        (at <= now).then_some(key)
+    }
+
+    pub(crate) fn send_batches(&mut self, now: Instant) {
+        let (limits, pace) = (self.config.limits, self.config.pace);
+        let mut last = None;
+        while let Some(site) = self.next_outbound(last) {
+            last = Some(site);
+            let outbound = self.outbound_mut(site);
+            while let Some((id, flight)) = outbound.flights.first_key_value() {
+                if flight.sent_at + pace.batch_ack_wait > now {
+                    break;
+                }
+                let id = *id;
+                outbound.fail_flight(now, id);
+                outbound.not_before = now + pace.retry_after;
+            }
+            while self.outbound.get(&site).is_some_and(|outbound| {
+                let (bytes, flights) = (limits.batch_bytes_max, limits.batches_in_flight_max);
+                outbound.batch_at(pace.batch_after, bytes, flights).is_some_and(|at| at <= now)
+            }) {
+                self.send_batch(now, site);
+            }
+        }
+    }
+
+    /// Sends one batch, or finds that nothing of what was ready may go after all.
+    fn send_batch(&mut self, now: Instant, site: SiteId) {
+        let id = self.config.view.number.0 << 32 | (self.batches + 1);
+        let (mut entries, mut sent) = (Vec::new(), Vec::new());
+        let mut raw = 0;
+        while let Some(key) = self.first_ready(site) {
+            let Some(entry) = self.entry(now, site, key) else {
+                continue;
+            };
+            let bytes = match &entry {
+                Entry::Record(record) => record.crossing.len() + ENTRY_BYTES,
+                Entry::Tombstone(_) => ENTRY_BYTES,
+            };
+            if raw > 0 && raw + bytes > self.config.limits.batch_bytes_max {
+                break;
+            }
+            raw += bytes;
+            sent.push((key, entry.stamp()));
+            entries.push(entry);
+            self.outbound_mut(site).set_stage(key, Stage::InFlight { batch: id });
+            if let Some(call) = self.store.get_mut(key) {
+                call.known_elsewhere = true;
+            }
+        }
+        if entries.is_empty() {
+            return;
+        }
+        self.batches += 1;
+        let bytes = batch::encode(&entries);
+        let outbound = self.outbound_mut(site);
+        outbound.stats.batches += 1;
+        outbound.stats.bytes += bytes.len() as u64;
+        outbound.stats.raw_bytes += raw as u64;
+        outbound.stats.entries += entries.len() as u64;
+        outbound.flights.insert(id, Flight { sent_at: now, entries: sent });
+        let view = self.config.view.number;
+        self.tell_gate(GateBound::Publish { site, id, view, bytes });
+    }
+
+    fn first_ready(&self, site: SiteId) -> Option<CallKey> {
+        self.outbound.get(&site)?.first_ready().map(|(_, key)| key)
+    }
+
+    /// The newest version of a ready call. `None` when it may not cross: its mark then waits for
+    /// the lock's end, or is gone.
+    fn entry(&mut self, now: Instant, site: SiteId, key: CallKey) -> Option<Entry> {
+        let outbound = self.outbound.get_mut(&site)?;
+        match outbound.mark(key)?.what {
+            What::Removal(tombstone) => return Some(Entry::Tombstone(tombstone)),
+            What::Record => {}
+        }
+        let call = self.store.get(key);
+        if call.is_some_and(|call| call.lock.is_some()) {
+            outbound.set_stage(key, Stage::Busy);
+            return None;
+        }
+        let ours = call.filter(|call| !call.is_stub).and_then(|call| {
+            let record = call.record.as_ref()?;
+            let is_his = record.header.home() == site;
+            (call.is_active() || is_his).then(|| trimmed(record, call, now))
+        });
+        if ours.is_none() {
+            outbound.remove(key);
+        }
+        ours.map(Entry::Record)
+    }
+
+    pub(crate) fn batch_stored(&mut self, site: SiteId, id: u64) {
+        let Some(outbound) = self.outbound.get_mut(&site) else {
+            return;
+        };
+        // A repeated acknowledgement, or one of a batch that was given up meanwhile.
+        let Some(flight) = outbound.flights.remove(&id) else {
+            return;
+        };
+        outbound.stats.stored += 1;
+        for (key, stamp) in flight.entries {
+            let outbound = self.outbound_mut(site);
+            if outbound.is_in_flight(key, id) {
+                outbound.remove(key);
+                self.note_crossed(key, site, None);
+            } else {
+                let put_at = self.store.get(key).map(|call| call.put_at);
+                if let Some(put_at) = put_at {
+                    self.outbound_mut(site).set_since(key, put_at);
+                }
+                self.note_crossed(key, site, Some(stamp));
+            }
+        }
+    }
+
+    /// Notes in the header that the site has `stamp`; `None` for the stamp that is held.
+    pub(crate) fn note_crossed(&mut self, key: CallKey, site: SiteId, stamp: Option<Stamp>) {
+        let Some(record) = self.store.get_mut(key).and_then(|call| call.record.as_mut()) else {
+            return;
+        };
+        let held = record.header.stamp;
+        let stamp = stamp.unwrap_or(held);
+        if stamp.epoch != held.epoch {
+            return;
+        }
+        match record.header.crossed.iter_mut().find(|(known, _)| *known == site) {
+            Some((_, crossed)) => *crossed = stamp.max(*crossed),
+            None => record.header.crossed.push((site, stamp)),
+        }
+    }
+
+    pub(crate) fn batch_refused(&mut self, now: Instant, site: SiteId, id: u64) {
+        let not_before = now + self.config.pace.retry_after;
+        if let Some(outbound) = self.outbound.get_mut(&site) {
+            outbound.fail_flight(now, id);
+            outbound.not_before = not_before;
+        }
+    }
+
+    pub(crate) fn link_down(&mut self, now: Instant, site: SiteId) {
+        self.sites.remove(&site);
+        if let Some(outbound) = self.outbound.get_mut(&site) {
+            outbound.is_alive = false;
+            let flights: Vec<u64> = outbound.flights.keys().copied().collect();
+            flights.into_iter().for_each(|id| outbound.fail_flight(now, id));
+        }
+    }
+
+    /// Turns the backup over to another site, or off. What is on its way home, and removals, stay.
+    pub(crate) fn back_up_to(&mut self, site: Option<SiteId>) {
+        if self.config.backup_to == site {
+            return;
+        }
+        if let Some(outbound) = self.config.backup_to.and_then(|old| self.outbound.get_mut(&old)) {
+            let marked: Vec<CallKey> = outbound.records().collect();
+            for key in marked {
+                if self.store.get(key).is_some_and(Call::is_active) {
+                    outbound.remove(key);
+                }
+            }
+        }
+        self.config.backup_to = site;
+        if let Some(site) = site {
+            self.begin_bulk(BulkKind::Sweep, site);
+        }
+    }
+}
+
+fn trimmed(record: &Record, call: &Call, now: Instant) -> Record {
+    let mut trimmed = record.trimmed();
+    trimmed.header.age = call.age(now);
+    trimmed
+}

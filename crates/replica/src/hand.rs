@@ -1,0 +1,171 @@
+//! Handing calls to engines that did not ask: broken, due, waking, going home.
+//!
+//! Engines take turns. With no engine up, or with too many calls handed already, everything waits
+//! where it is; nothing is lost by waiting, as each reason is read from the call again when its
+//! time comes.
+
+use std::ops::Bound;
+
+use tier_protocol::{Cause, SiteState};
+use vocab::{CallKey, EngineId, Instant, SiteId};
+
+use crate::Replica;
+use crate::agenda::Kind;
+use crate::store::Call;
+
+impl Replica {
+    /// Puts a free call into the queues that it belongs into, by its record.
+    pub(crate) fn rearm(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.store.get(key) else {
+            return;
+        };
+        let here = self.config.here;
+        let header = call.record.as_ref().map(|record| &record.header);
+        let sleeps = call.is_dormant && !call.is_stub;
+        let is_home = header.is_some_and(|header| header.home() == here);
+        let resume = call.unreleased.then(|| now.max(call.not_before));
+        let due = if call.is_stub {
+            None
+        } else if !call.is_dormant {
+            header.and_then(|header| header.deadline).map(|after| call.after_put(after))
+        } else if is_home {
+            None
+        } else {
+            let last = header.and_then(|header| header.crossing_deadline);
+            last.map(|after| call.after_put(after) + self.config.pace.dead_home_after)
+        };
+        let due = due.map(|at| at.max(call.not_before));
+        let activate = match call.armed.at(Kind::Activate) {
+            // An order, or a lock that broke, put it there.
+            Some(at) if sleeps => Some(at),
+            Some(_) | None => (sleeps && is_home).then(|| now.max(call.not_before)),
+        };
+        let settled_at = call.touched_at + self.config.pace.settle_for;
+        let hand_back = self.destination(call).map(|_| settled_at.max(call.not_before));
+        let Some(call) = self.store.get_mut(key) else {
+            return;
+        };
+        let all = [
+            (Kind::Resume, resume),
+            (Kind::Due, due),
+            (Kind::Activate, activate),
+            (Kind::HandBack, hand_back),
+        ];
+        for (kind, at) in all {
+            match at {
+                Some(at) => self.agenda.set(&mut call.armed, kind, key, at),
+                None => self.agenda.clear(&mut call.armed, kind, key),
+            }
+        }
+    }
+
+    /// The site that a call is to go home to, when it is ready to go.
+    pub(crate) fn destination(&self, call: &Call) -> Option<SiteId> {
+        if !call.is_active() || !call.at_boundary {
+            return None;
+        }
+        let here = self.config.here;
+        let origin = call.record.as_ref()?.header.origin;
+        if origin == here {
+            // It was taken over from a site that had it for us: it is home.
+            return None;
+        }
+        let from = call.activated_from.map(|epoch| epoch.site);
+        [Some(origin), from].into_iter().flatten().find(|site| {
+            let status = self.sites.get(site);
+            *site != here && status.is_some_and(|status| status.state == SiteState::Serving)
+        })
+    }
+
+    pub(crate) fn hand(&mut self, now: Instant) {
+        for kind in Kind::ALL {
+            while let Some((at, key)) = self.agenda.first(kind) {
+                if at > now || !self.may_hand() || !self.may_pass(now, kind) {
+                    break;
+                }
+                let Some(call) = self.store.get_mut(key) else {
+                    return;
+                };
+                self.agenda.clear(&mut call.armed, kind, key);
+                if call.lock.is_none() {
+                    self.hand_one(now, key, kind);
+                }
+            }
+        }
+    }
+
+    fn may_hand(&self) -> bool {
+        !self.engines.is_empty() && self.handed < self.config.limits.handed_max
+    }
+
+    fn may_pass(&mut self, now: Instant, kind: Kind) -> bool {
+        match kind {
+            Kind::Resume | Kind::Due => true,
+            Kind::Activate => self.activate_pacer.take(now),
+            Kind::HandBack => !self.hand_back_paused && self.hand_back_pacer.take(now),
+        }
+    }
+
+    /// Hands a free call whose time has come, if its reason still holds.
+    fn hand_one(&mut self, now: Instant, key: CallKey, kind: Kind) {
+        let Some(call) = self.store.get(key) else {
+            return;
+        };
+        let cause = match kind {
+            Kind::Resume => call.unreleased.then_some(Cause::Resume),
+            Kind::Due if !call.is_dormant => Some(Cause::Due),
+            Kind::Due => {
+                let home = call.record.as_ref().map(|record| record.header.home());
+                if home.is_some_and(|home| self.sites.contains_key(&home)) {
+                    return self.look_again_later(now, key);
+                }
+                Some(Cause::Activate)
+            }
+            Kind::Activate => (call.is_dormant && !call.is_stub).then_some(Cause::Activate),
+            Kind::HandBack => self.destination(call).map(|to| Cause::HandBack { to }),
+        };
+        let (Some(cause), Some(engine)) = (cause, self.next_engine()) else {
+            return;
+        };
+        match cause {
+            Cause::Due => self.counts.due += 1,
+            Cause::Activate => self.counts.activate_handed += 1,
+            Cause::HandBack { .. } => self.counts.hand_back_handed += 1,
+            Cause::Resume | Cause::Asked { .. } => {}
+        }
+        self.grant(now, key, engine, cause, None);
+    }
+
+    /// A dormant call is past its last deadline, but its home answers: it is the home's to end.
+    fn look_again_later(&mut self, now: Instant, key: CallKey) {
+        if let Some(call) = self.store.get_mut(key) {
+            let at = now + self.config.pace.dead_home_after;
+            self.agenda.set(&mut call.armed, Kind::Due, key, at);
+        }
+    }
+
+    fn next_engine(&mut self) -> Option<EngineId> {
+        let after = self.last_engine.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.engines.range((after, Bound::Unbounded)).next();
+        let engine = next.or_else(|| self.engines.first()).copied();
+        self.last_engine = engine;
+        engine
+    }
+
+    /// When the next call may be handed, as far as time decides.
+    pub(crate) fn hand_at(&self) -> Option<Instant> {
+        if !self.may_hand() {
+            return None;
+        }
+        let times = Kind::ALL.into_iter().filter_map(|kind| {
+            let (at, _) = self.agenda.first(kind)?;
+            match kind {
+                Kind::Resume | Kind::Due => Some(at),
+                Kind::Activate => Some(self.activate_pacer.wake_at(at)),
+                Kind::HandBack if self.hand_back_paused => None,
+                Kind::HandBack => Some(self.hand_back_pacer.wake_at(at)),
+            }
+        });
+        times.min()
+    }
+}

@@ -1,0 +1,158 @@
+//! Calls and their homes: which sites answer, a returning site's questions, and our own.
+
+use tier_protocol::{DormantOutcome, KeysetEntry, KeysetKind, PullAnswer, SiteState};
+use vocab::{CallKey, Instant, SiteId};
+
+use crate::Replica;
+use crate::door::{GateBound, SiteStatus};
+use crate::stats::BulkKind;
+
+impl Replica {
+    pub(crate) fn status(&mut self, alive: &[SiteStatus], waiting: &[SiteId]) {
+        let before = std::mem::take(&mut self.sites);
+        self.sites = alive.iter().map(|status| (status.site, *status)).collect();
+        self.waiting = waiting.iter().copied().collect();
+        for (site, outbound) in &mut self.outbound {
+            outbound.is_alive = self.sites.contains_key(site);
+        }
+        for status in alive {
+            let site = status.site;
+            let known = self.starts.insert(site, status.start);
+            if known.is_some_and(|start| start != status.start)
+                && self.config.backup_to == Some(site)
+            {
+                // It came back empty: whatever it acknowledged before is gone.
+                self.begin_bulk(BulkKind::Sweep, site);
+            }
+            let was_serving =
+                before.get(&site).is_some_and(|before| before.state == SiteState::Serving);
+            if status.state == SiteState::Serving && !was_serving && self.store.moved_len(site) > 0
+            {
+                self.begin_bulk(BulkKind::HandBack, site);
+            }
+        }
+    }
+
+    /// One page of the calls that a returning site may miss: those that sleep here for it, and
+    /// those that live here and are its own, or were taken over from it.
+    pub(crate) fn keyset_ask(&mut self, site: SiteId, cursor: Option<CallKey>, ask: u64) {
+        let page_max = self.config.limits.keyset_page_max;
+        let mut asleep = self.store.dormant_after(site, cursor).peekable();
+        let mut moved = self.store.moved_after(site, cursor).peekable();
+        let mut entries = Vec::new();
+        while entries.len() < page_max {
+            let (key, kind) = match (asleep.peek(), moved.peek()) {
+                (Some(a), Some(m)) if m < a => (*m, KeysetKind::Moved),
+                (None, Some(m)) => (*m, KeysetKind::Moved),
+                (Some(a), Some(_) | None) => (*a, KeysetKind::Dormant),
+                (None, None) => break,
+            };
+            match kind {
+                KeysetKind::Moved => moved.next(),
+                KeysetKind::Dormant => asleep.next(),
+            };
+            if let Some(stamp) = self.store.get(key).and_then(|call| call.stamp()) {
+                entries.push(KeysetEntry { key, epoch: stamp.epoch, kind });
+            }
+        }
+        let is_last = asleep.peek().is_none() && moved.peek().is_none();
+        drop((asleep, moved));
+        let next = if is_last { None } else { entries.last().map(|entry| entry.key) };
+        self.tell_gate(GateBound::KeysetPage { site, ask, entries, next });
+    }
+
+    pub(crate) fn pull(&mut self, now: Instant, site: SiteId, key: CallKey, ask: u64) {
+        let answer = match self.store.get(key) {
+            None => PullAnswer::NoSuch,
+            Some(call) => match (call.stamp(), call.aged(now)) {
+                (Some(_), Some(_)) if call.lock.is_some() && call.is_dormant => {
+                    // Somebody here may be waking it at this moment.
+                    PullAnswer::AskLater
+                }
+                (Some(stamp), Some(aged))
+                    if stamp.epoch.site == site && call.is_dormant && !call.is_stub =>
+                {
+                    PullAnswer::Yours(aged.trimmed())
+                }
+                (Some(stamp), Some(_)) if stamp.epoch.site != site => {
+                    PullAnswer::Lives(stamp.epoch)
+                }
+                (_, _) => PullAnswer::NoSuch,
+            },
+        };
+        self.tell_gate(GateBound::PullAnswer { site, ask, key, answer });
+    }
+
+    /// We are returning: where our calls are.
+    pub(crate) fn keyset_page(&mut self, now: Instant, entries: &[KeysetEntry]) {
+        for entry in entries {
+            let KeysetEntry { key, epoch, kind } = *entry;
+            let held = self.store.get(key).filter(|call| !call.is_stub);
+            let is_held = held.and_then(|call| call.stamp()).is_some_and(|s| s.epoch >= epoch);
+            let is_gone = self.tombs.stamp(key).is_some_and(|removed| removed.epoch >= epoch);
+            if is_held || is_gone {
+                continue;
+            }
+            match kind {
+                KeysetKind::Moved => self.note_away(now, key, epoch),
+                KeysetKind::Dormant => {
+                    self.counts.in_full += u64::from(!self.refill.add(now, key));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn ask_refills(&mut self, now: Instant) {
+        while let Some(key) = self.refill.next(now) {
+            // Its engine may have pulled it meanwhile.
+            if self.store.get(key).is_some_and(|call| call.stamp().is_some()) {
+                self.refill.done(key);
+                continue;
+            }
+            self.counts.pulls += 1;
+            self.tell_gate(GateBound::Pull { key });
+        }
+    }
+
+    pub(crate) fn pulled(
+        &mut self,
+        now: Instant,
+        from: Option<SiteId>,
+        key: CallKey,
+        answer: PullAnswer,
+    ) {
+        match answer {
+            PullAnswer::Yours(record) if record.header.key == key => {
+                let outcome = self.store_dormant(now, record);
+                self.note_outcome(outcome);
+                let is_full = match outcome {
+                    DormantOutcome::Full => true,
+                    DormantOutcome::Stored
+                    | DormantOutcome::Stale
+                    | DormantOutcome::Superseded { .. } => false,
+                };
+                if is_full {
+                    return self.refill_again(now, key);
+                }
+                self.counts.refilled += u64::from(self.refill.done(key));
+            }
+            PullAnswer::Lives(epoch) => {
+                self.refill.done(key);
+                self.note_away(now, key, epoch);
+            }
+            PullAnswer::NoSuch if from.is_some() => {
+                self.counts.refill_missed += u64::from(self.refill.done(key));
+            }
+            // Whoever listed it does not answer at the moment.
+            PullAnswer::Yours(_) | PullAnswer::NoSuch | PullAnswer::AskLater => {
+                self.refill_again(now, key);
+            }
+        }
+    }
+
+    fn refill_again(&mut self, now: Instant, key: CallKey) {
+        if !self.refill.again(now, key) {
+            self.counts.refill_missed += 1;
+        }
+    }
+}

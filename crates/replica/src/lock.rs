@@ -1,0 +1,253 @@
+//! Locks: one holder a call, waiters first come first served.
+//!
+//! ```text
+//!   free ──LockAndGet, or handed──► locked ──Unlock, Delete──────────► next waiter, or free
+//!                                     └──link down, lease over──► the same, with the record's
+//!                                         effects still to leave: the next holder resumes them
+//! ```
+//! A lock's end is the one place where everything that waited for it is looked at again: waiters,
+//! deadlines that passed meanwhile, marks, the way home.
+
+use std::time::Duration;
+
+use tier_protocol::{Cause, Reply};
+use vocab::{CallKey, EngineId, Instant, LockToken};
+
+use crate::Replica;
+use crate::agenda::Kind;
+use crate::store::{Lock, Waiter};
+
+/// Breaks in a row after which a call is handed later and later: it may be what breaks engines.
+const BREAKS_AT_ONCE: u32 = 1;
+const BREAK_DOUBLINGS_MAX: u32 = 6;
+
+/// How a lock ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The holder said so: its effects have left.
+    Unlocked,
+    /// The holder removed the call.
+    Deleted,
+    /// The holder's link broke.
+    Broken,
+    /// The holder did not renew.
+    LeaseOver,
+}
+
+impl Replica {
+    pub(crate) fn lock_and_get(&mut self, now: Instant, key: CallKey, waiter: Waiter) {
+        let Waiter { engine, turn, begins, cached } = waiter;
+        let waiters_max = self.config.limits.waiters_per_call_max;
+        let Some(call) = self.store.get_mut(key) else {
+            return self.lock_nothing(now, key, waiter);
+        };
+        let Some(lock) = &mut call.lock else {
+            return self.grant(now, key, engine, Cause::Asked { turn }, cached);
+        };
+        if lock.engine == engine && lock.cause == (Cause::Asked { turn }) {
+            // A repetition, or the newest copy after a refused put: the same lock.
+            lock.expires_at = now + self.config.pace.lock_lease;
+            return self.tell_grant(now, key, cached);
+        }
+        let is_waiting = call.waiters.iter().any(|w| w.engine == engine && w.turn == turn);
+        if !is_waiting && call.waiters.len() >= waiters_max {
+            self.counts.busy += 1;
+            return self.reply(engine, Reply::Busy { key, turn });
+        }
+        if !is_waiting {
+            call.waiters.push_back(Waiter { engine, turn, begins, cached });
+            self.waiters += 1;
+        }
+        self.reply(engine, Reply::Queued { key, turn });
+    }
+
+    /// No such call: its lock alone is granted to an input that may begin one.
+    fn lock_nothing(&mut self, now: Instant, key: CallKey, waiter: Waiter) {
+        let Waiter { engine, turn, begins, cached } = waiter;
+        if !begins {
+            return self.reply(engine, Reply::NotHere { key, turn });
+        }
+        let limits = &self.config.limits;
+        if self.store.len() >= limits.calls_max || self.store.bytes >= limits.bytes_max {
+            self.counts.busy += 1;
+            return self.reply(engine, Reply::Busy { key, turn });
+        }
+        self.store.insert(key);
+        self.grant(now, key, engine, Cause::Asked { turn }, cached);
+    }
+
+    /// Gives the lock of a free call to `engine`.
+    pub(crate) fn grant(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        engine: EngineId,
+        cause: Cause,
+        cached: Option<vocab::Stamp>,
+    ) {
+        let Some(call) = self.store.get_mut(key) else {
+            return;
+        };
+        self.tokens += 1;
+        self.counts.grants += 1;
+        let token = LockToken { view: self.config.view.number, counter: self.tokens };
+        let expires_at = now + self.config.pace.lock_lease;
+        let listed_at = expires_at;
+        // Unlocked and unreleased: the lock before this one broke.
+        let resumes = call.unreleased;
+        self.counts.resumed += u64::from(resumes);
+        let has_put = false;
+        call.lock = Some(Lock { engine, cause, token, expires_at, listed_at, has_put, resumes });
+        call.touched_at = now;
+        for kind in [Kind::Resume, Kind::Activate, Kind::HandBack] {
+            self.agenda.clear(&mut call.armed, kind, key);
+        }
+        self.leases.insert((listed_at, key));
+        self.handed += usize::from(is_handed(cause));
+        self.tell_grant(now, key, cached);
+    }
+
+    /// Tells the holder that it holds the lock, with the newest record.
+    fn tell_grant(&mut self, now: Instant, key: CallKey, cached: Option<vocab::Stamp>) {
+        let Some(call) = self.store.get(key) else {
+            return;
+        };
+        let Some(Lock { engine, cause, token, resumes, .. }) = call.lock else {
+            return;
+        };
+        let granted = |record| {
+            let dormant = call.is_dormant;
+            Reply::Granted { key, token, cause, record, dormant, resume: resumes }
+        };
+        let has_same = call.stamp().filter(|stamp| Some(*stamp) == cached);
+        let reply = match (cause, has_same) {
+            (Cause::Asked { turn }, Some(stamp)) if !call.is_dormant && !resumes => {
+                self.counts.unchanged += 1;
+                Reply::Unchanged { key, token, turn, stamp, age: call.age(now) }
+            }
+            (
+                Cause::Asked { .. }
+                | Cause::Due
+                | Cause::Resume
+                | Cause::Activate
+                | Cause::HandBack { .. },
+                _,
+            ) => granted(call.aged(now)),
+        };
+        self.reply(engine, reply);
+    }
+
+    /// Ends the lock and serves whoever waits for that.
+    pub(crate) fn end_lock(&mut self, now: Instant, key: CallKey, ending: Ending) {
+        let Some(call) = self.store.get_mut(key) else {
+            return;
+        };
+        let Some(lock) = call.lock.take() else {
+            return;
+        };
+        self.leases.remove(&(lock.listed_at, key));
+        self.handed -= usize::from(is_handed(lock.cause));
+        call.touched_at = now;
+        let retry_after = self.config.pace.retry_after;
+        match ending {
+            Ending::Unlocked => {
+                call.unreleased = false;
+                call.broken_locks = 0;
+                if is_handed(lock.cause) && !lock.has_put {
+                    // Still due, asleep or abroad: not again at once, or two would spin.
+                    call.not_before = now + retry_after;
+                }
+            }
+            Ending::Deleted => {}
+            Ending::Broken | Ending::LeaseOver => {
+                self.counts.locks_broken += u64::from(ending == Ending::Broken);
+                self.counts.leases_over += u64::from(ending == Ending::LeaseOver);
+                if !lock.has_put {
+                    call.broken_locks = call.broken_locks.saturating_add(1);
+                }
+                call.not_before = now + pause_after_breaks(call.broken_locks, retry_after);
+                if lock.cause == Cause::Activate && call.is_dormant && !call.is_stub {
+                    let at = call.not_before;
+                    self.agenda.set(&mut call.armed, Kind::Activate, key, at);
+                }
+            }
+        }
+        self.free(now, key);
+    }
+
+    /// Serves an unlocked call: the next waiter, else whatever is to happen by itself.
+    pub(crate) fn free(&mut self, now: Instant, key: CallKey) {
+        if self.store.get(key).is_some_and(|call| call.ends_when_free) {
+            self.end_as_old_home_did(now, key);
+        }
+        while let Some(call) = self.store.get_mut(key) {
+            let Some(waiter) = call.waiters.pop_front() else {
+                break;
+            };
+            self.waiters -= 1;
+            let Waiter { engine, turn, begins, cached } = waiter;
+            if call.record.is_some() || begins {
+                return self.grant(now, key, engine, Cause::Asked { turn }, cached);
+            }
+            self.reply(engine, Reply::NotHere { key, turn });
+        }
+        let Some(call) = self.store.get_mut(key) else {
+            return;
+        };
+        if call.record.is_none() {
+            self.agenda.clear_all(&mut call.armed, key);
+            self.store.remove(key);
+            return;
+        }
+        self.rearm(now, key);
+        self.evaluate_busy(now, key);
+    }
+
+    pub(crate) fn end_leases(&mut self, now: Instant) {
+        while let Some((at, key)) = self.leases.first().copied().filter(|(at, _)| *at <= now) {
+            self.leases.remove(&(at, key));
+            let Some(lock) = self.store.get_mut(key).and_then(|call| call.lock.as_mut()) else {
+                continue;
+            };
+            if lock.expires_at > now {
+                lock.listed_at = lock.expires_at;
+                self.leases.insert((lock.listed_at, key));
+            } else {
+                self.end_lock(now, key, Ending::LeaseOver);
+            }
+        }
+    }
+
+    pub(crate) fn engine_down(&mut self, now: Instant, engine: EngineId) {
+        if !self.engines.remove(&engine) {
+            return;
+        }
+        // Waiters exist only at locked calls, and every locked call has a lease.
+        let locked: Vec<CallKey> = self.leases.iter().map(|(_, key)| *key).collect();
+        for key in locked {
+            let Some(call) = self.store.get_mut(key) else {
+                continue;
+            };
+            let before = call.waiters.len();
+            call.waiters.retain(|waiter| waiter.engine != engine);
+            self.waiters -= before - call.waiters.len();
+            if call.lock.is_some_and(|lock| lock.engine == engine) {
+                self.end_lock(now, key, Ending::Broken);
+            }
+        }
+    }
+}
+
+fn is_handed(cause: Cause) -> bool {
+    match cause {
+        Cause::Asked { .. } => false,
+        Cause::Due | Cause::Resume | Cause::Activate | Cause::HandBack { .. } => true,
+    }
+}
+
+fn pause_after_breaks(breaks: u32, retry_after: Duration) -> Duration {
+    match breaks.saturating_sub(BREAKS_AT_ONCE) {
+        0 => Duration::ZERO,
+        more => retry_after * (1 << (more - 1).min(BREAK_DOUBLINGS_MAX)),
+    }
+}

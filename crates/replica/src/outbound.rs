@@ -1,0 +1,246 @@
+//! What has yet to cross to one site: dirty marks, not a log.
+//!
+//! ```text
+//!            put                lock ends            settled           batch built
+//!  (clean) ───────► Busy ──────────────► Settling ──────────► Ready ──────────────► InFlight
+//!                    ▲  ◄── put, or locked when its time came ──┴──────┐   ◄─ put ──┤   │
+//!                    └───────────────────────────────────────────────── refused, link down
+//!  (clean) ◄──────────────────────────── acknowledged, unless a newer put came ─────────┘
+//! ```
+//!
+//! A mark holds no record: the newest version is read when the batch is built, so a call is in a
+//! batch once, however often it changed, and a link that is down for hours costs one mark a call.
+//! A removal's mark holds the tombstone, which is the whole of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tier_protocol::Tombstone;
+use vocab::{CallKey, Instant, Stamp};
+
+use crate::stats::{MarkStage, OutboundStats};
+
+/// What is to cross.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// The newest record, as held when the batch is built.
+    Record,
+    /// The removal.
+    Removal(Tombstone),
+}
+
+/// What a mark waits for. A newer put takes a mark out of `InFlight`, so that the acknowledgement
+/// of the older stamp leaves it dirty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Busy,
+    Settling { at: Instant },
+    Ready { at: Instant, bytes: usize },
+    InFlight { batch: u64 },
+}
+
+/// One call that the site does not have as we have it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    pub(crate) what: What,
+    /// Since when.
+    pub(crate) since: Instant,
+    /// Since when it could have crossed: the first put at a boundary.
+    pub(crate) boundary_since: Option<Instant>,
+    pub(crate) stage: Stage,
+}
+
+/// A batch that is not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) sent_at: Instant,
+    pub(crate) entries: Vec<(CallKey, Stamp)>,
+}
+
+/// Everything that is to cross to one site.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
+    marks: BTreeMap<CallKey, Mark>,
+    settling: BTreeSet<(Instant, CallKey)>,
+    ready: BTreeSet<(Instant, CallKey)>,
+    ready_bytes: usize,
+    removals: usize,
+    pub(crate) flights: BTreeMap<u64, Flight>,
+    pub(crate) is_alive: bool,
+    pub(crate) is_stopped: bool,
+    /// After a refusal nothing is sent before this.
+    pub(crate) not_before: Instant,
+    pub(crate) stats: OutboundStats,
+}
+
+impl Outbound {
+    pub(crate) fn new(is_alive: bool) -> Self {
+        Self { is_alive, ..Self::default() }
+    }
+
+    pub(crate) fn mark(&self, key: CallKey) -> Option<&Mark> {
+        self.marks.get(&key)
+    }
+
+    /// Marks a call whose record changed under its lock, or has to cross again.
+    pub(crate) fn note_record(&mut self, now: Instant, key: CallKey, at_boundary: bool) {
+        let old = self.remove(key);
+        let kept = old.filter(|mark| mark.what == What::Record);
+        let since = kept.map_or(now, |mark| mark.since);
+        // What is in flight is a crossing of its own; the wait for the next begins anew.
+        let boundary_since = kept.and_then(|mark| match mark.stage {
+            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } => mark.boundary_since,
+            Stage::InFlight { .. } => None,
+        });
+        let boundary_since = boundary_since.or_else(|| at_boundary.then_some(now));
+        let mark = Mark { what: What::Record, since, boundary_since, stage: Stage::Busy };
+        self.marks.insert(key, mark);
+    }
+
+    /// The call came to a boundary without a change that the site would have to hear of.
+    pub(crate) fn note_boundary(&mut self, now: Instant, key: CallKey) {
+        if let Some(mark) = self.marks.get_mut(&key) {
+            mark.boundary_since.get_or_insert(now);
+        }
+    }
+
+    /// Marks a removal: ready at once, in place of whatever was marked of the call.
+    pub(crate) fn note_removal(&mut self, now: Instant, tombstone: Tombstone, bytes: usize) {
+        let key = tombstone.key;
+        let since = self.remove(key).map_or(now, |mark| mark.since);
+        self.removals += 1;
+        let what = What::Removal(tombstone);
+        self.marks.insert(key, Mark { what, since, boundary_since: None, stage: Stage::Busy });
+        self.set_stage(key, Stage::Ready { at: now, bytes });
+    }
+
+    pub(crate) fn set_stage(&mut self, key: CallKey, stage: Stage) {
+        let Some(mark) = self.marks.get_mut(&key) else {
+            return;
+        };
+        let old = std::mem::replace(&mut mark.stage, stage);
+        self.unlist(key, old);
+        match stage {
+            Stage::Busy | Stage::InFlight { .. } => {}
+            Stage::Settling { at } => {
+                self.settling.insert((at, key));
+            }
+            Stage::Ready { at, bytes } => {
+                self.ready.insert((at, key));
+                self.ready_bytes += bytes;
+            }
+        }
+    }
+
+    fn unlist(&mut self, key: CallKey, stage: Stage) {
+        match stage {
+            Stage::Busy | Stage::InFlight { .. } => {}
+            Stage::Settling { at } => {
+                self.settling.remove(&(at, key));
+            }
+            Stage::Ready { at, bytes } => {
+                self.ready.remove(&(at, key));
+                self.ready_bytes -= bytes;
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: CallKey) -> Option<Mark> {
+        let mark = self.marks.remove(&key)?;
+        self.unlist(key, mark.stage);
+        match mark.what {
+            What::Record => {}
+            What::Removal(_) => self.removals -= 1,
+        }
+        Some(mark)
+    }
+
+    /// Removes the mark of a record; a removal's stays.
+    pub(crate) fn remove_record(&mut self, key: CallKey) {
+        if self.mark(key).is_some_and(|mark| mark.what == What::Record) {
+            self.remove(key);
+        }
+    }
+
+    /// Keys of all marked records.
+    pub(crate) fn records(&self) -> impl Iterator<Item = CallKey> {
+        let of_records = self.marks.iter().filter(|(_, mark)| mark.what == What::Record);
+        of_records.map(|(key, _)| *key)
+    }
+
+    pub(crate) fn is_removal(&self, key: CallKey) -> bool {
+        self.mark(key).is_some_and(|mark| mark.what != What::Record)
+    }
+
+    pub(crate) fn first_settling(&self) -> Option<(Instant, CallKey)> {
+        self.settling.first().copied()
+    }
+
+    pub(crate) fn first_ready(&self) -> Option<(Instant, CallKey)> {
+        self.ready.first().copied()
+    }
+
+    /// When the next batch may leave; `None` while only an input can help.
+    pub(crate) fn batch_at(
+        &self,
+        batch_after: Duration,
+        bytes_max: usize,
+        flights_max: usize,
+    ) -> Option<Instant> {
+        if !self.is_alive || self.is_stopped || self.flights.len() >= flights_max {
+            return None;
+        }
+        let (oldest, _) = self.first_ready()?;
+        let at = if self.ready_bytes >= bytes_max { oldest } else { oldest + batch_after };
+        Some(at.max(self.not_before))
+    }
+
+    /// The entries of a batch are to be sent again, unless something newer came meanwhile.
+    pub(crate) fn fail_flight(&mut self, now: Instant, batch: u64) {
+        let Some(flight) = self.flights.remove(&batch) else {
+            return;
+        };
+        self.stats.refused += 1;
+        for (key, _) in flight.entries {
+            if self.is_in_flight(key, batch) {
+                self.set_stage(key, Stage::Ready { at: now, bytes: 0 });
+            }
+        }
+    }
+
+    pub(crate) fn is_in_flight(&self, key: CallKey, batch: u64) -> bool {
+        self.mark(key).is_some_and(|mark| mark.stage == Stage::InFlight { batch })
+    }
+
+    /// A newer put remains after an older one was acknowledged: it is at risk since `put_at`.
+    pub(crate) fn set_since(&mut self, key: CallKey, put_at: Instant) {
+        if let Some(mark) = self.marks.get_mut(&key) {
+            mark.since = put_at;
+        }
+    }
+
+    pub(crate) fn stats(&self, now: Instant) -> OutboundStats {
+        let oldest = self.marks.values().map(|mark| mark.since).min();
+        OutboundStats {
+            is_alive: self.is_alive,
+            is_stopped: self.is_stopped,
+            at_risk: (self.marks.len() - self.removals) as u64,
+            removals: self.removals as u64,
+            oldest: oldest.map_or(Duration::ZERO, |since| now.since(since)),
+            ready: self.ready.len() as u64,
+            in_flight: self.flights.len() as u64,
+            ..self.stats.clone()
+        }
+    }
+}
+
+impl Stage {
+    pub(crate) fn told(self) -> MarkStage {
+        match self {
+            Self::Busy => MarkStage::Busy,
+            Self::Settling { .. } => MarkStage::Settling,
+            Self::Ready { .. } => MarkStage::Ready,
+            Self::InFlight { .. } => MarkStage::InFlight,
+        }
+    }
+}

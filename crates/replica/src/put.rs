@@ -1,0 +1,226 @@
+//! Puts and removals under a lock.
+
+use tier_protocol::{PutFlags, Record, Refusal, Reply, Tombstone};
+use vocab::{CallKey, EngineId, Epoch, Instant, Stamp};
+
+use crate::Replica;
+use crate::lock::Ending;
+use crate::outbound::Outbound;
+use crate::store::Call;
+
+/// What a removal takes in a batch, about.
+const REMOVAL_BYTES: usize = 64;
+
+impl Replica {
+    pub(crate) fn put(
+        &mut self,
+        now: Instant,
+        engine: EngineId,
+        record: Record,
+        base: Option<Stamp>,
+        flags: PutFlags,
+    ) {
+        let (key, stamp) = (record.header.key, record.header.stamp);
+        let body = record.body_bytes();
+        let refusal = match self.store.get(key) {
+            Some(call) if call.stamp() == Some(stamp) => {
+                return self.reply(engine, Reply::Stored { key, stamp });
+            }
+            Some(call) => why_refused(call, stamp, base, |base| stamp > base),
+            None => Some(Refusal::OldToken),
+        };
+        // Only calls that begin are refused for lack of room.
+        let is_full =
+            base.is_none() && self.store.bytes.saturating_add(body) > self.config.limits.bytes_max;
+        let refusal = refusal.or(is_full.then_some(Refusal::Full));
+        if let Some(why) = refusal {
+            self.counts.refused += 1;
+            return self.reply(engine, Reply::Refused { key, stamp, why });
+        }
+        self.counts.puts += 1;
+        self.apply_put(now, record, base, flags);
+        self.reply(engine, Reply::Stored { key, stamp });
+    }
+
+    fn apply_put(
+        &mut self,
+        now: Instant,
+        mut record: Record,
+        base: Option<Stamp>,
+        flags: PutFlags,
+    ) {
+        let (key, stamp) = (record.header.key, record.header.stamp);
+        let here = self.config.here;
+        let is_home = record.header.home() == here;
+        let at_boundary = flags.boundary && record.header.is_steady();
+        let is_fresh = is_home
+            && record.header.origin == here
+            && stamp.epoch.n.is_multiple_of(Epoch::PER_START);
+        let expires_at = now + self.config.pace.lock_lease;
+        let Some(call) = self.store.get_mut(key) else {
+            return;
+        };
+        match call.record.take() {
+            // The engine may not have heard of the newest acknowledgements.
+            Some(old) => record.header.crossed = old.header.crossed,
+            None => {
+                call.known_elsewhere = !is_fresh;
+                call.activated_from = None;
+            }
+        }
+        if call.is_dormant && is_home {
+            call.activated_from = base.map(|base| base.epoch);
+            self.counts.activated += 1;
+        }
+        if !call.is_dormant && !is_home {
+            self.counts.handed_back += 1;
+        }
+        call.record = Some(record);
+        call.put_at = now;
+        call.is_dormant = !is_home;
+        call.is_stub = false;
+        call.unreleased = flags.unreleased;
+        call.at_boundary = at_boundary;
+        call.broken_locks = 0;
+        call.not_before = Instant(0);
+        if let Some(lock) = &mut call.lock {
+            lock.has_put = true;
+            lock.expires_at = expires_at;
+        }
+        self.store.reindex(key);
+        self.counts.hint_busy += u64::from(flags.boundary && !at_boundary);
+        if base.is_none() {
+            self.begin_over_tombstone(key, stamp);
+        }
+        let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
+        self.note_put(now, key, is_moved, flags);
+    }
+
+    /// A key may name one call after another, as when a challenged INVITE comes again.
+    fn begin_over_tombstone(&mut self, key: CallKey, stamp: Stamp) {
+        match self.tombs.stamp(key) {
+            None => {}
+            Some(removed) if removed < stamp => self.tombs.remove(key),
+            Some(_) => self.counts.begun_below_tombstone += 1,
+        }
+    }
+
+    /// Marks the call for the site that is to have it, if that site misses something.
+    fn note_put(&mut self, now: Instant, key: CallKey, is_moved: bool, flags: PutFlags) {
+        let Some(call) = self.store.get(key) else {
+            return;
+        };
+        let target = self.target(call);
+        let (at_boundary, is_dormant) = (call.at_boundary, call.is_dormant);
+        if is_moved {
+            for outbound in self.outbound.values_mut() {
+                outbound.remove_record(key);
+            }
+        }
+        let Some(site) = target else {
+            return;
+        };
+        if is_moved || !flags.crossing_unchanged {
+            // A call on its way home is marked to go at once: nobody here touches it any more.
+            self.outbound_mut(site).note_record(now, key, at_boundary || is_dormant);
+            return;
+        }
+        if self.outbound.get(&site).and_then(|outbound| outbound.mark(key)).is_none() {
+            // The site has this version in all but its stamp.
+            self.note_crossed(key, site, None);
+        } else if at_boundary {
+            self.outbound_mut(site).note_boundary(now, key);
+        }
+    }
+
+    pub(crate) fn delete(
+        &mut self,
+        now: Instant,
+        engine: EngineId,
+        tombstone: Tombstone,
+        base: Stamp,
+    ) {
+        let Tombstone { key, stamp } = tombstone;
+        if [&self.tombs, &self.repeats].iter().any(|tombs| tombs.stamp(key) == Some(stamp)) {
+            return self.reply(engine, Reply::Stored { key, stamp });
+        }
+        let refusal = match self.store.get(key) {
+            Some(call) => why_refused(call, stamp, Some(base), |base| stamp >= base),
+            None => Some(Refusal::OldToken),
+        };
+        if let Some(why) = refusal {
+            self.counts.refused += 1;
+            return self.reply(engine, Reply::Refused { key, stamp, why });
+        }
+        self.counts.deletes += 1;
+        self.remove_for_good(now, tombstone);
+        self.reply(engine, Reply::Stored { key, stamp });
+        self.end_lock(now, key, Ending::Deleted);
+    }
+
+    /// Removes the record and leaves its tombstone, marked for every site that may know the call.
+    pub(crate) fn remove_for_good(&mut self, now: Instant, tombstone: Tombstone) {
+        let key = tombstone.key;
+        let Some(call) = self.store.get(key) else {
+            return;
+        };
+        let origin = call.record.as_ref().map(|record| record.header.origin);
+        let home = call.record.as_ref().map(|record| record.header.home());
+        let from = call.activated_from.map(|epoch| epoch.site);
+        let is_known = call.known_elsewhere;
+        self.drop_record(key);
+        if !is_known {
+            self.repeats.insert(tombstone);
+            return;
+        }
+        if let Some(lost) = self.tombs.insert(tombstone) {
+            for outbound in self.outbound.values_mut().filter(|site| site.is_removal(lost)) {
+                outbound.remove(lost);
+                self.counts.tombstones_lost += 1;
+            }
+        }
+        let here = self.config.here;
+        let mut targets = [self.config.backup_to, origin, home, from];
+        targets.sort_unstable();
+        let mut last = None;
+        for site in targets.into_iter().flatten().filter(|site| *site != here) {
+            if last.replace(site) != Some(site) {
+                self.outbound_mut(site).note_removal(now, tombstone, REMOVAL_BYTES);
+            }
+        }
+    }
+
+    /// Empties the call: its lock and waiters stay, its marks and effects go.
+    pub(crate) fn drop_record(&mut self, key: CallKey) {
+        let Some(call) = self.store.get_mut(key) else {
+            return;
+        };
+        call.record = None;
+        call.is_dormant = false;
+        call.is_stub = false;
+        call.unreleased = false;
+        call.at_boundary = false;
+        call.known_elsewhere = false;
+        call.ends_when_free = false;
+        call.activated_from = None;
+        self.store.reindex(key);
+        self.outbound.values_mut().for_each(|outbound: &mut Outbound| outbound.remove_record(key));
+    }
+}
+
+fn why_refused(
+    call: &Call,
+    stamp: Stamp,
+    base: Option<Stamp>,
+    follows: impl Fn(Stamp) -> bool,
+) -> Option<Refusal> {
+    let held = call.stamp();
+    if call.lock.is_none_or(|lock| lock.token != stamp.token) {
+        return Some(Refusal::OldToken);
+    }
+    // A version never goes back, whatever its base is said to be.
+    if held != base || base.is_some_and(|base| !follows(base)) {
+        return Some(Refusal::NotTheBase { held });
+    }
+    None
+}

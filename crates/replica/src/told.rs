@@ -1,0 +1,109 @@
+//! What a replica tells of itself: numbers, lists, one call's story, a digest.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+use vocab::{CallKey, Instant};
+
+use crate::Replica;
+use crate::agenda::Kind;
+use crate::stats::{CallStory, CallSummary, LockStory, MarkStory, Stats};
+use crate::store::Call;
+
+impl Replica {
+    /// The numbers.
+    #[must_use]
+    pub fn stats(&self, now: Instant) -> Stats {
+        let dormant = self.store.dormant_by_home().map(|(site, count)| (site, count as u64));
+        let outbound = self.outbound.iter().map(|(site, outbound)| (*site, outbound.stats(now)));
+        Stats {
+            up_for: now.since(self.began_at),
+            active: self.store.active as u64,
+            dormant: dormant.collect(),
+            stubs: self.store.stubs as u64,
+            bytes: self.store.bytes as u64,
+            locks: self.leases.len() as u64,
+            handed: self.handed as u64,
+            waiters: self.waiters as u64,
+            engines: self.engines.len() as u64,
+            tombstones: self.tombs.len() as u64,
+            refills_left: self.refill.len() as u64,
+            outbound: outbound.collect(),
+            bulk: self.bulk_stats(),
+            counts: self.counts,
+        }
+    }
+
+    /// A page of the calls held, by rising key, after `cursor`.
+    #[must_use]
+    pub fn calls(&self, cursor: Option<CallKey>, limit: usize) -> Vec<CallSummary> {
+        let page = self.store.keys_after(cursor).take(limit);
+        page.filter_map(|key| Some(summary(key, self.store.get(key)?))).collect()
+    }
+
+    /// All that is known of one call.
+    #[must_use]
+    pub fn get(&self, now: Instant, key: CallKey) -> Option<CallStory> {
+        let call = self.store.get(key)?;
+        let until = |at: Instant| at.since(now);
+        let marks = self.outbound.iter().filter_map(|(site, outbound)| {
+            let mark = outbound.mark(key)?;
+            let (age, stage) = (now.since(mark.since), mark.stage.told());
+            Some(MarkStory { site: *site, age, stage })
+        });
+        Some(CallStory {
+            summary: summary(key, call),
+            header: call.aged(now).map(|record| record.header),
+            lock: call.lock.map(|lock| LockStory {
+                engine: lock.engine,
+                token: lock.token,
+                cause: lock.cause,
+                lease_left: until(lock.expires_at),
+            }),
+            waiters: call.waiters.iter().map(|waiter| (waiter.engine, waiter.turn)).collect(),
+            unreleased: call.unreleased,
+            at_boundary: call.at_boundary,
+            broken_locks: call.broken_locks,
+            due_in: call.armed.at(Kind::Due).map(until),
+            activated_from: call.activated_from,
+            marks: marks.collect(),
+        })
+    }
+
+    /// A digest of every record held, for the comparison of copies. Locks and waits do not count,
+    /// nor does time.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hasher = SipHasher24::new();
+        let all = self.store.keys_after(None);
+        for call in all.filter_map(|key| self.store.get(key)) {
+            let Some(record) = &call.record else {
+                continue;
+            };
+            let (header, stamp) = (&record.header, record.header.stamp);
+            hasher.write(&header.key.0);
+            hasher.write_u64(stamp.epoch.n);
+            hasher.write_u16(stamp.epoch.site.0);
+            hasher.write_u64(stamp.token.view.0);
+            hasher.write_u64(stamp.token.counter);
+            hasher.write_u64(stamp.version.0);
+            hasher.write_u8(u8::from(call.is_dormant));
+            for section in [&record.crossing, &record.local] {
+                hasher.write_usize(section.len());
+                hasher.write(section);
+            }
+        }
+        hasher.finish()
+    }
+}
+
+fn summary(key: CallKey, call: &Call) -> CallSummary {
+    CallSummary {
+        key,
+        stamp: call.stamp(),
+        is_dormant: call.is_dormant,
+        is_stub: call.is_stub,
+        locked_by: call.lock.map(|lock| lock.engine),
+        bytes: call.counted_bytes as u64,
+    }
+}
