@@ -11,6 +11,7 @@ mod admin;
 mod agent;
 mod cluster;
 mod line;
+mod plan;
 mod problem;
 mod progress;
 mod report;
