@@ -1,0 +1,14 @@
+//! Engines with a replica behind them, joined by function calls, and scripted user agents.
+//!
+//! One file per subject; `world` moves words and time, `ua` speaks SIP.
+
+mod away;
+mod basic;
+mod inbox;
+mod limits;
+mod missing;
+mod poison;
+mod resume;
+mod torture;
+mod ua;
+mod world;

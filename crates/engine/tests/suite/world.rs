@@ -1,0 +1,330 @@
+//! One site: engines and one replica joined by function calls, on a clock that is set by hand.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use applications::b2bua::{self, B2bua};
+use bytes::Bytes;
+use call::{Destination, Edge, Setting};
+use engine::{Config, Engine, Input, Limits, Output, Stats};
+use replica::Replica;
+use servlet::{Application, NextHop};
+use sip_message::{Host, Message, parse_datagram};
+use tier_protocol::{
+    Command, EngineWord, GateWord, PartitionView, Record, Reply, SiteState, Tombstone,
+};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
+
+pub(crate) const ALICE: SocketAddr = addr(1);
+pub(crate) const BOB: SocketAddr = addr(2);
+pub(crate) const PARTITION: PartitionId = PartitionId(1);
+
+/// Rounds of one drain: far more than any script needs, so a livelock fails its test.
+const ROUNDS_MAX: usize = 10_000;
+
+const fn addr(last: u8) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, last)), 5060)
+}
+
+/// What is done to a command before the replica sees it: `Some` answers in its stead.
+pub(crate) type Intercept = Box<dyn FnMut(&Command) -> Option<Reply>>;
+
+pub(crate) struct World {
+    pub(crate) here: SiteId,
+    pub(crate) now: Instant,
+    pub(crate) engines: BTreeMap<EngineId, Engine>,
+    replica: Replica,
+    replica_wake: Instant,
+    engine_wakes: BTreeMap<EngineId, Instant>,
+    /// Everything sent, in order.
+    pub(crate) sent: Vec<(SocketAddr, Message)>,
+    pub(crate) words: Vec<EngineWord>,
+    pub(crate) bounced: Vec<(SiteId, Bytes)>,
+    /// Every record that was put.
+    pub(crate) puts: Vec<Record>,
+    pub(crate) deletes: Vec<Tombstone>,
+    /// This engine dies as soon as the replica has its next put.
+    pub(crate) dies_after_put: Option<EngineId>,
+    pub(crate) intercept: Option<Intercept>,
+}
+
+impl World {
+    /// Site 1 with two engines and the B2BUA that calls Bob.
+    pub(crate) fn new() -> Self {
+        Self::of_site(SiteId(1), Limits::default(), vec![b2bua()])
+    }
+
+    pub(crate) fn of_site(
+        here: SiteId,
+        limits: Limits,
+        applications: Vec<Arc<dyn Application>>,
+    ) -> Self {
+        let view = PartitionView {
+            partition: PARTITION,
+            number: ViewNumber(u64::from(here.0)),
+            members: vec![ReplicaId(1)],
+            joining: Vec::new(),
+        };
+        let now = Instant(1_000_000_000);
+        let mut world = Self {
+            here,
+            now,
+            engines: BTreeMap::new(),
+            replica: Replica::new(now, replica_config(here, view.clone())),
+            replica_wake: Instant::NEVER,
+            engine_wakes: BTreeMap::new(),
+            sent: Vec::new(),
+            words: Vec::new(),
+            bounced: Vec::new(),
+            puts: Vec::new(),
+            deletes: Vec::new(),
+            dies_after_put: None,
+            intercept: None,
+        };
+        for number in [1, 2] {
+            let engine = EngineId(number);
+            let config = Config {
+                here,
+                engine,
+                start: 1,
+                backup: None,
+                views: vec![view.clone()],
+                setting: setting(here, applications.clone()),
+                limits: limits.clone(),
+            };
+            world.engines.insert(engine, Engine::new(now, config));
+            world.replica.handle_input(now, replica::Input::EngineUp { engine });
+        }
+        world.settle();
+        world
+    }
+
+    /// A datagram from outside reaches an engine.
+    pub(crate) fn deliver(&mut self, engine: u64, source: SocketAddr, bytes: Bytes) {
+        self.offer(engine, source, bytes, None);
+    }
+
+    pub(crate) fn offer(
+        &mut self,
+        engine: u64,
+        source: SocketAddr,
+        bytes: Bytes,
+        offered_by: Option<SiteId>,
+    ) {
+        self.input(engine, Input::Datagram { source, bytes, offered_by });
+    }
+
+    pub(crate) fn gate(&mut self, engine: u64, word: GateWord) {
+        self.input(engine, Input::Gate(word));
+    }
+
+    /// Tells both engines which other sites answer and wake on a message.
+    pub(crate) fn sites(&mut self, alive: &[u16], wakes: &[u16], inbox: u64) {
+        for engine in [1, 2] {
+            self.gate(engine, sites(SiteState::Serving, alive, wakes, inbox));
+        }
+    }
+
+    pub(crate) fn input(&mut self, engine: u64, input: Input) {
+        let now = self.now;
+        if let Some(engine) = self.engines.get_mut(&EngineId(engine)) {
+            engine.handle_input(now, input);
+        }
+        self.settle();
+    }
+
+    /// Words to the replica from outside its engines.
+    pub(crate) fn tell_replica(&mut self, input: replica::Input) {
+        self.replica.handle_input(self.now, input);
+        self.settle();
+    }
+
+    /// The engine dies: the replica notices its broken link.
+    pub(crate) fn kill(&mut self, engine: u64) {
+        let engine = EngineId(engine);
+        self.engines.remove(&engine);
+        self.engine_wakes.remove(&engine);
+        self.tell_replica(replica::Input::EngineDown { engine });
+    }
+
+    /// Lets time pass, stopping at every instant that somebody asked to be woken at.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let until = self.now + by;
+        loop {
+            let engines = self.engine_wakes.values().copied().min().unwrap_or(Instant::NEVER);
+            let next = engines.min(self.replica_wake);
+            if next > until {
+                self.now = until;
+                return;
+            }
+            assert!(next >= self.now, "nobody wakes in the past");
+            self.now = next;
+            if self.replica_wake <= next {
+                self.replica.handle_input(next, replica::Input::Wake);
+            }
+            for (id, at) in &self.engine_wakes {
+                if let (true, Some(engine)) = (*at <= next, self.engines.get_mut(id)) {
+                    engine.handle_input(next, Input::Wake);
+                }
+            }
+            self.settle();
+        }
+    }
+
+    /// Takes what was sent to `addr` since the last time.
+    pub(crate) fn take(&mut self, addr: SocketAddr) -> Vec<Message> {
+        let (taken, rest) = std::mem::take(&mut self.sent).into_iter().partition(|s| s.0 == addr);
+        self.sent = rest;
+        let taken: Vec<(SocketAddr, Message)> = taken;
+        taken.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The sum of a counter over the engines.
+    pub(crate) fn count(&self, of: fn(&Stats) -> u64) -> u64 {
+        self.engines.values().map(|engine| of(&engine.stats())).sum()
+    }
+
+    pub(crate) fn holds(&self, key: CallKey) -> bool {
+        self.replica.get(self.now, key).is_some()
+    }
+
+    /// The newest record that was put.
+    pub(crate) fn last_put(&self) -> &Record {
+        self.puts.last().expect("something was put")
+    }
+
+    /// Carries outputs to where they belong until nobody has any.
+    fn settle(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let moved = self.drain_engines();
+            if !(self.drain_replica() || moved) {
+                return;
+            }
+        }
+        panic!("the engines and the replica never come to rest");
+    }
+
+    fn drain_engines(&mut self) -> bool {
+        let mut moved = false;
+        let ids: Vec<EngineId> = self.engines.keys().copied().collect();
+        for id in ids {
+            while let Some(engine) = self.engines.get_mut(&id) {
+                match engine.poll_output() {
+                    Output::WakeAt(at, _) => {
+                        self.engine_wakes.insert(id, at);
+                        break;
+                    }
+                    Output::Transmit { to, bytes } => self.note_sent(to, &bytes),
+                    Output::Command { command, .. } => self.command(id, command),
+                    Output::Gate(word) => self.words.push(word),
+                    Output::Bounce { bytes, to, .. } => self.bounced.push((to, bytes)),
+                }
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn drain_replica(&mut self) -> bool {
+        let mut moved = false;
+        loop {
+            match self.replica.poll_output() {
+                replica::Output::WakeAt(at, _) => {
+                    self.replica_wake = at;
+                    return moved;
+                }
+                replica::Output::Reply { engine, reply } => {
+                    let input = Input::Reply { partition: PARTITION, reply };
+                    if let Some(engine) = self.engines.get_mut(&engine) {
+                        engine.handle_input(self.now, input);
+                    }
+                }
+                // The scripts play the gate themselves.
+                replica::Output::Gate(_) => {}
+            }
+            moved = true;
+        }
+    }
+
+    fn command(&mut self, engine: EngineId, command: Command) {
+        if let Some(reply) = self.intercept.as_mut().and_then(|intercept| intercept(&command)) {
+            let input = Input::Reply { partition: PARTITION, reply };
+            if let Some(engine) = self.engines.get_mut(&engine) {
+                engine.handle_input(self.now, input);
+            }
+            return;
+        }
+        let is_put = match &command {
+            Command::Put { record, .. } => {
+                self.puts.push(record.clone());
+                true
+            }
+            Command::Delete { tombstone, .. } => {
+                self.deletes.push(*tombstone);
+                false
+            }
+            Command::LockAndGet { .. }
+            | Command::Get { .. }
+            | Command::Unlock { .. }
+            | Command::Renew { .. }
+            | Command::StoreDormant { .. }
+            | Command::StoreTombstone { .. } => false,
+        };
+        self.replica.handle_input(self.now, replica::Input::Command { engine, command });
+        if is_put && self.dies_after_put == Some(engine) {
+            self.dies_after_put = None;
+            self.engines.remove(&engine);
+            self.engine_wakes.remove(&engine);
+            self.replica.handle_input(self.now, replica::Input::EngineDown { engine });
+        }
+    }
+
+    fn note_sent(&mut self, to: Destination, bytes: &Bytes) {
+        let to = match to {
+            Destination::Addr(addr) => addr,
+            Destination::Host { name, .. } => panic!("the scripts use no names: {name:?}"),
+        };
+        let message = parse_datagram(bytes, &sip_message::Limits::default());
+        self.sent.push((to, message.expect("what we send is SIP")));
+    }
+}
+
+/// What a gate says.
+pub(crate) fn sites(here: SiteState, alive: &[u16], wakes: &[u16], inbox: u64) -> GateWord {
+    GateWord::Sites {
+        here,
+        start: 1,
+        alive: alive.iter().map(|site| (SiteId(*site), SiteState::Serving)).collect(),
+        wakes_on_message: wakes.iter().map(|site| SiteId(*site)).collect(),
+        inbox,
+    }
+}
+
+/// The B2BUA that sends every call to Bob.
+pub(crate) fn b2bua() -> Arc<dyn Application> {
+    let default_next_hop = Some(NextHop::Addr(BOB));
+    Arc::new(B2bua::new(b2bua::Config { default_next_hop, ..b2bua::Config::default() }))
+}
+
+pub(crate) fn secret() -> TokenSecret {
+    TokenSecret::new([3; 32])
+}
+
+pub(crate) fn setting(here: SiteId, applications: Vec<Arc<dyn Application>>) -> Setting {
+    let edge = Edge { host: Host::Ip([198, 51, 100, 1].into()), port: 5060 };
+    Setting::new(here, secret(), edge, applications)
+}
+
+fn replica_config(here: SiteId, view: PartitionView) -> replica::Config {
+    replica::Config {
+        here,
+        partition: PARTITION,
+        replica: ReplicaId(1),
+        view,
+        backup_to: None,
+        limits: replica::Limits::default(),
+        pace: replica::Pace::default(),
+    }
+}
