@@ -1,1 +1,96 @@
-//! activate
+//! The call's home becomes this site: what the old home may have done is stepped over, what it can
+//! no longer do is done here.
+//!
+//! Transactions did not cross, so neither did anything that was not answered.
+
+use std::time::Duration;
+
+use servlet::EndReason;
+use vocab::Instant;
+
+use crate::b2bua::CSEQ_MAX;
+use crate::crossing::LegState;
+use crate::local::Local;
+use crate::step::Stepper;
+
+/// Ordinals that the old home may have used after the state that crossed.
+const ORDINAL_GAP: u16 = 256;
+
+impl Stepper<'_> {
+    pub(crate) fn on_activate(&mut self) {
+        self.call.local = Local::default();
+        self.step_over();
+        self.spread_deadlines();
+        self.end_unanswered();
+        let states = &self.call.crossing.applications;
+        let applications: Vec<u16> = states.iter().map(|state| state.index).collect();
+        for index in applications {
+            self.consult_and_follow(index, None, |application, cx| application.on_activate(cx));
+        }
+    }
+
+    /// The dead site may have used the next numbers: "a UAS … MUST be prepared to receive and
+    /// process requests with CSeq values more than one higher than the previous" (RFC 3261
+    /// §12.2.2).
+    fn step_over(&mut self) {
+        let gap = self.setting.cseq_gap;
+        let crossing = &mut self.call.crossing;
+        crossing.next_ordinal = crossing.next_ordinal.wrapping_add(ORDINAL_GAP).max(1);
+        for leg in &mut crossing.legs {
+            leg.sdp_offset = leg.sdp_offset.saturating_add(gap.into());
+            for dialog in &mut leg.dialogs {
+                dialog.local_cseq = dialog.local_cseq.saturating_add(gap).min(CSEQ_MAX);
+            }
+        }
+    }
+
+    /// Deadlines that passed while the call slept fire once each, not all calls' at once.
+    fn spread_deadlines(&mut self) {
+        let (now, key) = (self.now, self.call.key);
+        let spread = self.setting.limits.activation_spread;
+        let mut seed = u64::from_be_bytes(*key.0.last_chunk().expect("a key has 16 bytes"));
+        let mut later = move |at: Instant| {
+            if at > now {
+                return at;
+            }
+            seed = seed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let nanos = u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX).max(1);
+            now + Duration::from_nanos(1 + seed % nanos)
+        };
+        let crossing = &mut self.call.crossing;
+        for timer in crossing.legs.iter_mut().filter_map(|leg| leg.timer.as_mut()) {
+            // A refresh that was on its way when the old home died has no answer to wait for.
+            let is_ours = timer.refresher == crate::session_timer::Refresher::Us;
+            if is_ours {
+                timer.refresh_at = Some(later(timer.refresh_at.unwrap_or(now)));
+            }
+            // Whoever wakes late gives its own refresh time to be answered.
+            let refreshed_by = timer.refresh_at.map_or(now, |at| at + spread);
+            timer.expire_at = later(timer.expire_at).max(refreshed_by);
+        }
+        for state in &mut crossing.applications {
+            for at in state.timers.values_mut() {
+                *at = later(*at);
+            }
+        }
+    }
+
+    /// What was not answered when it crossed has lost its transactions, and what was linked with it
+    /// has lost its other side.
+    fn end_unanswered(&mut self) {
+        let legs = self.call.crossing.legs.iter();
+        let unanswered: Vec<_> = legs
+            .filter(|leg| leg.state != LegState::Confirmed)
+            .map(|leg| (leg.id, leg.state, leg.peer))
+            .collect();
+        for (id, state, peer) in unanswered {
+            match state {
+                LegState::Leaving => self.say_bye(id, None),
+                LegState::Opening | LegState::Confirmed => self.forget_leg(id, EndReason::Lost),
+            }
+            if let Some(peer) = peer {
+                self.end_leg(peer, EndReason::Lost, None);
+            }
+        }
+    }
+}

@@ -180,7 +180,29 @@ impl Crossing {
     }
 
     pub(crate) fn session_views(&self) -> Vec<SessionView> {
-        self.legs.iter().map(Leg::view).collect()
+        self.legs.iter().map(|leg| self.view(leg)).collect()
+    }
+
+    fn view(&self, leg: &Leg) -> SessionView {
+        // What the other leg has heard is what this one was told.
+        let callee = match leg.side {
+            Side::Uac => Some(leg),
+            Side::Uas => leg.peer.and_then(|peer| self.leg(peer)),
+        };
+        let is_early =
+            callee.is_some_and(|leg| leg.dialogs.iter().any(|dialog| dialog.remote_tag.is_some()));
+        let state = match leg.state {
+            LegState::Opening if is_early => SessionState::Early,
+            LegState::Opening => SessionState::Initial,
+            LegState::Confirmed => SessionState::Confirmed,
+            LegState::Leaving => SessionState::Terminated,
+        };
+        SessionView {
+            id: servlet::SessionId(leg.id),
+            side: leg.side,
+            state,
+            peer: leg.peer.map(servlet::SessionId),
+        }
     }
 }
 
@@ -189,23 +211,8 @@ impl Leg {
         self.dialogs.iter().find(|dialog| dialog.fork == fork)
     }
 
-    fn view(&self) -> SessionView {
-        let state = match self.state {
-            LegState::Opening => {
-                let is_early = match self.side {
-                    Side::Uac => self.dialogs.iter().any(|dialog| dialog.remote_tag.is_some()),
-                    Side::Uas => self.dialogs.len() > 1 || self.dialogs[0].fork != 0,
-                };
-                if is_early { SessionState::Early } else { SessionState::Initial }
-            }
-            LegState::Confirmed => SessionState::Confirmed,
-            LegState::Leaving => SessionState::Terminated,
-        };
-        SessionView {
-            id: servlet::SessionId(self.id),
-            side: self.side,
-            state,
-            peer: self.peer.map(servlet::SessionId),
-        }
+    /// Whether it is a callee that has not answered.
+    pub(crate) fn is_opening_callee(&self) -> bool {
+        self.side == Side::Uac && self.state == LegState::Opening
     }
 }

@@ -1,9 +1,13 @@
-//! A call that no site holds any more.
+//! A call that no site holds any more: a 2xx to an INVITE of ours still finds its way here.
 
-use sip_message::Response;
-use vocab::{CallKey, Instant};
+use sip_message::{Method, Response};
+use vocab::{CallKey, Instant, TokenKind};
 
+use crate::compose::MAGIC;
 use crate::{Call, Setting, Source, Step};
+
+/// Ordinals that the lost call surely did not use.
+const ORDINALS_AHEAD: u16 = 0x4000;
 
 impl Call {
     /// ACK and BYE for a 2xx to an INVITE of ours whose call no site holds: nobody is left talking to
@@ -16,7 +20,20 @@ impl Call {
         now: Instant,
         setting: &Setting,
     ) -> Option<(Self, Step)> {
-        let _ = (key, response, source, now, setting);
-        None
+        // The dialog's Contact and route set say where requests go, not where this came from.
+        let _ = source;
+        let via = response.headers.via_top().ok()??;
+        let token = setting.secret.read(via.branch()?.strip_prefix(MAGIC.as_bytes())?)?;
+        let is_answer = response.status.is_success()
+            && response.headers.cseq().ok()?.method == Method::Invite
+            && token.kind == TokenKind::Branch
+            && token.key == key;
+        if !is_answer {
+            return None;
+        }
+        let mut call = Self::begin(key, token.salt, token.site, now);
+        call.crossing.next_ordinal = token.ordinal.wrapping_add(ORDINALS_AHEAD).max(1);
+        let step = call.stepped(now, setting, |stepper| stepper.on_unwanted_2xx(None, response));
+        (!step.effects.is_empty()).then_some((call, step))
     }
 }

@@ -6,7 +6,7 @@ use sip_message::{Method, Request};
 use vocab::{Instant, SiteId};
 
 use crate::transaction::{
-    Client, InviteClient, InviteServer, Packet, Server, ServerKey, Unacknowledged,
+    Client, ClientKey, InviteClient, InviteServer, Packet, Server, ServerKey, Unacknowledged,
 };
 
 /// Everything about a call that does not cross.
@@ -44,6 +44,8 @@ pub(crate) struct Serving {
     pub(crate) request: Option<Bytes>,
     /// The 2xx to an INVITE, repeated until its ACK comes.
     pub(crate) unacknowledged: Option<Unacknowledged>,
+    /// The application has yet to decide what becomes of it.
+    pub(crate) is_deferred: bool,
     /// When a deferred INVITE is refused.
     pub(crate) deferred_until: Option<Instant>,
 }
@@ -64,6 +66,7 @@ pub(crate) struct Asking {
     /// Which dialog of the leg; meaningless for an INVITE that began the leg.
     pub(crate) fork: u16,
     pub(crate) purpose: Purpose,
+    pub(crate) cseq: u32,
     /// It was sent within a dialog.
     pub(crate) is_in_dialog: bool,
     pub(crate) cancel: Cancel,
@@ -115,6 +118,17 @@ impl Local {
 
     pub(crate) fn serving_mut(&mut self, id: u16) -> Option<&mut Serving> {
         self.servings.iter_mut().find(|serving| serving.id == id)
+    }
+
+    /// A name that no serving has.
+    pub(crate) fn fresh_serving(&mut self) -> u16 {
+        loop {
+            let id = self.next_serving;
+            self.next_serving = self.next_serving.wrapping_add(1);
+            if self.serving(id).is_none() {
+                return id;
+            }
+        }
     }
 
     pub(crate) fn transactions(&self) -> usize {
@@ -210,9 +224,17 @@ impl Asking {
     }
 
     pub(crate) fn method(&self) -> &Method {
+        &self.key().method
+    }
+
+    pub(crate) fn branch(&self) -> u16 {
+        self.key().branch
+    }
+
+    pub(crate) fn key(&self) -> &ClientKey {
         match &self.machine {
-            ClientMachine::Invite(machine) => &machine.key.method,
-            ClientMachine::Other(machine) => &machine.key.method,
+            ClientMachine::Invite(machine) => &machine.key,
+            ClientMachine::Other(machine) => &machine.key,
         }
     }
 

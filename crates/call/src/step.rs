@@ -1,13 +1,137 @@
-//! One step.
+//! One step: what comes in is sorted, what was decided is gathered, what ended is told.
+//!
+//! The work is done by [`Stepper`], whose methods are spread over the modules by subject: `initial`,
+//! `in_dialog`, `invite`, `response`, `ending`, `session_timer`, `b2bua`, `application`, `activate`.
+//! It removes no transaction before the step is over, so that an index into one stays good.
 
+use bytes::Bytes;
+use servlet::EndReason;
+use sip_message::{Limits, Message, Request, Response, StatusCode, parse_datagram};
 use vocab::Instant;
 
-use crate::{Call, Changed, Input, Setting, Step};
+use crate::transaction::{Outcome, Packet};
+use crate::{Call, Changed, Effect, Input, Setting, Step};
+
+/// Rounds of due deadlines in one step: an application may set a timer that is due at once.
+const DUE_ROUNDS_MAX: usize = 64;
+
+/// A step under way.
+pub(crate) struct Stepper<'a> {
+    pub(crate) call: &'a mut Call,
+    pub(crate) now: Instant,
+    pub(crate) setting: &'a Setting,
+    pub(crate) effects: Vec<Effect>,
+    /// Sessions that ended in this step, of which their applications have not heard.
+    pub(crate) ended: Vec<Ended>,
+}
+
+/// A session that ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) leg: u16,
+    pub(crate) application: u16,
+    pub(crate) why: EndReason,
+}
 
 impl Call {
     /// One step: pure and total, no input panics.
     pub fn step(&mut self, now: Instant, input: Input, setting: &Setting) -> Step {
-        let _ = (now, input, setting);
-        Step { effects: Vec::new(), changed: Changed::Nothing }
+        self.stepped(now, setting, |stepper| match input {
+            Input::Request { request, source } => stepper.on_request(&request, source),
+            Input::Response { response, source } => {
+                let _ = source;
+                stepper.on_response(&response);
+            }
+            Input::Due => stepper.on_due(),
+            Input::Activate => stepper.on_activate(),
+        })
     }
+
+    /// Runs one step. Whether it changed something is found by comparing: a clone shares all bytes,
+    /// and no path can forget to say so.
+    pub(crate) fn stepped(
+        &mut self,
+        now: Instant,
+        setting: &Setting,
+        run: impl FnOnce(&mut Stepper<'_>),
+    ) -> Step {
+        let (crossing, local) = (self.crossing.clone(), self.local.clone());
+        let mut stepper =
+            Stepper { call: self, now, setting, effects: Vec::new(), ended: Vec::new() };
+        run(&mut stepper);
+        stepper.tell_ended();
+        let effects = stepper.effects;
+        self.local.sweep();
+        let changed = if self.crossing != crossing {
+            Changed::Crossing
+        } else if self.local != local {
+            Changed::Local
+        } else {
+            Changed::Nothing
+        };
+        Step { effects, changed }
+    }
+}
+
+impl Stepper<'_> {
+    pub(crate) fn send(&mut self, packet: Packet) {
+        self.effects.push(Effect::Transmit { to: packet.to, bytes: packet.bytes });
+    }
+
+    /// Sends what a machine wants sent; what it wants told is the caller's.
+    pub(crate) fn carry_out(&mut self, outcome: &Outcome) {
+        if let Some(packet) = &outcome.send {
+            self.send(packet.clone());
+        }
+    }
+
+    /// Lets every deadline that has passed do its work.
+    fn on_due(&mut self) {
+        for _ in 0..DUE_ROUNDS_MAX {
+            if self.call.next_deadline().is_none_or(|at| at > self.now) {
+                return;
+            }
+            self.fire_servings();
+            self.fire_askings();
+            self.fire_sessions();
+            self.fire_application_timers();
+        }
+    }
+
+    /// Tells applications of the sessions that ended, and of those that end in telling.
+    fn tell_ended(&mut self) {
+        while !self.ended.is_empty() {
+            for ended in std::mem::take(&mut self.ended) {
+                let Ended { leg, application, why } = ended;
+                self.consult_and_follow(application, Some(leg), |application, cx| {
+                    application.on_session_ended(cx, servlet::SessionId(leg), why);
+                });
+            }
+        }
+    }
+}
+
+/// A request that we kept, as it was.
+pub(crate) fn kept_request(bytes: &Bytes) -> Option<Request> {
+    match parse_datagram(bytes, &kept_limits()).ok()? {
+        Message::Request(request) => Some(request),
+        Message::Response(_) => None,
+    }
+}
+
+/// What we print was bounded when it was parsed; printing adds little to it.
+fn kept_limits() -> Limits {
+    let limits = Limits::default();
+    Limits {
+        message_bytes_max: 2 * limits.message_bytes_max,
+        headers_max: 2 * limits.headers_max,
+        header_bytes_max: 2 * limits.header_bytes_max,
+        header_section_bytes_max: 2 * limits.header_section_bytes_max,
+    }
+}
+
+/// Whether a response may form or confirm a dialog.
+pub(crate) fn forms_dialog(response: &Response) -> bool {
+    response.status != StatusCode::TRYING
+        && (response.status.is_provisional() || response.status.is_success())
 }
