@@ -188,8 +188,7 @@ impl Engine {
         // A call that another site may hold is never begun here by mistake: it is asked for first.
         turn.begins = turn.seek.pulled.is_some()
             || turn.seek.ghost
-            || self.is_open()
-                && turn.arrivals.iter().any(Arrival::begins)
+            || turn.arrivals.iter().any(|arrival| self.may_begin(arrival))
                 && !turn.arrivals.iter().any(Arrival::is_sought);
         turn.number = self.next_number();
         turn.state = State::Lock;

@@ -16,6 +16,7 @@ use crate::forward;
 
 /// What became of a datagram.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it lives for one call, on the stack")]
 pub(crate) enum Ingress {
     /// A message for this call.
     For(CallKey, Arrival),

@@ -28,6 +28,7 @@ mod sites;
 mod stateless;
 mod stats;
 mod step;
+mod store;
 mod turn;
 mod work;
 

@@ -38,7 +38,8 @@ impl Engine {
         }
     }
 
-    fn may_begin(&self, arrival: &Arrival) -> bool {
+    /// Whether a call may begin with this message, here and at this moment.
+    pub(crate) fn may_begin(&self, arrival: &Arrival) -> bool {
         arrival.begins() && arrival.bounces_to().is_none() && self.is_open()
     }
 
@@ -81,7 +82,7 @@ impl Engine {
             }
             Some(PullAnswer::Yours(record)) => {
                 self.stats.pulled += 1;
-                turn.seek.pulled = Some(record);
+                turn.seek.pulled = Some((record, now));
                 self.ask(now, key, turn);
             }
         }

@@ -94,7 +94,7 @@ pub(crate) fn form_at_rest(key: CallKey, record: &Record, now: Instant) -> Optio
         Some(form(&call, now, &[]))
     }));
     let form = form.ok().flatten()?;
-    let steady = form.hints.iter().all(|(_, hint)| *hint == Hint::Steady);
+    let steady = !form.hints.is_empty() && form.hints.iter().all(|(_, hint)| *hint == Hint::Steady);
     (form.boundary && steady).then_some(form)
 }
 

@@ -65,8 +65,8 @@ pub(crate) struct Seek {
     pub(crate) tries: u32,
     /// The other sites' best answer, until it is acted upon.
     pub(crate) answer: Option<PullAnswer>,
-    /// The record that another site gave.
-    pub(crate) pulled: Option<Record>,
+    /// The record that another site gave, and when.
+    pub(crate) pulled: Option<(Record, Instant)>,
     /// No site holds it; the first arrival is a 2xx that must not be left without ACK and BYE.
     pub(crate) ghost: bool,
 }
@@ -136,6 +136,15 @@ impl Turn {
             State::Store(_) => Reason::Store,
             State::Poison(_) => Reason::Poison,
         }
+    }
+}
+
+impl Seek {
+    /// The record that another site gave, with its wait here added to its age.
+    pub(crate) fn take_pulled(&mut self, now: Instant) -> Option<Record> {
+        let (mut record, at) = self.pulled.take()?;
+        record.header.age = record.header.age.saturating_add(now.since(at));
+        Some(record)
     }
 }
 

@@ -119,7 +119,7 @@ fn a_returning_home_pulls_the_call_of_a_forwarded_message() {
             inbox: 0,
         },
     );
-    let mut alice = call.alice;
+    let mut alice = call.alice.clone();
     backup.deliver(1, ALICE, alice.request("BYE"));
     let (_, message) = forwarded(&mut backup);
     home.gate(1, GateWord::Forwarded { from: SiteId(2), message });
@@ -145,7 +145,7 @@ fn a_stub_is_forwarded_while_its_home_answers_and_sought_when_not() {
     apply(&mut world, 1, &[Entry::Record(stub)]);
     world.words.clear();
     world.sites(&[1], &[1], 0);
-    let mut alice = call.alice;
+    let mut alice = call.alice.clone();
     world.deliver(1, ALICE, alice.request("INFO"));
     assert_eq!(forwarded(&mut world).0, SiteId(1));
     world.sites(&[3], &[1], 0);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::{Input, Limits};
-use sip_message::{HeaderName, Message};
+use sip_message::Message;
 use tier_protocol::{Command, Reply, SiteState};
 use vocab::{SiteId, ViewNumber};
 

@@ -1,0 +1,214 @@
+//! From a put to the release of its effects, and what happens when the word does not come.
+
+use std::time::Duration;
+
+use call::Effect;
+use tier_protocol::{Command, Refusal};
+use vocab::{CallKey, Instant, LockToken, PartitionId, Stamp, ViewNumber};
+
+use crate::arrival::Arrival;
+use crate::door::Output;
+use crate::engine::Engine;
+use crate::held::{Held, Stored};
+use crate::turn::{Became, State, Storing, Turn, What};
+
+/// Puts of one turn that may be refused before its messages are dropped. Each refusal means that
+/// a newer lock or record exists, so a turn that reaches this is fighting with another engine.
+const REFUSALS_MAX: u32 = 8;
+
+/// A lease however short is not renewed more often than this.
+const RENEW_MIN: Duration = Duration::from_millis(10);
+
+impl Engine {
+    /// Puts the state that explains what is held.
+    pub(crate) fn store(
+        &mut self,
+        now: Instant,
+        held: Held,
+        token: LockToken,
+        what: What,
+        became: Became,
+        refusals: u32,
+    ) {
+        let key = what.key();
+        let (partition, view) = self.map.find(key);
+        self.push(Output::Command { partition, command: what.command(view) });
+        let mut turn = Turn::new(Vec::new());
+        turn.refusals = refusals;
+        turn.until = now + self.config.limits.store_wait;
+        turn.wake_at = now + self.renew_after();
+        turn.state = State::Store(Box::new(Storing { held, token, what, became, repeat: false }));
+        self.keep_turn(key, turn);
+    }
+
+    fn renew_after(&self) -> Duration {
+        (self.config.limits.lock_lease / 3).max(RENEW_MIN)
+    }
+
+    /// The put is stored: its effects leave, and then the lock.
+    pub(crate) fn on_stored(&mut self, now: Instant, key: CallKey, stamp: Stamp) {
+        let Some(mut turn) = self.take_turn(key) else { return };
+        let storing = match std::mem::replace(&mut turn.state, State::Lock) {
+            State::Store(storing) => storing,
+            state @ (State::Lock | State::Pause | State::Pull | State::Poison(_)) => {
+                turn.state = state;
+                return self.keep_turn(key, turn);
+            }
+        };
+        let Some(proof) = Stored::by_reply(&storing.held, stamp) else {
+            turn.state = State::Store(storing);
+            return self.keep_turn(key, turn);
+        };
+        let Storing { held, token, what, became, repeat: _ } = *storing;
+        self.transmit(held.release(&proof));
+        match what {
+            What::Put { .. } => self.unlock(key, token),
+            // A removal ends its lock.
+            What::Delete { .. } => {}
+        }
+        self.stats.stored += 1;
+        match became {
+            Became::Begun => self.stats.begun += 1,
+            Became::Stepped => {}
+            Became::Activated => self.stats.activated += 1,
+            Became::HandedBack => self.stats.handed_back += 1,
+            Became::Ended => self.stats.ended += 1,
+        }
+        self.go_on(now, key, turn.arrivals);
+    }
+
+    /// The put is not stored: its effects are dropped, its messages stepped again on newer state.
+    pub(crate) fn on_refused(&mut self, now: Instant, key: CallKey, stamp: Stamp, why: Refusal) {
+        let Some(mut turn) = self.take_turn(key) else { return };
+        let storing = match std::mem::replace(&mut turn.state, State::Lock) {
+            State::Store(storing) if storing.held.stamp() == Some(stamp) => storing,
+            state @ (State::Store(_)
+            | State::Lock
+            | State::Pause
+            | State::Pull
+            | State::Poison(_)) => {
+                turn.state = state;
+                return self.keep_turn(key, turn);
+            }
+        };
+        self.stats.refused_puts += 1;
+        let later = std::mem::replace(&mut turn.arrivals, storing.held.into_arrivals());
+        turn.arrivals.extend(later);
+        turn.refusals += 1;
+        match why {
+            Refusal::Full => {
+                self.unlock(key, storing.token);
+                for arrival in &turn.arrivals {
+                    self.refuse_overload(arrival);
+                }
+                return;
+            }
+            Refusal::NotTheBase { .. } => self.unlock(key, storing.token),
+            Refusal::OldToken => {}
+        }
+        if turn.refusals > REFUSALS_MAX {
+            self.stats.dropped_late += turn.arrivals.len() as u64;
+        } else if !turn.arrivals.is_empty() {
+            // A grant that was handed without a message comes again by itself.
+            self.ask(now, key, turn);
+        }
+    }
+
+    /// Asks again for what came in the meantime.
+    pub(crate) fn go_on(&mut self, now: Instant, key: CallKey, arrivals: Vec<Arrival>) {
+        if !arrivals.is_empty() {
+            self.ask(now, key, Turn::new(arrivals));
+        }
+    }
+
+    /// A state's time is over, or it is time to say again what it waits for.
+    pub(crate) fn on_turn_wake(&mut self, now: Instant, key: CallKey, mut turn: Turn) {
+        let over = now >= turn.until;
+        match &mut turn.state {
+            State::Lock | State::Pull if over => {
+                self.stats.dropped_late += turn.arrivals.len() as u64;
+            }
+            State::Lock => {
+                self.command_lock(key, &turn);
+                turn.wake_at = turn.until;
+                self.keep_turn(key, turn);
+            }
+            State::Pull => {
+                turn.wake_at = turn.until;
+                self.keep_turn(key, turn);
+            }
+            State::Pause => self.ask(now, key, turn),
+            State::Store(storing) if over => {
+                // No `Unlock`: if the put is stored after all, the lease hands it to another
+                // engine, which sends its effects.
+                self.stats.dropped_late += storing.held.arrivals().len() as u64;
+                self.go_on(now, key, turn.arrivals);
+            }
+            State::Store(storing) => {
+                let (partition, view) = self.map.find(key);
+                let command = match std::mem::take(&mut storing.repeat) {
+                    true => storing.what.command(view),
+                    false => Command::Renew { view, key, token: storing.token },
+                };
+                self.push(Output::Command { partition, command });
+                turn.wake_at = turn.until.min(now + self.renew_after());
+                self.keep_turn(key, turn);
+            }
+            State::Poison(token) => {
+                let token = *token;
+                self.unlock(key, token);
+                self.go_on(now, key, turn.arrivals);
+            }
+        }
+    }
+
+    /// A member serves another view: what waits is said again, at once when that view is news.
+    pub(crate) fn on_stale_view(
+        &mut self,
+        now: Instant,
+        partition: PartitionId,
+        key: CallKey,
+        current: ViewNumber,
+    ) {
+        if self.map.adopt(partition, current) {
+            return self.repeat_in_new_view(now, partition);
+        }
+        if let Some(mut turn) = self.take_turn(key) {
+            match &mut turn.state {
+                State::Lock => turn.wake_at = now + self.config.limits.seek_every,
+                State::Store(storing) => {
+                    storing.repeat = true;
+                    turn.wake_at = now + self.config.limits.seek_every;
+                }
+                State::Pause | State::Pull | State::Poison(_) => {}
+            }
+            self.keep_turn(key, turn);
+        }
+        self.defer_batches_with(key);
+    }
+
+    pub(crate) fn repeat_in_new_view(&mut self, now: Instant, partition: PartitionId) {
+        for key in self.keys_of(partition) {
+            let Some(mut turn) = self.take_turn(key) else { continue };
+            match &mut turn.state {
+                State::Lock => turn.wake_at = now,
+                State::Store(storing) => {
+                    storing.repeat = true;
+                    turn.wake_at = now;
+                }
+                State::Pause | State::Pull | State::Poison(_) => {}
+            }
+            self.keep_turn(key, turn);
+        }
+        self.on_wake(now);
+        self.repeat_batches(partition);
+    }
+
+    pub(crate) fn transmit(&mut self, effects: Vec<Effect>) {
+        self.stats.released += effects.len() as u64;
+        for effect in effects {
+            let Effect::Transmit { to, bytes } = effect;
+            self.send(to, bytes);
+        }
+    }
+}
