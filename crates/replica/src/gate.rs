@@ -2,21 +2,60 @@
 //!
 //! It keeps the order of the durable inbound queue, knows which sites answer, asks other sites for
 //! calls, and passes forwarded messages on. It never decodes a record, and it holds no call.
+//!
+//! ```text
+//!   start 1, no peers ───────────────────────────────► Serving
+//!   start 2.. ──► Returning ──keyset of every peer fetched, or waited for long enough──► Serving
+//! ```
 
 mod door;
+mod forward;
+mod inbox;
+mod keyset;
+mod peers;
+mod pulls;
+mod roster;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use vocab::Instant;
+use tier_protocol::{EngineWord, GateWord, SiteState, SiteWord};
+use vocab::{CallKey, EngineId, Instant, PartitionId, SLOTS, SiteId};
 
-use crate::door::Reason;
+use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
 
 pub use door::{ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch};
+
+use inbox::Inbox;
+use keyset::Keyset;
+use peers::Peers;
+use pulls::Pulls;
+use roster::Roster;
+
+/// What was last said of the other sites, so that only changes are told.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    here: Option<SiteState>,
+    alive: Vec<SiteStatus>,
+    waiting: Vec<SiteId>,
+    has_inbox: bool,
+}
 
 /// One site's gate.
 #[derive(Debug)]
 pub struct Gate {
     config: GateConfig,
+    /// The instant of the newest input.
+    now: Instant,
+    state: SiteState,
+    /// The disk was read: before that nothing is said of the inbox.
+    is_loaded: bool,
+    engines: Roster,
+    peers: Peers,
+    inbox: Inbox,
+    pulls: Pulls,
+    keyset: Keyset,
+    told: Told,
     out: VecDeque<GateOutput>,
     stats: GateStats,
 }
@@ -25,24 +64,248 @@ impl Gate {
     /// A gate that has heard nobody. The first input is `QueueLoaded`.
     #[must_use]
     pub fn new(now: Instant, config: GateConfig) -> Self {
-        let _ = now;
-        Self { config, out: VecDeque::new(), stats: GateStats::default() }
+        // A site that never ran before has nothing to come home to.
+        let returns = config.start > 1 && config.with_keyset && !config.peers.is_empty();
+        let state = if returns { SiteState::Returning } else { SiteState::Serving };
+        Self {
+            now,
+            state,
+            is_loaded: false,
+            engines: Roster::default(),
+            peers: Peers::new(now, &config),
+            inbox: Inbox::new(&config),
+            pulls: Pulls::default(),
+            keyset: Keyset::new(now, &config),
+            told: Told::default(),
+            out: VecDeque::new(),
+            stats: GateStats::default(),
+            config,
+        }
     }
 
     /// Takes one input; drain [`Self::poll_output`] after it.
     pub fn handle_input(&mut self, now: Instant, input: GateInput) {
-        let _ = (now, input, &self.config);
+        self.now = now;
+        match input {
+            GateInput::LinkUp { site } => self.link_up(now, site),
+            GateInput::LinkDown { site } => self.link_down(now, site),
+            GateInput::FromSite { site, word } => self.hear_site(now, site, word),
+            GateInput::EngineUp { engine } => {
+                self.engines.add(engine);
+                self.told_engine(engine);
+            }
+            GateInput::EngineDown { engine } => {
+                self.engines.remove(engine);
+                self.stats.batches_again += self.inbox.take_back(engine);
+                self.pulls.forget_engine(engine);
+            }
+            GateInput::FromEngine { engine, word } => self.hear_engine(now, engine, word),
+            GateInput::FromReplica { partition, output } => {
+                self.hear_replica(now, partition, output);
+            }
+            GateInput::QueueLoaded(batches) => {
+                self.is_loaded = true;
+                self.inbox.load(now, batches);
+            }
+            GateInput::QueueAppended { row } => self.appended(now, row),
+            GateInput::QueueRefused { row } => self.append_failed(row),
+            GateInput::Wake => {}
+        }
+        self.greet(now);
+        self.end_pulls(now);
+        self.end_asked_pages(now);
+        self.return_home(now);
+        self.tell_changes();
+        self.offer_batches(now);
     }
 
     /// The next output; `WakeAt` ends the drain.
     pub fn poll_output(&mut self) -> GateOutput {
-        self.out.pop_front().unwrap_or(GateOutput::WakeAt(Instant::NEVER, Reason::Idle))
+        self.out.pop_front().unwrap_or_else(|| {
+            let (at, reason) = self.next_wake();
+            GateOutput::WakeAt(at.max(self.now), reason)
+        })
     }
 
     /// The gate's numbers.
     #[must_use]
     pub fn stats(&self, now: Instant) -> GateStats {
-        let _ = now;
-        self.stats.clone()
+        let alive = self.peers.alive(now, self.config.silent_after);
+        GateStats {
+            inbox_waiting: self.inbox.waiting_len() as u64,
+            inbox_offered: self.inbox.offered_len() as u64,
+            inbox_bytes: self.inbox.bytes() as u64,
+            inbox_oldest: self.inbox.oldest(now),
+            is_serving: self.state == SiteState::Serving,
+            alive: alive.iter().map(|status| (status.site, status.start)).collect(),
+            ..self.stats.clone()
+        }
+    }
+
+    fn hear_site(&mut self, now: Instant, site: SiteId, word: SiteWord) {
+        if !self.config.peers.contains(&site) {
+            self.stats.words_dropped += 1;
+            return;
+        }
+        self.peers.hear(now, site);
+        match word {
+            SiteWord::Hello { site: speaker, start, state } if speaker == site => {
+                if self.peers.greeted(site, start, state) {
+                    self.keyset.forget(now, site);
+                }
+            }
+            SiteWord::Hello { .. } => self.stats.words_dropped += 1,
+            SiteWord::Batch { id, partition, view, bytes } => {
+                let waited = Duration::ZERO;
+                let batch = QueuedBatch { row: 0, from: site, partition, id, view, waited, bytes };
+                self.batch(batch);
+            }
+            SiteWord::BatchStored { id, partition } => {
+                self.tell_replica(partition, SiteInput::BatchStored { site, id });
+            }
+            SiteWord::BatchRefused { id, partition } => {
+                self.tell_replica(partition, SiteInput::BatchRefused { site, id });
+            }
+            SiteWord::Superseded(calls) => {
+                for call in calls {
+                    let partition = self.partition_of(call.key);
+                    self.tell_replica(partition, SiteInput::Superseded(vec![call]));
+                }
+            }
+            SiteWord::KeysetAsk { cursor } => self.keyset_asked(now, site, cursor),
+            SiteWord::KeysetPage { entries, next, ask_later } => {
+                self.keyset_page(now, site, &entries, next, ask_later);
+            }
+            SiteWord::Pull { key, ask } => {
+                let partition = self.partition_of(key);
+                self.tell_replica(partition, SiteInput::Pull { site, key, ask });
+            }
+            SiteWord::Pulled { key, ask, answer } => self.pulled(site, key, ask, answer),
+            SiteWord::Forward(message) => self.forwarded(site, message),
+        }
+    }
+
+    fn hear_engine(&mut self, now: Instant, engine: EngineId, word: EngineWord) {
+        match word {
+            EngineWord::ForwardTo { site, message } => self.forward(now, site, message),
+            EngineWord::Pull { key, turn } => {
+                self.ask_sites(now, pulls::Asker::Engine { engine, turn }, key);
+            }
+            EngineWord::BatchDone { id, superseded } => self.batch_done(id, superseded),
+            EngineWord::BatchDeferred { id } => {
+                let at = now + self.config.retry_after;
+                self.stats.batches_again += u64::from(self.inbox.put_off(id, engine, at));
+            }
+            EngineWord::BatchPoison { id } => self.batch_poison(id),
+        }
+    }
+
+    fn hear_replica(&mut self, now: Instant, partition: PartitionId, output: GateBound) {
+        match output {
+            GateBound::Publish { site, id, view, bytes } => {
+                if self.peers.is_linked(site) {
+                    self.tell_site(site, SiteWord::Batch { id, partition, view, bytes });
+                } else {
+                    self.tell_replica(partition, SiteInput::BatchRefused { site, id });
+                }
+            }
+            GateBound::KeysetPage { site: _, ask, entries, next } => {
+                self.partition_page(ask, partition, entries, next);
+            }
+            GateBound::PullAnswer { site, ask, key, answer } => {
+                self.answer_site(site, ask, key, answer);
+            }
+            GateBound::Pull { key } => {
+                self.ask_sites(now, pulls::Asker::Partition(partition), key);
+            }
+        }
+    }
+
+    fn tell_site(&mut self, site: SiteId, word: SiteWord) {
+        self.out.push_back(GateOutput::ToSite { site, word });
+    }
+
+    fn tell_engine(&mut self, engine: EngineId, word: GateWord) {
+        self.out.push_back(GateOutput::ToEngine { engine, word });
+    }
+
+    fn tell_replica(&mut self, partition: PartitionId, input: SiteInput) {
+        self.out.push_back(GateOutput::ToReplica { partition, input });
+    }
+
+    fn tell_replicas(&mut self, input: &SiteInput) {
+        for partition in self.config.partitions.clone() {
+            self.tell_replica(partition, input.clone());
+        }
+    }
+
+    /// The partition that holds `key`: the slots are dealt evenly, in the configured order.
+    fn partition_of(&self, key: CallKey) -> PartitionId {
+        let count = self.config.partitions.len().max(1);
+        let index = usize::from(key.slot().0) * count / usize::from(SLOTS);
+        self.config.partitions.get(index).copied().unwrap_or(PartitionId(0))
+    }
+
+    /// Tells partitions and engines what they may have to know, when it changed.
+    fn tell_changes(&mut self) {
+        let alive = self.peers.alive(self.now, self.config.silent_after);
+        let told = Told {
+            here: Some(self.state),
+            alive,
+            waiting: self.inbox.senders(),
+            has_inbox: self.has_inbox(),
+        };
+        if told == self.told {
+            return;
+        }
+        let Told { here, alive, waiting, .. } = &told;
+        if (here, alive, waiting) != (&self.told.here, &self.told.alive, &self.told.waiting) {
+            let (here, alive, waiting) = (self.state, alive.clone(), waiting.clone());
+            self.tell_replicas(&SiteInput::Status { here, alive, waiting });
+        }
+        self.told = told;
+        for engine in self.engines.all() {
+            self.told_engine(engine);
+        }
+    }
+
+    fn told_engine(&mut self, engine: EngineId) {
+        let alive = self.peers.alive(self.now, self.config.silent_after);
+        let activation = &self.config.activation;
+        let wakes = self.config.peers.iter().filter(|site| {
+            let mode = activation.get(site).copied().unwrap_or(ActivationMode::OnMessage);
+            mode == ActivationMode::OnMessage
+        });
+        let word = GateWord::Sites {
+            here: self.state,
+            start: self.config.start,
+            alive: alive.iter().map(|status| (status.site, status.state)).collect(),
+            wakes_on_message: wakes.copied().collect(),
+            inbox: if self.is_loaded { self.inbox.len() as u64 } else { 1 },
+        };
+        self.tell_engine(engine, word);
+    }
+
+    /// Whether batches of other sites wait, or may wait on a disk that was not read yet.
+    fn has_inbox(&self) -> bool {
+        !self.is_loaded || self.inbox.len() > 0
+    }
+
+    fn next_wake(&self) -> (Instant, Reason) {
+        let mut next = (Instant::NEVER, Reason::Idle);
+        let mut note = |at: Option<Instant>, reason| {
+            if let Some(at) = at.filter(|at| *at < next.0) {
+                next = (at, reason);
+            }
+        };
+        note(self.peers.greet_at(), Reason::Heartbeat);
+        note(self.peers.silent_at(self.now, self.config.silent_after), Reason::Heartbeat);
+        note(self.pulls.first_end(), Reason::Wait);
+        note(self.inbox.wake_at(self.now), Reason::Wait);
+        note(self.keyset.wake_at(self.now, self.state), Reason::Wait);
+        next
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The other sites: links, greetings, and who answers.
+//!
+//! A site answers while its link is up, it greeted, and it said anything at all within
+//! `silent_after`. A broken link ends that at once; a site that is merely slow gets the time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tier_protocol::{SiteState, SiteWord};
+use vocab::{Instant, SiteId};
+
+use crate::door::{SiteInput, SiteStatus};
+use crate::gate::{Gate, GateConfig};
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Peer {
+    is_linked: bool,
+    heard_at: Instant,
+    /// Its start and what it does, from its greeting on this link.
+    greeting: Option<(u64, SiteState)>,
+    /// The start it last named on any link.
+    last_start: Option<u64>,
+}
+
+/// The other sites.
+#[derive(Debug)]
+pub(super) struct Peers {
+    peers: BTreeMap<SiteId, Peer>,
+    greet_at: Instant,
+}
+
+impl Peers {
+    pub(super) fn new(now: Instant, config: &GateConfig) -> Self {
+        let peers = config.peers.iter().map(|site| (*site, Peer::default()));
+        Self { peers: peers.collect(), greet_at: now + config.heartbeat_every }
+    }
+
+    pub(super) fn is_linked(&self, site: SiteId) -> bool {
+        self.peers.get(&site).is_some_and(|peer| peer.is_linked)
+    }
+
+    pub(super) fn hear(&mut self, now: Instant, site: SiteId) {
+        if let Some(peer) = self.peers.get_mut(&site) {
+            peer.heard_at = now;
+        }
+    }
+
+    /// Takes a greeting. True when the site has started anew since the last one.
+    pub(super) fn greeted(&mut self, site: SiteId, start: u64, state: SiteState) -> bool {
+        let Some(peer) = self.peers.get_mut(&site) else {
+            return false;
+        };
+        peer.greeting = Some((start, state));
+        peer.last_start.replace(start).is_some_and(|last| last != start)
+    }
+
+    fn set_link(&mut self, site: SiteId, is_linked: bool) -> bool {
+        let Some(peer) = self.peers.get_mut(&site) else {
+            return false;
+        };
+        peer.is_linked = is_linked;
+        peer.greeting = None;
+        true
+    }
+
+    fn linked(&self) -> Vec<SiteId> {
+        let linked = self.peers.iter().filter(|(_, peer)| peer.is_linked);
+        linked.map(|(site, _)| *site).collect()
+    }
+
+    pub(super) fn is_alive(&self, now: Instant, silent_after: Duration, site: SiteId) -> bool {
+        self.peers.get(&site).is_some_and(|peer| {
+            let heard = now.since(peer.heard_at) < silent_after;
+            peer.is_linked && peer.greeting.is_some() && heard
+        })
+    }
+
+    /// The sites that answer.
+    pub(super) fn alive(&self, now: Instant, silent_after: Duration) -> Vec<SiteStatus> {
+        let all = self.peers.iter().filter_map(|(site, peer)| {
+            let (start, state) = peer.greeting?;
+            let is_alive = self.is_alive(now, silent_after, *site);
+            is_alive.then_some(SiteStatus { site: *site, state, start })
+        });
+        all.collect()
+    }
+
+    /// When the next site falls silent, if it says nothing more.
+    pub(super) fn silent_at(&self, now: Instant, silent_after: Duration) -> Option<Instant> {
+        let greeted = self.peers.values().filter(|peer| peer.is_linked && peer.greeting.is_some());
+        greeted.map(|peer| peer.heard_at + silent_after).filter(|at| *at > now).min()
+    }
+
+    pub(super) fn greet_at(&self) -> Option<Instant> {
+        self.peers.values().any(|peer| peer.is_linked).then_some(self.greet_at)
+    }
+}
+
+impl Gate {
+    pub(super) fn link_up(&mut self, now: Instant, site: SiteId) {
+        if self.peers.is_linked(site) {
+            // A new link takes the old one's place: what was on its way is lost.
+            self.link_down(now, site);
+        }
+        if !self.peers.set_link(site, true) {
+            self.stats.words_dropped += 1;
+            return;
+        }
+        self.peers.hear(now, site);
+        self.say_hello(site);
+    }
+
+    pub(super) fn link_down(&mut self, now: Instant, site: SiteId) {
+        if !self.peers.set_link(site, false) {
+            return;
+        }
+        self.keyset.forget(now, site);
+        self.pull_link_down(site);
+        self.tell_replicas(&SiteInput::LinkDown { site });
+    }
+
+    fn say_hello(&mut self, site: SiteId) {
+        let (here, start, state) = (self.config.here, self.config.start, self.state);
+        self.tell_site(site, SiteWord::Hello { site: here, start, state });
+    }
+
+    /// Greets every linked site when it is time to.
+    pub(super) fn greet(&mut self, now: Instant) {
+        if self.peers.greet_at > now {
+            return;
+        }
+        self.peers.greet_at = now + self.config.heartbeat_every;
+        self.greet_all();
+    }
+
+    pub(super) fn greet_all(&mut self) {
+        for site in self.peers.linked() {
+            self.say_hello(site);
+        }
+    }
+}
