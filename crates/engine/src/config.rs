@@ -47,8 +47,6 @@ pub struct Limits {
     pub seek_every: Duration,
     /// How long a message waits for such a call.
     pub seek_wait: Duration,
-    /// How long a lock is kept, idle, after the turn of a due call could not be worked.
-    pub poison_pause: Duration,
     /// Smallest `Retry-After` of a 503, whole seconds; the answers are spread up to twice it.
     pub retry_after: Duration,
     /// Commands in flight for batches of other sites.
@@ -72,7 +70,6 @@ impl Default for Limits {
             store_wait: Duration::from_secs(30),
             seek_every: Duration::from_millis(20),
             seek_wait: Duration::from_secs(2),
-            poison_pause: Duration::from_secs(1),
             retry_after: Duration::from_secs(5),
             inbox_commands_max: 256,
             inbox_batches_max: 16,

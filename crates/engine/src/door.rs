@@ -92,6 +92,4 @@ pub enum Reason {
     Seek,
     /// Another site's answer.
     Pull,
-    /// The pause after a turn that could not be worked.
-    Poison,
 }

@@ -64,6 +64,11 @@ impl Held {
         self.effects
     }
 
+    /// Copies the effects out with no proof at all: the simulator's planted bug.
+    pub(crate) fn leak(&self) -> Vec<Effect> {
+        self.effects.clone()
+    }
+
     /// Drops the effects and gives back the inputs, to be stepped again on newer state.
     pub(crate) fn into_arrivals(self) -> Vec<Arrival> {
         self.arrivals

@@ -46,9 +46,12 @@ pub(crate) fn find_home(record: &Record, dormant: bool, cause: Cause, sites: &Si
     }
 }
 
-/// Whether the record is an away stub: it says where the call lives and holds no state of it.
+/// The schema number of a record that says where the call lives and holds no state of it.
+const STUB_SCHEMA: u32 = 0;
+
+/// Whether the record is an away stub.
 pub(crate) fn is_stub(record: &Record) -> bool {
-    record.crossing.is_empty()
+    record.header.schema == STUB_SCHEMA
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod held;
 mod homing;
 mod ingress;
 mod partition_map;
+mod planted;
 mod seek;
 mod site_inbox;
 mod sites;
@@ -35,4 +36,6 @@ mod work;
 pub use config::{Config, Limits};
 pub use door::{Input, Output, Reason};
 pub use engine::Engine;
+#[doc(hidden)]
+pub use planted::Planted;
 pub use stats::Stats;

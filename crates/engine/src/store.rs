@@ -10,6 +10,7 @@ use crate::arrival::Arrival;
 use crate::door::Output;
 use crate::engine::Engine;
 use crate::held::{Held, Stored};
+use crate::planted::Planted;
 use crate::turn::{Became, State, Storing, Turn, What};
 
 /// Puts of one turn that may be refused before its messages are dropped. Each refusal means that
@@ -33,6 +34,9 @@ impl Engine {
         let key = what.key();
         let (partition, view) = self.map.find(key);
         self.push(Output::Command { partition, command: what.command(view) });
+        if self.planted == Some(Planted::SendBeforeStored) {
+            self.transmit(held.leak());
+        }
         let mut turn = Turn::new(Vec::new());
         turn.refusals = refusals;
         turn.until = now + self.config.limits.store_wait;
@@ -50,7 +54,7 @@ impl Engine {
         let Some(mut turn) = self.take_turn(key) else { return };
         let storing = match std::mem::replace(&mut turn.state, State::Lock) {
             State::Store(storing) => storing,
-            state @ (State::Lock | State::Pause | State::Pull | State::Poison(_)) => {
+            state @ (State::Lock | State::Pause | State::Pull) => {
                 turn.state = state;
                 return self.keep_turn(key, turn);
             }
@@ -82,11 +86,7 @@ impl Engine {
         let Some(mut turn) = self.take_turn(key) else { return };
         let storing = match std::mem::replace(&mut turn.state, State::Lock) {
             State::Store(storing) if storing.held.stamp() == Some(stamp) => storing,
-            state @ (State::Store(_)
-            | State::Lock
-            | State::Pause
-            | State::Pull
-            | State::Poison(_)) => {
+            state @ (State::Store(_) | State::Lock | State::Pause | State::Pull) => {
                 turn.state = state;
                 return self.keep_turn(key, turn);
             }
@@ -154,11 +154,6 @@ impl Engine {
                 turn.wake_at = turn.until.min(now + self.renew_after());
                 self.keep_turn(key, turn);
             }
-            State::Poison(token) => {
-                let token = *token;
-                self.unlock(key, token);
-                self.go_on(now, key, turn.arrivals);
-            }
         }
     }
 
@@ -180,7 +175,7 @@ impl Engine {
                     storing.repeat = true;
                     turn.wake_at = now + self.config.limits.seek_every;
                 }
-                State::Pause | State::Pull | State::Poison(_) => {}
+                State::Pause | State::Pull => {}
             }
             self.keep_turn(key, turn);
         }
@@ -196,7 +191,7 @@ impl Engine {
                     storing.repeat = true;
                     turn.wake_at = now;
                 }
-                State::Pause | State::Pull | State::Poison(_) => {}
+                State::Pause | State::Pull => {}
             }
             self.keep_turn(key, turn);
         }

@@ -52,8 +52,6 @@ pub(crate) enum State {
     Pull,
     /// The replica's word that the put is stored.
     Store(Box<Storing>),
-    /// The end of a pause with the lock kept: the call could not be worked.
-    Poison(LockToken),
 }
 
 /// A call that is not here: what is known of where it is.
@@ -122,7 +120,7 @@ impl Turn {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arrival> {
         let held: &[Arrival] = match &self.state {
             State::Store(storing) => storing.held.arrivals(),
-            State::Lock | State::Pause | State::Pull | State::Poison(_) => &[],
+            State::Lock | State::Pause | State::Pull => &[],
         };
         held.iter().chain(&self.arrivals)
     }
@@ -134,7 +132,6 @@ impl Turn {
             State::Pause => Reason::Seek,
             State::Pull => Reason::Pull,
             State::Store(_) => Reason::Store,
-            State::Poison(_) => Reason::Poison,
         }
     }
 }

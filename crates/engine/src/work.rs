@@ -41,7 +41,6 @@ impl Engine {
         let worked_under = match &turn.state {
             State::Lock | State::Pause | State::Pull => None,
             State::Store(storing) => Some(storing.token),
-            State::Poison(token) => Some(*token),
         };
         if worked_under.is_some_and(|token| grant.token <= token) {
             self.keep_turn(key, turn);
@@ -167,11 +166,11 @@ impl Engine {
                 }
                 Err(Failure::Panicked(None)) => {
                     self.stats.panics += 1;
-                    return self.poison(now, key, turn, grant);
+                    return self.poison(key, turn, grant);
                 }
                 Err(Failure::Undecodable) => {
                     self.stats.undecodable += 1;
-                    return self.poison(now, key, turn, grant);
+                    return self.poison(key, turn, grant);
                 }
                 Err(Failure::NoGhost) => {
                     self.stats.strays += 1;
@@ -181,21 +180,12 @@ impl Engine {
         }
     }
 
-    /// The call itself cannot be worked. A replica that hands it out keeps doing so, therefore the
-    /// lock of such a grant is kept for a while.
-    fn poison(&mut self, now: Instant, key: CallKey, mut turn: Turn, grant: Grant) {
-        for arrival in std::mem::take(&mut turn.arrivals) {
-            self.refuse(&arrival, StatusCode::SERVER_INTERNAL_ERROR);
-        }
-        match grant.cause {
-            Cause::Asked { .. } => self.unlock(key, grant.token),
-            Cause::Due | Cause::Resume | Cause::Activate | Cause::HandBack { .. } => {
-                let mut turn = Turn::new(Vec::new());
-                turn.state = State::Poison(grant.token);
-                turn.until = now + self.config.limits.poison_pause;
-                turn.wake_at = turn.until;
-                self.keep_turn(key, turn);
-            }
+    /// The call itself cannot be worked. The replica hands it out again after a pause; its messages
+    /// are refused.
+    fn poison(&mut self, key: CallKey, turn: Turn, grant: Grant) {
+        self.unlock(key, grant.token);
+        for arrival in &turn.arrivals {
+            self.refuse(arrival, StatusCode::SERVER_INTERNAL_ERROR);
         }
     }
 
@@ -208,6 +198,7 @@ impl Engine {
             self.transmit(before.release(&Stored::by_grant(&work.grant)));
         }
         let Work { key, grant, start, due, resume } = *work;
+        self.stats.due += u64::from(due);
         let nothing_held = grant.base.is_none();
         let idle = match (&next, start) {
             (Next::Over, _) => nothing_held,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use engine::Limits;
 use sip_message::{Limits as MessageLimits, Message, parse_datagram};
-use tier_protocol::{EngineWord, Entry, ForwardedMessage, GateWord, PullAnswer, Record, SiteState};
+use tier_protocol::{
+    EngineWord, Entry, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, Record,
+    SiteState,
+};
 use vocab::{CallKey, Epoch, SiteId};
 
 use crate::basic::{Answered, answered};
@@ -139,11 +141,12 @@ fn a_returning_home_pulls_the_call_of_a_forwarded_message() {
 fn a_stub_is_forwarded_while_its_home_answers_and_sought_when_not() {
     let (_, _, call) = crossed("stub");
     let mut world = World::of_site(SiteId(2), Limits::default(), vec![b2bua()]);
-    let mut stub = dormant_copy(&call);
-    stub.crossing = Bytes::new();
-    stub.header.schema = 0;
-    apply(&mut world, 1, &[Entry::Record(stub)]);
-    world.words.clear();
+    let epoch = dormant_copy(&call).header.stamp.epoch;
+    let entry = KeysetEntry { key: call.key, epoch, kind: KeysetKind::Moved };
+    world.tell_replica(replica::Input::Site(replica::SiteInput::KeysetPage {
+        from: SiteId(1),
+        entries: vec![entry],
+    }));
     world.sites(&[1], &[1], 0);
     let mut alice = call.alice.clone();
     world.deliver(1, ALICE, alice.request("INFO"));

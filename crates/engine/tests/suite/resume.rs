@@ -35,17 +35,30 @@ fn the_same_bytes_leave_a_second_time() {
 }
 
 #[test]
-fn a_message_that_waited_behind_a_dead_engine_finds_the_call_resumed() {
+fn effects_within_a_call_leave_from_another_engine_too() {
     let mut world = World::new();
-    let call = answered(&mut world, "waiting");
-    let mut alice = call.alice;
+    let mut alice = answered(&mut world, "within").alice;
     world.dies_after_put = Some(EngineId(1));
     world.deliver(1, ALICE, alice.request("BYE"));
     assert_eq!(names(&world.take(BOB)), ["BYE"]);
     assert_eq!(names(&world.take(ALICE)), ["200"]);
-    let mut bob = call.bob;
-    world.deliver(2, BOB, bob.request("BYE"));
-    assert_eq!(names(&world.take(BOB)), ["200"]);
+}
+
+#[test]
+fn a_message_that_waited_behind_a_dead_engine_is_worked_after_the_resume() {
+    let mut world = World::new();
+    let call = answered(&mut world, "waiting");
+    let (mut alice, mut bob) = (call.alice, call.bob);
+    // Engine 1 never hears that its put is stored, so it keeps the lock and its effects.
+    world.deaf = Some(EngineId(1));
+    world.deliver(1, ALICE, alice.request("INFO"));
+    assert!(world.take(BOB).is_empty());
+    world.deliver(2, BOB, bob.request("INFO"));
+    assert!(world.take(ALICE).is_empty(), "it waits for the lock");
+    world.kill(1);
+    assert_eq!(names(&world.take(BOB)), ["INFO"], "the effect of the stored put");
+    assert_eq!(names(&world.take(ALICE)), ["INFO"], "and the message that waited");
+    assert_eq!(world.count(|stats| stats.resumed), 1);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(crate) struct World {
     /// This engine dies as soon as the replica has its next put.
     pub(crate) dies_after_put: Option<EngineId>,
     pub(crate) intercept: Option<Intercept>,
+    /// This engine does not hear that its puts are stored.
+    pub(crate) deaf: Option<EngineId>,
 }
 
 impl World {
@@ -82,6 +84,7 @@ impl World {
             deletes: Vec::new(),
             dies_after_put: None,
             intercept: None,
+            deaf: None,
         };
         for number in [1, 2] {
             let engine = EngineId(number);
@@ -235,6 +238,8 @@ impl World {
                     self.replica_wake = at;
                     return moved;
                 }
+                replica::Output::Reply { engine, reply: Reply::Stored { .. } }
+                    if self.deaf == Some(engine) => {}
                 replica::Output::Reply { engine, reply } => {
                     let input = Input::Reply { partition: PARTITION, reply };
                     if let Some(engine) = self.engines.get_mut(&engine) {
@@ -286,8 +291,11 @@ impl World {
             Destination::Addr(addr) => addr,
             Destination::Host { name, .. } => panic!("the scripts use no names: {name:?}"),
         };
-        let message = parse_datagram(bytes, &sip_message::Limits::default());
-        self.sent.push((to, message.expect("what we send is SIP")));
+        match parse_datagram(bytes, &sip_message::Limits::default()) {
+            Ok(message) => self.sent.push((to, message)),
+            // A refusal repeats the headers of what it refuses.
+            Err(_) => assert!(bytes.starts_with(b"SIP/2.0 4") || bytes.starts_with(b"SIP/2.0 5")),
+        }
     }
 }
 
