@@ -49,6 +49,8 @@ pub struct Limits {
     pub seek_wait: Duration,
     /// Smallest `Retry-After` of a 503, whole seconds; the answers are spread up to twice it.
     pub retry_after: Duration,
+    /// Decoded calls that are kept between turns; 0 keeps none.
+    pub cache_calls_max: usize,
     /// Commands in flight for batches of other sites.
     pub inbox_commands_max: usize,
     /// Batches of other sites that are applied at once; more are deferred.
@@ -71,6 +73,7 @@ impl Default for Limits {
             seek_every: Duration::from_millis(20),
             seek_wait: Duration::from_secs(2),
             retry_after: Duration::from_secs(5),
+            cache_calls_max: 10_000,
             inbox_commands_max: 256,
             inbox_batches_max: 16,
             inbox_batch_bytes_max: 16 << 20,

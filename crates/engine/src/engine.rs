@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use call::Destination;
 use sip_message::StatusCode;
-use tier_protocol::{Command, ForwardedMessage, GateWord, Reply};
+use tier_protocol::{Cause, Command, ForwardedMessage, GateWord, Reply};
 use vocab::{CallKey, Instant, PartitionId, SiteId};
 
 use crate::arrival::{Arrival, Kind, Origin};
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::door::{Input, Output, Reason};
 use crate::held::Grant;
@@ -30,6 +31,7 @@ pub struct Engine {
     pub(crate) map: PartitionMap,
     pub(crate) sites: Sites,
     pub(crate) inbox: SiteInbox,
+    pub(crate) cache: Cache,
     pub(crate) stats: Stats,
     turns: BTreeMap<CallKey, Turn>,
     wakes: BTreeSet<(Instant, CallKey)>,
@@ -56,6 +58,7 @@ impl Engine {
             map: PartitionMap::new(&config.views),
             sites: Sites::new(config.here, config.start),
             inbox: SiteInbox::default(),
+            cache: Cache::new(config.limits.cache_calls_max),
             stats: Stats::default(),
             turns: BTreeMap::new(),
             wakes: BTreeSet::new(),
@@ -115,6 +118,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         Stats {
             turns: self.turns.len() as u64,
+            cached: self.cache.len() as u64,
             inputs: self.room.inputs as u64,
             inputs_bytes: self.room.bytes as u64,
             ..self.stats
@@ -210,7 +214,8 @@ impl Engine {
     pub(crate) fn command_lock(&mut self, key: CallKey, turn: &Turn) {
         let (partition, view) = self.map.find(key);
         let Turn { number, begins, .. } = *turn;
-        let command = Command::LockAndGet { view, key, turn: number, begins, cached: None };
+        let cached = self.cache.stamp(key);
+        let command = Command::LockAndGet { view, key, turn: number, begins, cached };
         self.push(Output::Command { partition, command });
     }
 
@@ -220,8 +225,11 @@ impl Engine {
                 let base = record.as_ref().map(|record| record.header.stamp);
                 self.on_granted(now, key, Grant { token, cause, dormant, resume, base }, record);
             }
-            // The engine says `cached: None`, so a replica has no reason for this word.
-            Reply::Unchanged { key, token, .. } => self.unlock(key, token),
+            Reply::Unchanged { key, token, turn, stamp, age: _ } => {
+                let (cause, base) = (Cause::Asked { turn }, Some(stamp));
+                let grant = Grant { token, cause, dormant: false, resume: false, base };
+                self.on_unchanged(now, key, grant, turn);
+            }
             Reply::Queued { .. } | Reply::Got { .. } => {}
             Reply::Busy { key, turn } => self.on_busy(key, turn),
             Reply::NotHere { key, turn } => self.on_not_here(now, key, turn),

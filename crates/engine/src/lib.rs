@@ -13,6 +13,7 @@
 //! ```
 
 mod arrival;
+mod cache;
 mod config;
 mod door;
 mod engine;

@@ -1,6 +1,6 @@
 //! What an engine counts. Plain numbers: the shell gives them their metric names.
 
-/// Counters since the start, and three gauges.
+/// Counters since the start, and a few gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -40,6 +40,10 @@ pub struct Stats {
     pub stored: u64,
     /// Puts and removals refused: their inputs were stepped again on the newer state.
     pub refused_puts: u64,
+    /// Gauge: decoded calls that are kept between turns.
+    pub cached: u64,
+    /// Turns that needed no decoding.
+    pub cache_hits: u64,
     /// Turns that changed nothing and stored nothing.
     pub unchanged: u64,
     /// Effects released.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use call::{Call, Changed, Effect, Encoded, Setting, Source};
 use sip_message::Message;
-use tier_protocol::{Hint, Record};
+use tier_protocol::{Hint, Record, RecordHeader};
 use vocab::{CallKey, Instant, SiteId};
 
 use crate::arrival::Arrival;
+use crate::cache::Cached;
 
 /// A deadline is never nearer than this: a call that stays due cannot keep an engine busy without
 /// time passing.
@@ -27,6 +28,8 @@ pub(crate) enum Start<'a> {
     Ghost,
     /// The call is active here.
     Active(&'a Record),
+    /// The same, and this engine still has it decoded.
+    Cached(&'a Cached),
     /// The call was dormant: it wakes first.
     Wake(&'a Record),
 }
@@ -57,12 +60,15 @@ pub(crate) struct Outcome {
 pub(crate) enum Next {
     /// Nothing is left of it.
     Over,
+    /// The state that is stored explains all: nothing is to be put.
+    Same(Box<Call>),
     /// It goes on, in this form.
     Lives(Box<Form>),
 }
 
 /// A call as a record needs it.
 pub(crate) struct Form {
+    pub(crate) call: Box<Call>,
     pub(crate) encoded: Encoded,
     pub(crate) boundary: bool,
     pub(crate) hints: Vec<(u16, Hint)>,
@@ -91,11 +97,30 @@ pub(crate) fn work(job: &Job<'_>, resume: bool) -> Result<Outcome, Failure> {
 pub(crate) fn form_at_rest(key: CallKey, record: &Record, now: Instant) -> Option<Form> {
     let form = catch_unwind(AssertUnwindSafe(|| {
         let (call, _) = decode(key, record, now).ok()?;
-        Some(form(&call, now, &[]))
+        Some(form(call, now, &[]))
     }));
     let form = form.ok().flatten()?;
     let steady = !form.hints.is_empty() && form.hints.iter().all(|(_, hint)| *hint == Hint::Steady);
     (form.boundary && steady).then_some(form)
+}
+
+impl<'a> Start<'a> {
+    /// Whether the call is active here already.
+    pub(crate) fn is_active(&self) -> bool {
+        match self {
+            Self::Active(_) | Self::Cached(_) => true,
+            Self::Begin { .. } | Self::Ghost | Self::Wake(_) => false,
+        }
+    }
+
+    /// The header of the record that the work starts from.
+    pub(crate) fn header(&self) -> Option<&'a RecordHeader> {
+        match self {
+            Self::Active(record) | Self::Wake(record) => Some(&record.header),
+            Self::Cached(cached) => Some(&cached.header),
+            Self::Begin { .. } | Self::Ghost => None,
+        }
+    }
 }
 
 impl Job<'_> {
@@ -122,6 +147,7 @@ impl Job<'_> {
                 unreleased = before;
                 call
             }
+            Start::Cached(cached) => (*cached.call).clone(),
             Start::Wake(record) => {
                 let (mut call, _) = decode(self.key, record, self.now)?;
                 take(call.step(self.now, call::Input::Activate, self.setting));
@@ -136,13 +162,21 @@ impl Job<'_> {
             take(call.step(self.now, input(arrival), self.setting));
         }
         at.set(None);
+        // Effects of a state that is already stored need no put, unless others have to leave with
+        // them: then both are kept until all have left.
+        let same = changed == Changed::Nothing
+            && self.start.is_active()
+            && !self.due
+            && (!resume || self.arrivals.is_empty());
         let next = if call.is_over() {
             Next::Over
+        } else if same {
+            Next::Same(Box::new(call))
         } else if resume {
             let all: Vec<Effect> = unreleased.iter().chain(&effects).cloned().collect();
-            Next::Lives(Box::new(form(&call, self.now, &all)))
+            Next::Lives(Box::new(form(call, self.now, &all)))
         } else {
-            Next::Lives(Box::new(form(&call, self.now, &effects)))
+            Next::Lives(Box::new(form(call, self.now, &effects)))
         };
         Ok(Outcome { effects, unreleased, changed, next })
     }
@@ -165,12 +199,13 @@ fn decode(key: CallKey, record: &Record, now: Instant) -> Result<(Call, Vec<Effe
         .map_err(|_| Failure::Undecodable)
 }
 
-fn form(call: &Call, now: Instant, unreleased: &[Effect]) -> Form {
+fn form(call: Call, now: Instant, unreleased: &[Effect]) -> Form {
     let mut encoded = call.encode(now, unreleased);
     encoded.deadline = encoded.deadline.map(|after| after.max(DEADLINE_MIN));
     encoded.crossing_deadline = encoded.crossing_deadline.map(|after| after.max(DEADLINE_MIN));
     let hints = call.hints().into_iter().map(|(number, hint)| (number, hint_word(hint)));
-    Form { encoded, boundary: call.at_boundary(), hints: hints.collect() }
+    let hints = hints.collect();
+    Form { encoded, boundary: call.at_boundary(), hints, call: Box::new(call) }
 }
 
 fn hint_word(hint: servlet::Hint) -> Hint {

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use call::Effect;
 use tier_protocol::{Command, Refusal};
-use vocab::{CallKey, Instant, LockToken, PartitionId, Stamp, ViewNumber};
+use vocab::{CallKey, Instant, PartitionId, Stamp, ViewNumber};
 
 use crate::arrival::Arrival;
+use crate::cache::Cached;
 use crate::door::Output;
 use crate::engine::Engine;
-use crate::held::{Held, Stored};
+use crate::held::Stored;
 use crate::planted::Planted;
 use crate::turn::{Became, State, Storing, Turn, What};
 
@@ -22,26 +23,15 @@ const RENEW_MIN: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Puts the state that explains what is held.
-    pub(crate) fn store(
-        &mut self,
-        now: Instant,
-        held: Held,
-        token: LockToken,
-        what: What,
-        became: Became,
-        refusals: u32,
-    ) {
-        let key = what.key();
+    pub(crate) fn store(&mut self, now: Instant, storing: Storing, refusals: u32) {
+        let key = storing.what.key();
         let (partition, view) = self.map.find(key);
-        self.push(Output::Command { partition, command: what.command(view) });
-        if self.planted == Some(Planted::SendBeforeStored) {
-            self.transmit(held.leak());
-        }
+        self.push(Output::Command { partition, command: storing.what.command(view) });
         let mut turn = Turn::new(Vec::new());
         turn.refusals = refusals;
         turn.until = now + self.config.limits.store_wait;
         turn.wake_at = now + self.renew_after();
-        turn.state = State::Store(Box::new(Storing { held, token, what, became, repeat: false }));
+        turn.state = State::Store(Box::new(storing));
         self.keep_turn(key, turn);
     }
 
@@ -63,10 +53,15 @@ impl Engine {
             turn.state = State::Store(storing);
             return self.keep_turn(key, turn);
         };
-        let Storing { held, token, what, became, repeat: _ } = *storing;
+        let Storing { held, token, what, call, became, repeat: _ } = *storing;
         self.transmit(held.release(&proof));
         match what {
-            What::Put { .. } => self.unlock(key, token),
+            What::Put { record, .. } => {
+                self.unlock(key, token);
+                if let Some(call) = call {
+                    self.cache.insert(key, Cached { header: record.header, call });
+                }
+            }
             // A removal ends its lock.
             What::Delete { .. } => {}
         }

@@ -15,6 +15,7 @@
 //! state ends by its deadline. At most one turn per call exists in an engine; messages that come
 //! meanwhile wait in it, in order.
 
+use call::Call;
 use tier_protocol::{Command, PullAnswer, PutFlags, Record, Tombstone};
 use vocab::{CallKey, Instant, LockToken, Stamp, ViewNumber};
 
@@ -75,6 +76,8 @@ pub(crate) struct Storing {
     pub(crate) held: Held,
     pub(crate) token: LockToken,
     pub(crate) what: What,
+    /// The call as it will be, to be kept when it is stored.
+    pub(crate) call: Option<Box<Call>>,
     pub(crate) became: Became,
     /// The member refused the view it was sent in: it is sent again.
     pub(crate) repeat: bool,

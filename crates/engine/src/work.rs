@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use call::Changed;
+use call::{Call, Changed, Effect};
 use sip_message::StatusCode;
 use tier_protocol::{Cause, PutFlags, Record, RecordHeader, Tombstone};
-use vocab::{CallKey, Epoch, Instant, LockToken, SiteId, Stamp, Version};
+use vocab::{CallKey, Instant, LockToken, SiteId, Stamp, Version};
 
 use crate::arrival::Arrival;
+use crate::cache::Cached;
 use crate::engine::Engine;
 use crate::held::{Grant, Held, Stored};
 use crate::homing::{Homing, find_home, is_stub};
 use crate::step::{self, Failure, Form, Job, Next, Outcome, Start};
-use crate::turn::{Became, State, Turn, What};
+use crate::turn::{Became, State, Storing, Turn, What};
 
 impl Engine {
     /// Works the call whose lock has come. A grant that no turn asked for is a turn of its own.
@@ -102,7 +103,7 @@ impl Engine {
                 | Cause::Activate
                 | Cause::Asked { .. }
                 | Cause::Due
-                | Cause::Resume => self.step(now, key, turn, grant, Start::Active(record)),
+                | Cause::Resume => self.work_active(now, key, turn, grant, record),
             },
             Homing::Wake => match grant.cause {
                 Cause::Due | Cause::Resume | Cause::HandBack { .. } | Cause::Asked { .. }
@@ -134,12 +135,59 @@ impl Engine {
         }
     }
 
+    /// The call is active here; if this engine stored it last, it need not be decoded.
+    fn work_active(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        turn: Turn,
+        grant: Grant,
+        record: &Record,
+    ) {
+        let resumes = grant.resume || grant.cause == Cause::Resume;
+        match self.cache.take(key, record.header.stamp) {
+            Some(cached) if !resumes => self.work_cached(now, key, turn, grant, &cached),
+            Some(_) | None => self.step(now, key, turn, grant, Start::Active(record)),
+        }
+    }
+
+    fn work_cached(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        turn: Turn,
+        grant: Grant,
+        cached: &Cached,
+    ) {
+        self.stats.cache_hits += 1;
+        self.step(now, key, turn, grant, Start::Cached(cached));
+    }
+
+    /// The lock has come without the record: what this engine keeps of the call is the newest.
+    pub(crate) fn on_unchanged(&mut self, now: Instant, key: CallKey, grant: Grant, number: u64) {
+        let Some(mut turn) = self.take_for_grant(key, &grant) else { return };
+        let kept = grant.base.and_then(|stamp| self.cache.take(key, stamp));
+        match kept {
+            Some(cached) => self.work_cached(now, key, turn, grant, &cached),
+            None if turn.arrivals.is_empty() => self.unlock(key, grant.token),
+            None if turn.number == number => {
+                // It was let go in the meantime: the same ask again brings the record.
+                turn.state = State::Lock;
+                turn.until = now + self.config.limits.lock_wait;
+                turn.wake_at = turn.until;
+                self.command_lock(key, &turn);
+                self.keep_turn(key, turn);
+            }
+            None => {
+                self.unlock(key, grant.token);
+                self.ask(now, key, turn);
+            }
+        }
+    }
+
     /// Steps the turn's messages. One that panics is dropped, and the others are stepped anew.
     fn step(&mut self, now: Instant, key: CallKey, mut turn: Turn, grant: Grant, start: Start<'_>) {
-        let active = match start {
-            Start::Active(_) => true,
-            Start::Begin { .. } | Start::Ghost | Start::Wake(_) => false,
-        };
+        let active = start.is_active();
         let due = active && grant.cause == Cause::Due;
         let resume = active && (grant.resume || grant.cause == Cause::Resume);
         loop {
@@ -161,7 +209,7 @@ impl Engine {
                     match start {
                         Start::Begin { .. } => return self.work_nothing(now, key, turn, grant),
                         Start::Ghost => return self.unlock(key, grant.token),
-                        Start::Active(_) | Start::Wake(_) => {}
+                        Start::Active(_) | Start::Cached(_) | Start::Wake(_) => {}
                     }
                 }
                 Err(Failure::Panicked(None)) => {
@@ -192,57 +240,56 @@ impl Engine {
     /// Decides what is stored before the effects may leave.
     fn conclude(&mut self, now: Instant, turn: Turn, work: &Work<'_>, outcome: Outcome) {
         let Outcome { effects, unreleased, changed, next } = outcome;
-        if work.resume {
+        let Work { key, grant, start, due, resume } = *work;
+        if resume {
             self.stats.resumed += 1;
             let before = Held::unchanged(unreleased);
-            self.transmit(before.release(&Stored::by_grant(&work.grant)));
+            self.transmit(before.release(&Stored::by_grant(&grant)));
         }
-        let Work { key, grant, start, due, resume } = *work;
         self.stats.due += u64::from(due);
-        let nothing_held = grant.base.is_none();
-        let idle = match (&next, start) {
-            (Next::Over, _) => nothing_held,
-            (Next::Lives(_), Start::Active(_)) => {
-                // Effects of a state that is already stored need no put, unless others still have
-                // to leave with them: then both are kept until all have left.
-                changed == Changed::Nothing && !due && (!resume || turn.arrivals.is_empty())
-            }
-            (Next::Lives(_), Start::Begin { .. } | Start::Ghost | Start::Wake(_)) => false,
-        };
-        if idle {
-            self.stats.unchanged += 1;
-            let held = Held::unchanged(effects);
-            self.transmit(held.release(&Stored::by_grant(&grant)));
-            return self.unlock(key, grant.token);
-        }
         let stamp = self.next_stamp(work);
         let unsent = !effects.is_empty();
-        let (what, became) = match (next, grant.base) {
-            (Next::Over, Some(base)) => {
-                (What::Delete { tombstone: Tombstone { key, stamp }, base }, Became::Ended)
+        let (what, call, became) = match (next, grant.base) {
+            (Next::Over, None) => return self.release_unchanged(key, grant, effects),
+            (Next::Same(call), _) => {
+                self.release_unchanged(key, grant, effects);
+                if let Some(header) = start.header() {
+                    self.cache.insert(key, Cached { header: header.clone(), call });
+                }
+                return;
             }
-            (Next::Over, None) => return self.unlock(key, grant.token),
+            (Next::Over, Some(base)) => {
+                let tombstone = Tombstone { key, stamp };
+                (What::Delete { tombstone, base }, None, Became::Ended)
+            }
             (Next::Lives(form), base) => {
-                let (before, became) = match start {
-                    Start::Begin { .. } | Start::Ghost => (None, Became::Begun),
-                    Start::Active(record) => (Some(record), Became::Stepped),
-                    Start::Wake(record) => (Some(record), Became::Activated),
+                let became = match start {
+                    Start::Begin { .. } | Start::Ghost => Became::Begun,
+                    Start::Active(_) | Start::Cached(_) => Became::Stepped,
+                    Start::Wake(_) => Became::Activated,
                 };
                 let flags = PutFlags {
                     boundary: form.boundary,
-                    crossing_unchanged: became == Became::Stepped && changed < Changed::Crossing,
+                    crossing_unchanged: start.is_active() && changed < Changed::Crossing,
                     unreleased: unsent,
                 };
-                let record = self.record(stamp, key, before, *form);
-                (What::Put { record, base, flags }, became)
+                let (record, call) = self.record(stamp, key, start.header(), *form);
+                (What::Put { record, base, flags }, Some(call), became)
             }
         };
+        self.stats.ghosts += u64::from(turn.seek.ghost && became == Became::Begun);
         let held = Held::until(stamp, effects, turn.arrivals);
-        if let Start::Ghost = start {
-            self.stats.ghosts += 1;
-        }
-        let refusals = turn.refusals;
-        self.store(now, held, grant.token, what, became, refusals);
+        let token = grant.token;
+        let storing = Storing { held, token, what, call, became, repeat: false };
+        self.store(now, storing, turn.refusals);
+    }
+
+    /// The state that is stored explains the effects: they leave, and the lock ends.
+    fn release_unchanged(&mut self, key: CallKey, grant: Grant, effects: Vec<Effect>) {
+        self.stats.unchanged += 1;
+        let held = Held::unchanged(effects);
+        self.transmit(held.release(&Stored::by_grant(&grant)));
+        self.unlock(key, grant.token);
     }
 
     /// Gives a call at rest to its former home. Nothing is sent, nothing else changes.
@@ -269,50 +316,51 @@ impl Engine {
             token: grant.token,
             version: Version(before.version.0 + 1),
         };
-        let record = self.record(stamp, key, Some(record), form);
+        let (record, _) = self.record(stamp, key, Some(&record.header), form);
         let flags = PutFlags { boundary: true, crossing_unchanged: false, unreleased: false };
         let what = What::Put { record, base: grant.base, flags };
         let held = Held::until(stamp, Vec::new(), turn.arrivals);
-        self.store(now, held, grant.token, what, Became::HandedBack, 0);
+        let (token, became) = (grant.token, Became::HandedBack);
+        let storing = Storing { held, token, what, call: None, became, repeat: false };
+        self.store(now, storing, 0);
     }
 
     fn next_stamp(&self, work: &Work<'_>) -> Stamp {
         let token = work.grant.token;
-        let held = work.grant.base;
-        let above =
-            |stamp: Stamp| held.map_or(stamp.version, |held| held.version.max(stamp.version));
-        match work.start {
-            Start::Begin { .. } | Start::Ghost => {
-                Stamp { epoch: self.sites.first_epoch(), token, version: Version(1) }
-            }
-            Start::Active(record) => {
-                let before = record.header.stamp;
-                Stamp { epoch: before.epoch, token, version: Version(before.version.0 + 1) }
-            }
-            Start::Wake(record) => {
-                let before = record.header.stamp;
-                let known: Epoch = held.map_or(before.epoch, |held| held.epoch.max(before.epoch));
-                let epoch = self.sites.waking_epoch(known);
-                Stamp { epoch, token, version: Version(above(before).0 + 1) }
-            }
-        }
+        let Some(before) = work.start.header().map(|header| header.stamp) else {
+            return Stamp { epoch: self.sites.first_epoch(), token, version: Version(1) };
+        };
+        // A record that another site gave may be newer than the one held here, or older.
+        let held = work.grant.base.unwrap_or(before);
+        let version = Version(before.version.max(held.version).0 + 1);
+        let epoch = match work.start.is_active() {
+            true => before.epoch,
+            false => self.sites.waking_epoch(before.epoch.max(held.epoch)),
+        };
+        Stamp { epoch, token, version }
     }
 
-    fn record(&self, stamp: Stamp, key: CallKey, before: Option<&Record>, form: Form) -> Record {
-        let Form { encoded, boundary: _, hints } = form;
+    fn record(
+        &self,
+        stamp: Stamp,
+        key: CallKey,
+        before: Option<&RecordHeader>,
+        form: Form,
+    ) -> (Record, Box<Call>) {
+        let Form { call, encoded, boundary: _, hints } = form;
         let header = RecordHeader {
             key,
             stamp,
-            origin: before.map_or(self.config.here, |before| before.header.origin),
+            origin: before.map_or(self.config.here, |before| before.origin),
             backup: self.config.backup,
             schema: encoded.schema,
             age: Duration::ZERO,
             deadline: encoded.deadline,
             crossing_deadline: encoded.crossing_deadline,
             hints,
-            crossed: before.map(|before| before.header.crossed.clone()).unwrap_or_default(),
+            crossed: before.map(|before| before.crossed.clone()).unwrap_or_default(),
         };
-        Record { header, crossing: encoded.crossing, local: encoded.local }
+        (Record { header, crossing: encoded.crossing, local: encoded.local }, call)
     }
 }
 

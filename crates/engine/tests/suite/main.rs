@@ -4,6 +4,7 @@
 
 mod away;
 mod basic;
+mod cached;
 mod inbox;
 mod limits;
 mod missing;

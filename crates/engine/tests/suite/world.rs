@@ -55,7 +55,9 @@ pub(crate) struct World {
 impl World {
     /// Site 1 with two engines and the B2BUA that calls Bob.
     pub(crate) fn new() -> Self {
-        Self::of_site(SiteId(1), Limits::default(), vec![b2bua()])
+        // Nothing is kept between turns, so that every turn goes through the encoding.
+        let limits = Limits { cache_calls_max: 0, ..Limits::default() };
+        Self::of_site(SiteId(1), limits, vec![b2bua()])
     }
 
     pub(crate) fn of_site(
