@@ -27,6 +27,10 @@ impl Engine {
         let key = storing.what.key();
         let (partition, view) = self.map.find(key);
         self.push(Output::Command { partition, command: storing.what.command(view) });
+        if self.planted == Some(Planted::SendBeforeStored) {
+            let early = storing.held.leak();
+            self.transmit(early);
+        }
         let mut turn = Turn::new(Vec::new());
         turn.refusals = refusals;
         turn.until = now + self.config.limits.store_wait;

@@ -56,6 +56,7 @@ fn only_so_many_calls_are_kept() {
 fn story(world: &mut World) -> Vec<Bytes> {
     let mut sent = Vec::new();
     for call in ["one", "two"] {
+        sent.extend(world.sent.drain(..).map(|(_, message)| message.print()));
         let Answered { mut alice, bob, .. } = answered(world, call);
         for engine in [1, 1, 2] {
             world.deliver(engine, ALICE, alice.request("INFO"));
