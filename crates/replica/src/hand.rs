@@ -11,6 +11,7 @@ use vocab::{CallKey, EngineId, Instant, SiteId};
 
 use crate::Replica;
 use crate::agenda::Kind;
+use crate::planted::Planted;
 use crate::store::Call;
 
 impl Replica {
@@ -26,7 +27,7 @@ impl Replica {
         let resume = call.unreleased.then(|| now.max(call.not_before));
         let due = if call.is_stub {
             None
-        } else if !call.is_dormant {
+        } else if !call.is_dormant || self.planted == Some(Planted::DormantTimersArmed) {
             header.and_then(|header| header.deadline).map(|after| call.after_put(after))
         } else if is_home {
             None
@@ -113,7 +114,9 @@ impl Replica {
         };
         let cause = match kind {
             Kind::Resume => call.unreleased.then_some(Cause::Resume),
-            Kind::Due if !call.is_dormant => Some(Cause::Due),
+            Kind::Due if !call.is_dormant || self.planted == Some(Planted::DormantTimersArmed) => {
+                Some(Cause::Due)
+            }
             Kind::Due => {
                 let home = call.record.as_ref().map(|record| record.header.home());
                 if home.is_some_and(|home| self.sites.contains_key(&home)) {

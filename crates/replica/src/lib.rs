@@ -21,6 +21,7 @@ mod inbound;
 mod lock;
 mod outbound;
 mod pace;
+mod planted;
 mod put;
 mod refill;
 pub mod stats;
@@ -30,6 +31,8 @@ mod tombs;
 
 pub use config::{Config, Limits, Pace};
 pub use door::{GateBound, Input, Order, Output, Reason, SiteInput, SiteStatus};
+#[doc(hidden)]
+pub use planted::Planted;
 pub use stats::{CallStory, CallSummary, Stats};
 
 use agenda::Agenda;
@@ -81,6 +84,7 @@ pub struct Replica {
     bulk_pacer: Pacer,
     hand_back_paused: bool,
     counts: Counts,
+    planted: Option<Planted>,
     out: VecDeque<Output>,
 }
 
@@ -115,9 +119,16 @@ impl Replica {
             bulk_pacer: Pacer::new(pace.refill_per_s),
             hand_back_paused: false,
             counts: Counts::default(),
+            planted: None,
             out: VecDeque::new(),
             config,
         }
+    }
+
+    /// Puts a bug back, for the simulator's proof of itself.
+    #[doc(hidden)]
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = Some(planted);
     }
 
     /// Takes one input; drain [`Self::poll_output`] after it.

@@ -15,6 +15,7 @@ use vocab::{CallKey, EngineId, Instant, LockToken};
 
 use crate::Replica;
 use crate::agenda::Kind;
+use crate::planted::Planted;
 use crate::store::{Lock, Waiter};
 
 /// Breaks in a row after which a call is handed later and later: it may be what breaks engines.
@@ -173,6 +174,16 @@ impl Replica {
             }
         }
         self.free(now, key);
+        let forgets = self.planted == Some(Planted::DueForgotten);
+        if forgets && ending == Ending::Broken && lock.cause == Cause::Due {
+            self.forget_due(key);
+        }
+    }
+
+    fn forget_due(&mut self, key: CallKey) {
+        if let Some(call) = self.store.get_mut(key) {
+            self.agenda.clear(&mut call.armed, Kind::Due, key);
+        }
     }
 
     /// Serves an unlocked call: the next waiter, else whatever is to happen by itself.

@@ -6,6 +6,7 @@ use vocab::{CallKey, EngineId, Epoch, Instant, Stamp};
 use crate::Replica;
 use crate::lock::Ending;
 use crate::outbound::Outbound;
+use crate::planted::Planted;
 use crate::store::Call;
 
 /// What a removal takes in a batch, about.
@@ -26,7 +27,10 @@ impl Replica {
             Some(call) if call.stamp() == Some(stamp) => {
                 return self.reply(engine, Reply::Stored { key, stamp });
             }
-            Some(call) => why_refused(call, stamp, base, |base| stamp > base),
+            Some(call) => match why_refused(call, stamp, base, |base| stamp > base) {
+                Some(Refusal::OldToken) if self.planted == Some(Planted::OldTokenAccepted) => None,
+                refusal => refusal,
+            },
             None => Some(Refusal::OldToken),
         };
         // Only calls that begin are refused for lack of room.

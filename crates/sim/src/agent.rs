@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sip_message::{Bytes, Limits, Message, Method, Request, Response, parse_datagram};
+use sip_message::{Bytes, Limits, Message, Method, Request, parse_datagram};
 use vocab::Instant;
 
 const T1: Duration = Duration::from_millis(500);
@@ -88,6 +88,8 @@ pub enum Fact {
     },
     /// The call ended by a BYE of the peer.
     Bye,
+    /// It sent a BYE itself.
+    HungUp,
     /// The peer cancelled.
     Cancelled,
     /// A 2xx of ours was never acknowledged.
@@ -98,6 +100,7 @@ pub enum Fact {
 pub type Facts = Vec<(Instant, Fact)>;
 
 /// A datagram that an agent sends.
+#[derive(Debug)]
 pub struct Sent {
     /// Where to.
     pub to: SocketAddr,
@@ -259,6 +262,7 @@ impl Agent {
         let body = (method == Method::Invite).then_some(SDP);
         if method == Method::Bye {
             self.standing = Standing::Over;
+            self.note(now, Fact::HungUp);
         }
         self.ask(now, method, body);
         true
@@ -391,14 +395,16 @@ impl Agent {
         if !self.cancel_wanted || self.standing != Standing::Early {
             return;
         }
-        let Some(invite) = self.asking.iter().find(|one| one.method == Method::Invite) else {
-            return;
-        };
+        let is_cancelled = self.asking.iter().any(|one| one.method == Method::Cancel);
+        let invite = self.asking.iter_mut().find(|one| one.method == Method::Invite);
+        let Some(invite) = invite else { return };
         // §9.1: "If no provisional response has been received, the CANCEL request MUST NOT be sent".
-        if !invite.proceeding || self.asking.iter().any(|one| one.method == Method::Cancel) {
+        if !invite.proceeding || is_cancelled {
             return;
         }
         let (branch, cseq) = (invite.branch.clone(), invite.cseq);
+        // §9.1: without a final response in 64*T1 the client considers the INVITE cancelled.
+        invite.give_up_at = now + GIVE_UP;
         let target = self.remote_uri.clone();
         let mut text = format!(
             "CANCEL {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch}\r\n\

@@ -57,8 +57,6 @@ pub(crate) enum DownWord {
     Gate(GateWord),
     /// The state process is there.
     Up,
-    /// The state process is gone: the connection was reset.
-    Gone,
 }
 
 /// Events by time; among those of one instant, by order of making.

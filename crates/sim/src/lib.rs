@@ -18,6 +18,7 @@ mod site;
 pub mod survey;
 mod trace;
 mod watch;
+mod words;
 pub mod world;
 
 pub use planted::Planted;

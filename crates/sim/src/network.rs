@@ -9,23 +9,23 @@ use crate::rng::Rng;
 
 /// How bad the network is; drawn from the seed.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub(crate) struct Weather {
     /// Datagrams lost, of 1,000.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Datagrams that arrive twice, of 1,000.
-    pub doubled: u64,
+    pub(crate) doubled: u64,
     /// Longest way of a datagram, milliseconds; different ways reorder.
-    pub way_ms: u64,
+    pub(crate) way_ms: u64,
     /// Longest way between sites, milliseconds.
-    pub wan_ms: u64,
+    pub(crate) wan_ms: u64,
 }
 
 impl Weather {
     /// Nothing is lost, doubled or reordered much.
-    pub const FAIR: Self = Self { lost: 0, doubled: 0, way_ms: 2, wan_ms: 20 };
+    pub(crate) const FAIR: Self = Self { lost: 0, doubled: 0, way_ms: 2, wan_ms: 20 };
 
     /// The weather of a seed: fair in one of three.
-    pub fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         if rng.chance(333) {
             return Self::FAIR;
         }

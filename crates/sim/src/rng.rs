@@ -6,17 +6,17 @@ use std::time::Duration;
 
 /// A stream of numbers out of one seed.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
     /// The stream of `seed`.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,29 +25,23 @@ impl Rng {
     }
 
     /// A number in `0..below`; `below` is at least 1.
-    pub fn below(&mut self, below: u64) -> u64 {
+    pub(crate) fn below(&mut self, below: u64) -> u64 {
         self.next() % below.max(1)
     }
 
     /// True in `per_mille` of 1,000 cases.
-    pub fn chance(&mut self, per_mille: u64) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1_000) < per_mille
     }
 
-    /// A duration in `low_ms..=high_ms` milliseconds, at microsecond steps.
-    pub fn between_ms(&mut self, low_ms: u64, high_ms: u64) -> Duration {
-        let span = (high_ms - low_ms) * 1_000 + 1;
-        Duration::from_micros(low_ms * 1_000 + self.below(span))
-    }
-
     /// A duration in `low_us..=high_us` microseconds.
-    pub fn between_us(&mut self, low_us: u64, high_us: u64) -> Duration {
+    pub(crate) fn between_us(&mut self, low_us: u64, high_us: u64) -> Duration {
         Duration::from_micros(low_us + self.below(high_us - low_us + 1))
     }
 
     /// A stream of its own, so that one part's draws do not move another's.
     #[must_use]
-    pub fn fork(&mut self) -> Self {
+    pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }
 }

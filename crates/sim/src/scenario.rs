@@ -16,7 +16,7 @@ const FAULTS_UNTIL_MS: u64 = 60_000;
 
 /// Which of the two agents of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
+pub(crate) enum Party {
     /// The one that placed it.
     Caller,
     /// The one that was called.
@@ -25,7 +25,7 @@ pub enum Party {
 
 /// One thing that the scenario does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// A caller places its call.
     Call(usize),
     /// A caller gives up.
@@ -54,17 +54,17 @@ pub enum Action {
 
 /// All that one seed asks for.
 #[derive(Clone, Debug)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Engines a site.
-    pub engines: usize,
+    pub(crate) engines: usize,
     /// The network's weather.
-    pub weather: Weather,
+    pub(crate) weather: Weather,
     /// Manners of each call's caller and callee.
-    pub calls: Vec<(Manner, Manner)>,
+    pub(crate) calls: Vec<(Manner, Manner)>,
     /// What happens when, by time.
-    pub steps: Vec<(Instant, Action)>,
+    pub(crate) steps: Vec<(Instant, Action)>,
     /// When all faults are removed.
-    pub heal_at: Instant,
+    pub(crate) heal_at: Instant,
 }
 
 fn at_ms(ms: u64) -> Instant {
@@ -74,7 +74,7 @@ fn at_ms(ms: u64) -> Instant {
 impl Scenario {
     /// The scenario of a seed.
     #[must_use]
-    pub fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         let mut scenario = Self {
             engines: 1 + usize::from(rng.chance(750)),
             weather: Weather::draw(rng),

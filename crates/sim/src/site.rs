@@ -10,6 +10,7 @@ use call::{CallLimits, Edge, SessionTimers, Setting, SipTimers};
 use engine::Engine;
 use replica::Replica;
 use replica::gate::{Gate, GateConfig, QueuedBatch};
+use servlet::NextHop;
 use sip_message::Host;
 use tier_protocol::PartitionView;
 use vocab::{EngineId, Instant, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
@@ -80,7 +81,11 @@ pub(crate) struct Site {
 pub(crate) const SESSION: Duration = Duration::from_secs(20);
 
 pub(crate) fn setting(here: SiteId) -> Setting {
-    let application = B2bua::new(applications::b2bua::Config::to(EXCHANGE));
+    let routes = applications::b2bua::Config {
+        default_next_hop: Some(NextHop::Addr(EXCHANGE)),
+        ..applications::b2bua::Config::default()
+    };
+    let application = B2bua::new(routes);
     Setting {
         here,
         secret: secret(),
@@ -127,11 +132,14 @@ impl StateProcess {
             backup_to: Some(other(here)),
             limits: replica::Limits::default(),
             pace: replica::Pace::default(),
-            planted: planted.and_then(Planted::in_replica),
         };
         let mut gate = GateConfig::new(here, start, vec![PARTITION], vec![other(here)]);
         gate.return_wait = Duration::from_secs(10);
-        Self { life, replica: Replica::new(now, config), gate: Gate::new(now, gate) }
+        let mut replica = Replica::new(now, config);
+        if let Some(bug) = planted.and_then(Planted::in_replica) {
+            replica.plant(bug);
+        }
+        Self { life, replica, gate: Gate::new(now, gate) }
     }
 }
 
@@ -152,8 +160,11 @@ impl EngineProcess {
             views: vec![view(here, start)],
             setting: setting(here),
             limits: engine::Limits::default(),
-            planted: planted.and_then(Planted::in_engine),
         };
-        Self { id, engine: Engine::new(now, config), paused_until: Instant(0) }
+        let mut engine = Engine::new(now, config);
+        if let Some(bug) = planted.and_then(Planted::in_engine) {
+            engine.plant(bug);
+        }
+        Self { id, engine, paused_until: Instant(0) }
     }
 }

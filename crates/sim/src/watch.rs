@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sip_message::{Bytes, Limits, Message, Method, parse_datagram};
+use sip_message::{Bytes, Limits, Method, parse_datagram};
 use tier_protocol::{Cause, Command, GateWord, Reply, SiteState, SiteWord};
 use vocab::{CallKey, EngineId, Instant, LockToken, SiteId, Stamp, TokenKind};
 

@@ -29,6 +29,7 @@ use crate::site::{
 use crate::survey::Survey;
 use crate::trace::Trace;
 use crate::watch::Watch;
+use crate::words;
 
 /// Way of a word inside a site, microseconds.
 const LAN: (u64, u64) = (30, 1_500);
@@ -63,8 +64,7 @@ pub struct World {
 
 impl World {
     /// A world in which nothing runs yet but the balancer.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         rng: &mut Rng,
         weather: Weather,
         engines: usize,
@@ -282,8 +282,9 @@ impl World {
     }
 
     pub(crate) fn engine(&mut self, site: SiteId, index: usize, input: engine::Input) {
+        let now = self.now;
         let Some(process) = self.process(site, index) else { return };
-        process.engine.handle_input(self.now, input);
+        process.engine.handle_input(now, input);
         loop {
             let Some(process) = self.process(site, index) else { return };
             let id = process.id;
@@ -414,9 +415,15 @@ impl World {
             }
             UpWord::Command(command) => {
                 self.watch.delivered(self.now, site, engine, &command);
+                let text = words::command(&command);
+                self.trace.note(self.now, format_args!("  site {site} <- e{engine}  {text}"));
                 self.replica(site, replica::Input::Command { engine, command });
             }
-            UpWord::Gate(word) => self.gate(site, GateInput::FromEngine { engine, word }),
+            UpWord::Gate(word) => {
+                let text = words::engine(&word);
+                self.trace.note(self.now, format_args!("  gate {site} <- e{engine}  {text}"));
+                self.gate(site, GateInput::FromEngine { engine, word });
+            }
             UpWord::Gone => {
                 self.watch.engine_gone(site, engine);
                 self.replica(site, replica::Input::EngineDown { engine });
@@ -434,18 +441,18 @@ impl World {
         match word {
             DownWord::Reply(reply) => {
                 self.watch.heard(self.now, engine, &reply);
+                let text = words::reply(&reply);
+                self.trace.note(self.now, format_args!("  site {site} -> e{engine}  {text}"));
                 self.engine(site, index, engine::Input::Reply { partition: PARTITION, reply });
             }
             DownWord::Gate(word) => {
                 self.watch.told(engine, &word);
+                let text = words::gate(&word);
+                self.trace.note(self.now, format_args!("  gate {site} -> e{engine}  {text}"));
                 self.engine(site, index, engine::Input::Gate(word));
             }
             DownWord::Up => {
                 self.engine(site, index, engine::Input::TierUp { partition: PARTITION });
-            }
-            DownWord::Gone => {
-                self.watch.tier_gone(engine);
-                self.engine(site, index, engine::Input::TierDown { partition: PARTITION });
             }
         }
     }
@@ -453,6 +460,9 @@ impl World {
     fn to_site(&mut self, from: SiteId, to: SiteId, word: SiteWord) {
         let Some(link) = self.link else { return };
         self.watch.crossed(self.now, from, to, &word);
+        if let Some(text) = words::site(&word) {
+            self.trace.note(self.now, format_args!("  gate {from} => gate {to}  {text}"));
+        }
         let way = (5_000, self.network.weather.wan_ms * 1_000);
         let at = self.network.stream(
             u64::MAX - u64::from(from.0),

@@ -37,7 +37,9 @@ impl Agent {
             if one.method == Method::Invite {
                 // §17.1.1.2: a provisional response ends the repetitions of an INVITE.
                 one.next_at = Instant::NEVER;
-                one.give_up_at = Instant::NEVER;
+                if !one.proceeding {
+                    one.give_up_at = Instant::NEVER;
+                }
             }
             one.proceeding = true;
             if code > 100 && self.remote_tag.is_none() && self.standing == Standing::Early {
@@ -212,7 +214,8 @@ impl Agent {
         self.reply(format!("{branch} INVITE"), answer);
         if matches!(self.manner.answer, Answer::Twice(_)) {
             // The other fork: it says the same with another tag, once; the site ends it.
-            let own = std::mem::replace(&mut self.local_tag, format!("{}-fork", self.local_tag));
+            let fork = format!("{}-fork", self.local_tag);
+            let own = std::mem::replace(&mut self.local_tag, fork);
             let other = self.response(&request, 200, "OK", Some(SDP));
             self.local_tag = own;
             self.out.push(Sent { to: self.edge, bytes: other });

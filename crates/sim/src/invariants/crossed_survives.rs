@@ -7,6 +7,7 @@ use sip_message::Method;
 
 use super::Violation;
 use crate::agent::Fact;
+use crate::run::Survivor;
 use crate::world::World;
 
 /// Refusals that say "I do not know this call" or "I cannot".
@@ -16,30 +17,30 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
     for survivor in &world.survivors {
         let facts = world.facts_of(survivor.call);
         let after = facts.iter().filter(|(at, _, _)| *at > survivor.killed_at);
+        let mut gone = Vec::new();
         for (at, party, fact) in after {
+            let alone = !gone.iter().any(|one| one != party);
             match fact {
-                Fact::Bye | Fact::Answered(Method::Bye, 200..=299) => break,
-                Fact::Answered(method, code) if LOST.contains(code) => {
-                    return violation(
-                        survivor.call,
-                        format!(
-                            "{party}'s {} was answered {code} at {at:?}, after the kill at {:?}",
-                            method.as_str(),
-                            survivor.killed_at
-                        ),
-                    );
+                Fact::Bye | Fact::HungUp => gone.push(*party),
+                Fact::Answered(Method::Bye, code) if LOST.contains(code) && alone => {
+                    let seen = format!("{party}'s BYE was answered {code} at {at:?}");
+                    return violation(survivor, &seen);
                 }
-                Fact::Silence(method) => {
-                    return violation(
-                        survivor.call,
-                        format!(
-                            "{party}'s {} found no answer by {at:?}, after the kill at {:?}",
-                            method.as_str(),
-                            survivor.killed_at
-                        ),
-                    );
+                Fact::Silence(Method::Bye) if alone => {
+                    let seen = format!("{party}'s BYE found no answer by {at:?}");
+                    return violation(survivor, &seen);
+                }
+                Fact::Answered(method, code) if LOST.contains(code) && gone.is_empty() => {
+                    let seen =
+                        format!("{party}'s {} was answered {code} at {at:?}", method.as_str());
+                    return violation(survivor, &seen);
+                }
+                Fact::Silence(method) if gone.is_empty() => {
+                    let seen = format!("{party}'s {} found no answer by {at:?}", method.as_str());
+                    return violation(survivor, &seen);
                 }
                 Fact::Up
+                | Fact::Silence(_)
                 | Fact::Refused(_)
                 | Fact::Answered(..)
                 | Fact::Asked { .. }
@@ -52,6 +53,8 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
     Ok(())
 }
 
-fn violation(call: usize, seen: String) -> Result<(), Violation> {
-    Err(Violation { invariant: "crossed_survives", seen: format!("call {call}: {seen}") })
+fn violation(survivor: &Survivor, seen: &str) -> Result<(), Violation> {
+    let Survivor { call, killed_at } = survivor;
+    let seen = format!("call {call}, whose site was killed at {killed_at:?}: {seen}");
+    Err(Violation { invariant: "crossed_survives", seen })
 }

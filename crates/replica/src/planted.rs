@@ -1,0 +1,13 @@
+//! Bugs that only the simulator puts back, to prove that it finds them. Nothing else sets one.
+
+/// A bug in a replica.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// A put is stored although its lock token is not the current one.
+    OldTokenAccepted,
+    /// The timers of dormant records are armed.
+    DormantTimersArmed,
+    /// A due call is forgotten when the engine that it was handed to dies.
+    DueForgotten,
+}
