@@ -1,0 +1,314 @@
+//! What crosses, when, and what an acknowledgement means.
+
+use super::*;
+use crate::stats::MarkStage;
+
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    bench.alive(&[THERE]);
+    bench
+}
+
+fn sent(bench: &mut Bench, time: Duration) -> Vec<(SiteId, u64, Vec<Entry>)> {
+    batches(&bench.pass(time))
+}
+
+fn at_risk(bench: &Bench) -> u64 {
+    bench.replica.stats(bench.now).outbound.get(&THERE).map_or(0, |site| site.at_risk)
+}
+
+fn stage(bench: &Bench, key: CallKey) -> Option<MarkStage> {
+    let story = bench.replica.get(bench.now, key)?;
+    story.marks.first().map(|mark| mark.stage)
+}
+
+#[test]
+fn a_settled_call_crosses_trimmed_and_is_clean_when_acknowledged() {
+    let mut bench = bench();
+    let stamp = bench.turn(key(1), BOUNDARY, |record| {
+        record.header.deadline = Some(ms(700_000));
+        record.header.crossing_deadline = Some(ms(900_000));
+    });
+    assert!(sent(&mut bench, ms(149)).is_empty());
+    let out = sent(&mut bench, ms(1));
+    let [(site, id, entries)] = out.as_slice() else { panic!("{out:?}") };
+    let [Entry::Record(record)] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((*site, record.header.stamp, record.local.len()), (THERE, stamp, 0));
+    assert_eq!(record.header.age, ms(150));
+    assert_eq!(record.header.deadline, Some(ms(900_000)));
+    assert_eq!(at_risk(&bench), 1, "at risk until the other site has it on disk");
+    bench.site(SiteInput::BatchStored { site: THERE, id: *id });
+    assert_eq!(at_risk(&bench), 0);
+    let header = bench.replica.get(bench.now, key(1)).and_then(|s| s.header).expect("held");
+    assert_eq!(header.crossed, [(THERE, stamp)]);
+    assert!(sent(&mut bench, ms(60_000)).is_empty());
+}
+
+#[test]
+fn each_checkout_within_the_settle_time_delays_the_crossing() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    for _ in 0..5 {
+        assert!(sent(&mut bench, ms(90)).is_empty());
+        let (token, _) = bench.lock(A, key(1));
+        bench.unlock(A, key(1), token);
+    }
+    assert_eq!(sent(&mut bench, ms(150)).len(), 1);
+    let counts = bench.replica.stats(bench.now).counts;
+    assert_eq!((counts.hint_followed, counts.hint_settling > 0), (1, true));
+}
+
+#[test]
+fn a_call_that_never_was_at_a_boundary_does_not_cross() {
+    let mut bench = bench();
+    bench.turn(key(1), BUSY, |_| {});
+    bench.turn(key(2), BOUNDARY, |record| record.header.hints = vec![(1, Hint::Busy)]);
+    bench.turn(key(3), BOUNDARY, |record| record.header.hints.clear());
+    assert!(sent(&mut bench, ms(600_000)).is_empty());
+    assert_eq!(at_risk(&bench), 3);
+}
+
+#[test]
+fn a_call_that_turns_busy_again_crosses_at_the_latest_at_the_bound() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    let mut busy = bench.turn(key(1), BUSY, |_| {});
+    let mut elapsed = 0;
+    let out = loop {
+        let out = sent(&mut bench, ms(1_000));
+        elapsed += 1;
+        if !out.is_empty() || elapsed > 40 {
+            break out;
+        }
+        busy = bench.turn(key(1), BUSY, |_| {});
+    };
+    assert!((30..=31).contains(&elapsed), "{elapsed}");
+    assert_eq!(out[0].2[0].stamp(), busy, "the newest record");
+    assert_eq!(bench.replica.stats(bench.now).counts.hint_forced, 1);
+}
+
+#[test]
+fn a_boundary_after_a_busy_put_is_not_held_up_by_the_bound() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    bench.turn(key(1), BUSY, |_| {});
+    assert!(sent(&mut bench, ms(5_000)).is_empty());
+    bench.turn(key(1), BOUNDARY, |_| {});
+    assert_eq!(sent(&mut bench, ms(150)).len(), 1);
+}
+
+#[test]
+fn a_locked_call_waits_for_the_end_of_its_lock() {
+    let mut bench = bench();
+    let (token, _) = bench.lock(A, key(1));
+    bench.put_next(key(1), token, None, BOUNDARY, |_| {});
+    assert!(sent(&mut bench, ms(5_000)).is_empty());
+    assert_eq!(stage(&bench, key(1)), Some(MarkStage::Busy));
+    bench.unlock(A, key(1), token);
+    assert_eq!(sent(&mut bench, ms(150)).len(), 1);
+}
+
+#[test]
+fn the_acknowledgement_of_an_older_version_leaves_the_call_marked() {
+    let mut bench = bench();
+    let first = bench.turn(key(1), BOUNDARY, |_| {});
+    let (_, id, _) = sent(&mut bench, ms(150))[0].clone();
+    let second = bench.turn(key(1), BOUNDARY, |_| {});
+    bench.site(SiteInput::BatchStored { site: THERE, id });
+    assert_eq!(at_risk(&bench), 1);
+    let header = bench.replica.get(bench.now, key(1)).and_then(|s| s.header).expect("held");
+    assert_eq!(header.crossed, [(THERE, first)]);
+    let out = sent(&mut bench, ms(150));
+    assert_eq!(out[0].2[0].stamp(), second);
+    bench.site(SiteInput::BatchStored { site: THERE, id: out[0].1 });
+    assert_eq!(at_risk(&bench), 0);
+}
+
+#[test]
+fn a_put_that_changes_nothing_that_crosses_keeps_a_clean_call_clean() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    let (_, id, _) = sent(&mut bench, ms(150))[0].clone();
+    let second = bench.turn(key(1), UNCHANGED, |_| {});
+    bench.site(SiteInput::BatchStored { site: THERE, id });
+    assert_eq!(at_risk(&bench), 0, "the version in flight is the same to the other site");
+    let third = bench.turn(key(1), UNCHANGED, |_| {});
+    assert!(second < third);
+    assert!(sent(&mut bench, ms(60_000)).is_empty());
+    let header = bench.replica.get(bench.now, key(1)).and_then(|s| s.header).expect("held");
+    assert_eq!(header.crossed, [(THERE, third)]);
+}
+
+#[test]
+fn a_boundary_that_changes_nothing_lets_what_changed_before_cross() {
+    let mut bench = bench();
+    bench.turn(key(1), BUSY, |_| {});
+    assert!(sent(&mut bench, ms(1_000)).is_empty());
+    let second = bench.turn(key(1), UNCHANGED, |_| {});
+    assert_eq!(sent(&mut bench, ms(150))[0].2[0].stamp(), second);
+}
+
+#[test]
+fn what_was_refused_or_lost_with_a_link_is_sent_again_in_its_newest_version() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    let (_, id, _) = sent(&mut bench, ms(150))[0].clone();
+    bench.site(SiteInput::BatchRefused { site: THERE, id });
+    assert!(sent(&mut bench, ms(999)).is_empty(), "a full queue is given time");
+    let out = sent(&mut bench, ms(1));
+    assert_eq!(out.len(), 1);
+    bench.site(SiteInput::LinkDown { site: THERE });
+    assert!(sent(&mut bench, ms(600_000)).is_empty());
+    let newest = bench.turn(key(1), BOUNDARY, |_| {});
+    bench.turn(key(2), BOUNDARY, |_| {});
+    bench.pass(ms(500));
+    bench.alive(&[THERE]);
+    let out = batches(&bench.said);
+    assert_eq!(out.len(), 1);
+    let stamps: Vec<Stamp> = out[0].2.iter().map(Entry::stamp).collect();
+    assert_eq!(stamps.len(), 2);
+    assert!(stamps.contains(&newest));
+    // The old batch's word comes late: it means nothing any more.
+    bench.site(SiteInput::BatchStored { site: THERE, id });
+    assert_eq!(at_risk(&bench), 2);
+}
+
+#[test]
+fn a_batch_that_is_never_answered_is_sent_again() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    assert_eq!(sent(&mut bench, ms(150)).len(), 1);
+    assert!(sent(&mut bench, ms(14_999)).is_empty());
+    assert_eq!(sent(&mut bench, ms(1_001)).len(), 1);
+}
+
+#[test]
+fn batches_in_flight_and_their_bytes_are_bounded() {
+    let mut bench = Bench::with(|config| {
+        config.limits.batch_bytes_max = 1_000;
+        config.limits.batches_in_flight_max = 2;
+    });
+    bench.alive(&[THERE]);
+    for number in 0..20 {
+        bench.turn(key(number), BOUNDARY, |_| {});
+    }
+    let out = sent(&mut bench, ms(1_000));
+    assert_eq!(out.len(), 2);
+    assert!(out.iter().all(|(_, _, entries)| (3..10).contains(&entries.len())), "{out:?}");
+    let mut left = out;
+    let mut all = 0;
+    while let Some((site, id, entries)) = left.pop() {
+        all += entries.len();
+        let said = bench.site(SiteInput::BatchStored { site, id });
+        left.extend(batches(&said));
+        left.extend(sent(&mut bench, ms(50)));
+    }
+    assert_eq!((all, at_risk(&bench)), (20, 0));
+}
+
+#[test]
+fn a_full_batch_does_not_wait_for_company() {
+    let mut bench = Bench::with(|config| config.limits.batch_bytes_max = 300);
+    bench.alive(&[THERE]);
+    for number in 0..4 {
+        bench.turn(key(number), BOUNDARY, |_| {});
+    }
+    assert!(!sent(&mut bench, ms(100)).is_empty());
+}
+
+#[test]
+fn a_removal_crosses_in_place_of_the_record_and_at_once() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    let (_, first, _) = sent(&mut bench, ms(150))[0].clone();
+    let removed = bench.delete(key(1));
+    let out = sent(&mut bench, ms(50));
+    let [Entry::Tombstone(tombstone)] = out[0].2.as_slice() else { panic!("{out:?}") };
+    assert_eq!(tombstone.stamp, removed);
+    bench.site(SiteInput::BatchStored { site: THERE, id: first });
+    let outbound = bench.replica.stats(bench.now).outbound[&THERE].clone();
+    assert_eq!((outbound.at_risk, outbound.removals), (0, 1));
+    bench.site(SiteInput::BatchStored { site: THERE, id: out[0].1 });
+    assert_eq!(bench.replica.stats(bench.now).outbound[&THERE].removals, 0);
+    assert_eq!(bench.replica.stats(bench.now).tombstones, 1, "it goes on forbidding old copies");
+}
+
+#[test]
+fn the_removal_of_a_call_that_never_crossed_stays_here() {
+    let mut bench = bench();
+    bench.turn(key(1), BUSY, |_| {});
+    bench.delete(key(1));
+    assert!(sent(&mut bench, ms(60_000)).is_empty());
+    assert_eq!(bench.replica.stats(bench.now).tombstones, 0);
+}
+
+#[test]
+fn a_call_that_begins_again_takes_the_place_of_its_tombstone() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    sent(&mut bench, ms(150));
+    bench.delete(key(1));
+    let again = bench.turn(key(1), BOUNDARY, |_| {});
+    let out = sent(&mut bench, ms(150));
+    assert_eq!(out.last().expect("a batch").2.last().expect("an entry").stamp(), again);
+    assert_eq!(bench.replica.stats(bench.now).tombstones, 0);
+}
+
+#[test]
+fn nothing_is_sent_while_replication_is_off_and_all_of_it_after() {
+    let mut bench = bench();
+    bench.input(Input::Order(Order::Replication { site: THERE, on: false }));
+    bench.turn(key(1), BOUNDARY, |_| {});
+    assert!(sent(&mut bench, ms(60_000)).is_empty());
+    assert_eq!(stage(&bench, key(1)), Some(MarkStage::Ready));
+    bench.input(Input::Order(Order::Replication { site: THERE, on: true }));
+    assert_eq!(batches(&bench.said).len(), 1);
+}
+
+#[test]
+fn a_link_that_is_down_for_hours_costs_one_mark_a_call() {
+    let mut bench = bench();
+    bench.alive(&[]);
+    for _ in 0..50 {
+        bench.turn(key(1), BOUNDARY, |_| {});
+        bench.turn(key(2), BOUNDARY, |_| {});
+        bench.pass(ms(120_000));
+    }
+    let outbound = bench.replica.stats(bench.now).outbound[&THERE].clone();
+    assert_eq!((outbound.at_risk, outbound.ready), (2, 2));
+    assert!(outbound.oldest >= ms(50 * 120_000));
+}
+
+#[test]
+fn a_backup_site_that_came_back_empty_gets_everything_again() {
+    let mut bench = bench();
+    for number in 0..10 {
+        bench.turn(key(number), BOUNDARY, |_| {});
+    }
+    for (site, id, _) in sent(&mut bench, ms(500)) {
+        bench.site(SiteInput::BatchStored { site, id });
+    }
+    assert_eq!(at_risk(&bench), 0);
+    bench.alive(&[]);
+    bench.status(&[THERE], SiteState::Returning, 2);
+    let out = sent(&mut bench, ms(1_000));
+    assert_eq!(out.iter().map(|batch| batch.2.len()).sum::<usize>(), 10);
+}
+
+#[test]
+fn another_backup_site_gets_every_call_and_the_old_one_no_more() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    bench.alive(&[THERE, THIRD]);
+    bench.input(Input::Order(Order::BackupTo { site: Some(THIRD) }));
+    let out = sent(&mut bench, ms(1_000));
+    assert_eq!(out.iter().map(|batch| batch.0).collect::<Vec<_>>(), [THIRD]);
+    assert_eq!(at_risk(&bench), 0);
+}
+
+#[test]
+fn batch_numbers_differ_between_views() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    assert_eq!(sent(&mut bench, ms(150))[0].1, 7 << 32 | 1);
+}

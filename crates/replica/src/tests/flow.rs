@@ -1,0 +1,1 @@
+//! Flows: text scripts with golden output.
