@@ -110,6 +110,13 @@ impl<'a> Story<'a> {
         let answered: Vec<u32> = (0..calls).filter(|&call| self.is_answered(call)).collect();
         self.report.answered = number(answered.len());
         self.progress.done(format!("{} answered", answered.len()));
+        if answered.is_empty() {
+            let heard = self.caller.agent().facts(0).and_then(|facts| facts.over);
+            let heard = heard.map_or_else(|| "nothing".to_owned(), |over| format!("{over:?}"));
+            return Err(Problem::new(format!(
+                "no call is answered; the first caller heard {heard}"
+            )));
+        }
         Ok(())
     }
 
