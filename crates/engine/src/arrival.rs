@@ -11,7 +11,8 @@ use vocab::SiteId;
 pub(crate) enum Origin {
     /// From outside.
     Outside,
-    /// From outside; the edge offers it here first and wants it back for this site if it fits nothing.
+    /// From outside; the edge offers it here first, and wants it back for this site if it fits
+    /// nothing.
     Offered(SiteId),
     /// From this site's gate: another site forwarded it, so it is never forwarded again.
     Forwarded(SiteId),
@@ -85,12 +86,11 @@ pub(crate) fn kind_of(message: &Message, has_token: bool) -> Kind {
     match message {
         Message::Request(request) => {
             let within = has_token || request.headers.to().is_ok_and(|to| to.tag().is_some());
-            match request.method {
-                Method::Ack => Kind::Ack,
+            match request.method == Method::Ack {
+                true => Kind::Ack,
                 // RFC 3261 §9.1: a CANCEL belongs to the request that it cancels.
-                Method::Cancel => Kind::Request,
-                _ if within => Kind::Request,
-                _ => Kind::Begins,
+                false if within || request.method == Method::Cancel => Kind::Request,
+                false => Kind::Begins,
             }
         }
         Message::Response(response) => {

@@ -32,7 +32,8 @@ pub enum Input {
         /// The partition.
         partition: PartitionId,
     },
-    /// The link to a partition broke: its locks are lost, and so are the turns that had or awaited them.
+    /// The link to a partition broke: its locks are lost, and so are the turns that had or awaited
+    /// them.
     TierDown {
         /// The partition.
         partition: PartitionId,

@@ -89,7 +89,7 @@ pub(crate) fn read_branch(branch: &[u8], secret: &TokenSecret) -> Option<Token> 
 fn read_request(request: &Request, secret: &TokenSecret) -> Option<Token> {
     let to = request.headers.to().ok()?;
     if let Some(token) = to.tag().and_then(|tag| secret.read(tag)) {
-        // Only a tag of ours is a dialog of ours: another token copied into a To tag proves nothing.
+        // Only a tag of ours is a dialog of ours: any other token in a To tag proves nothing.
         if token.kind == TokenKind::Tag {
             return Some(token);
         }

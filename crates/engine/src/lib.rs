@@ -1,4 +1,5 @@
-//! One engine: finds the call of a message, takes its lock, steps it, stores it, releases its effects.
+//! One engine: finds the call of a message, takes its lock, steps it, stores it, and releases what
+//! the step decided.
 //!
 //! An [`Engine`] holds no call between turns. It is a value with one door in
 //! ([`Engine::handle_input`]) and one door out ([`Engine::poll_output`]): after each input the
@@ -11,6 +12,8 @@
 //!              └ stateless answer   └ seek (other sites), forward
 //! gate ────── site_inbox ─────────────────────────────────► dormant records
 //! ```
+
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod arrival;
 mod cache;

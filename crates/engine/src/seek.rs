@@ -56,7 +56,7 @@ impl Engine {
         self.seek(now, key, turn);
     }
 
-    /// Goes on with a call that is not here, by what the other sites said of it, if they were asked.
+    /// Goes on with a call that is not here, by what the other sites, if asked, said of it.
     pub(crate) fn seek(&mut self, now: Instant, key: CallKey, mut turn: Turn) {
         let since = *turn.seek.since.get_or_insert(now);
         turn.seek.tries += 1;

@@ -10,6 +10,7 @@ mod limits;
 mod missing;
 mod poison;
 mod resume;
+mod storm;
 mod torture;
 mod ua;
 mod world;

@@ -35,6 +35,7 @@ pub(crate) struct World {
     pub(crate) here: SiteId,
     pub(crate) now: Instant,
     pub(crate) engines: BTreeMap<EngineId, Engine>,
+    config: Config,
     replica: Replica,
     replica_wake: Instant,
     engine_wakes: BTreeMap<EngineId, Instant>,
@@ -72,11 +73,20 @@ impl World {
             joining: Vec::new(),
         };
         let now = Instant(1_000_000_000);
+        let config = Config {
+            here,
+            engine: EngineId(0),
+            start: 1,
+            backup: None,
+            views: vec![view.clone()],
+            setting: setting(here, applications),
+            limits,
+        };
         let mut world = Self {
             here,
             now,
             engines: BTreeMap::new(),
-            replica: Replica::new(now, replica_config(here, view.clone())),
+            replica: Replica::new(now, replica_config(here, view)),
             replica_wake: Instant::NEVER,
             engine_wakes: BTreeMap::new(),
             sent: Vec::new(),
@@ -85,25 +95,26 @@ impl World {
             puts: Vec::new(),
             deletes: Vec::new(),
             dies_after_put: None,
+            config,
             intercept: None,
             deaf: None,
         };
-        for number in [1, 2] {
-            let engine = EngineId(number);
-            let config = Config {
-                here,
-                engine,
-                start: 1,
-                backup: None,
-                views: vec![view.clone()],
-                setting: setting(here, applications.clone()),
-                limits: limits.clone(),
-            };
-            world.engines.insert(engine, Engine::new(now, config));
-            world.replica.handle_input(now, replica::Input::EngineUp { engine });
-        }
-        world.settle();
+        world.add_engine(1);
+        world.add_engine(2);
         world
+    }
+
+    /// Starts one more engine.
+    pub(crate) fn add_engine(&mut self, number: u64) {
+        let engine = EngineId(number);
+        let config = Config { engine, ..self.config.clone() };
+        self.engines.insert(engine, Engine::new(self.now, config));
+        self.tell_replica(replica::Input::EngineUp { engine });
+    }
+
+    /// Calls that the replica holds.
+    pub(crate) fn calls(&self) -> usize {
+        self.replica.calls(None, 10_000).len()
     }
 
     /// A datagram from outside reaches an engine.
