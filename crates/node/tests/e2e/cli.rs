@@ -1,0 +1,176 @@
+//! The operator's commands against live processes, and configuration mistakes told with their line
+//! and their remedy.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use admin_api::{
+    BackupReply, CallStory, CallsReply, OrderReply, RouteReply, SitesReply, StatusReply,
+};
+use serde::de::DeserializeOwned;
+
+use crate::harness::admin::Admin;
+use crate::harness::config::SECRET;
+use crate::harness::pair::{End, Pair};
+use crate::harness::process::PROGRAM;
+use crate::harness::stage::Stage;
+use crate::harness::two_sites::TwoSites;
+use sip_message::Method;
+
+fn rehome(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("cargo built the program")
+}
+
+/// Runs a command with `--json` and reads its answer.
+fn ask<T: DeserializeOwned>(admin: Admin, arguments: &[&str]) -> T {
+    let url = format!("http://{}", admin.0);
+    let mut all = arguments.to_vec();
+    all.extend(["--admin", &url, "--json"]);
+    let output = rehome(&all);
+    let (out, err) = told(&output);
+    assert!(output.status.success(), "{arguments:?}: {err}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))
+}
+
+fn told(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn mistakes_are_told_with_line_and_remedy() {
+    let stage = Stage::new("cli_check");
+    // What is wrong, the line, words of the complaint, words of the remedy.
+    let balancer = "role = \"balancer\"\n[balancer]\n";
+    let good = format!("[site]\nid = 1\ndata_dir = \"/tmp\"\nsecret = \"{SECRET}\"\n");
+    let sip = "[sip]\nadvertise = \"127.0.0.1:5060\"\nlisten = \"127.0.0.1:5060\"\n";
+    let cases: [(String, &str, &str, &str); 6] = [
+        (format!("{good}[sip]\nadvertize = \"x:1\"\n"), ":6", "advertize", "advertise"),
+        (format!("{good}{sip}[admin]\nlisten = \"0.0.0.0:80\"\n"), ":9", "token", "127.0.0.1"),
+        (format!("{good}{sip}[timers]\nt1_ms = \"x\"\n"), ":9", "invalid type", "kind"),
+        (
+            format!("{good}{sip}[sites]\nlisten = \"127.0.0.1:1\"\nbackup_to = 2\n"),
+            ":10",
+            "2",
+            "peer",
+        ),
+        ("[site]\nid = 1\nsecret = \"12\"\n".into(), ":3", "64", "openssl"),
+        (format!("{balancer}listen = \"nowhere\"\n"), ":3", "", "127.0.0.1:5060"),
+    ];
+    for (number, (text, line, what, remedy)) in cases.iter().enumerate() {
+        let file = stage.write(&format!("wrong{number}.toml"), text);
+        let output = rehome(&["check", "--config", &file.display().to_string()]);
+        let (_, err) = told(&output);
+        assert!(!output.status.success(), "accepted:\n{text}");
+        for word in [*line, *what, "remedy", *remedy] {
+            assert!(err.contains(word), "no `{word}` in:\n{err}\nfor:\n{text}");
+        }
+    }
+    let file = stage.write("right.toml", &format!("{good}{sip}"));
+    let output = rehome(&["check", "--config", &file.display().to_string()]);
+    let (out, err) = told(&output);
+    assert!(output.status.success(), "{err}");
+    assert!(
+        out.contains("one copy") || out.contains("survives"),
+        "no warning about one copy: {out}"
+    );
+    stage.say(&format!("{} mistakes told with line and remedy", cases.len()));
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let stage = Stage::new("cli_help");
+    let commands = [
+        "serve",
+        "check",
+        "status",
+        "sites",
+        "calls",
+        "backup stats",
+        "backup activate",
+        "backup delete",
+        "route show",
+        "route set",
+        "demo",
+    ];
+    for command in commands {
+        let mut arguments: Vec<&str> = command.split(' ').collect();
+        arguments.push("--help");
+        let (out, _) = told(&rehome(&arguments));
+        assert!(out.contains("Examples:\n  rehome "), "{command}: {out}");
+    }
+    let output = rehome(&["status", "--admin", "http://127.0.0.1:9"]);
+    let (_, err) = told(&output);
+    assert!(!output.status.success() && !err.is_empty(), "a dead node is told");
+    stage.say(&format!("{} commands have help with examples", commands.len()));
+}
+
+#[test]
+fn commands_against_live_processes() {
+    let stage = Stage::new("cli_live");
+    let callee_at = stage.address();
+    let mut sites = TwoSites::start(&stage, callee_at);
+    let (one, two) = (sites.one.admin(), sites.two.admin());
+    let mut pair = Pair::new(&stage, callee_at, sites.edge, Duration::from_millis(500));
+    let mut talks = Vec::new();
+    for _ in 0..4 {
+        let (dialog, _) = pair.caller.invite();
+        let there = pair.request(End::Callee, &Method::Invite).expect("the INVITE arrives");
+        talks.push(pair.answer(dialog, &there).expect("the call is answered"));
+    }
+    sites.wait_crossed(4);
+
+    let status: StatusReply = ask(one, &["status"]);
+    assert_eq!((status.site, status.role.as_str(), status.calls_active), (1, "all", 4));
+    let seen: SitesReply = ask(one, &["sites"]);
+    assert!(seen.here == 1 && seen.backup_to == Some(2) && seen.peers[&2].alive);
+    let page: CallsReply = ask(one, &["calls", "--limit", "3"]);
+    let next = page.next.clone().expect("there is a second page");
+    let rest: CallsReply = ask(one, &["calls", "--limit", "3", "--cursor", &next]);
+    assert_eq!((page.calls.len(), rest.calls.len()), (3, 1));
+    let story: CallStory = ask(one, &["calls", &page.calls[0].key]);
+    assert!(!story.summary.is_empty() && story.call.home == 1, "{story:?}");
+    assert!(story.crossed.iter().any(|mark| mark.site == 2 && mark.newest), "{story:?}");
+    let kept: BackupReply = ask(two, &["backup", "stats"]);
+    assert_eq!(kept.kept[&1].calls, 4);
+
+    // One call is lost as a fault, the site dies, and the operator wakes the rest.
+    two.forget().expect("this test may ask for faults");
+    sites.one.kill();
+    let route: RouteReply =
+        ask(sites.balancer.admin(), &["route", "set", "1=2", "--weights", "1=0,2=1"]);
+    assert!(route.serves[&1] == 2 && route.weights[&2] == 1);
+    let shown: RouteReply = ask(sites.balancer.admin(), &["route", "show"]);
+    assert_eq!(shown, route);
+    sites.two.wait_until("knows that site 1 is dead", Duration::from_secs(5), |status| {
+        status.peers.values().all(|peer| !peer.alive)
+    });
+    let order: OrderReply = ask(two, &["backup", "activate", "--site", "1"]);
+    assert_eq!(order.calls, 3, "{order:?}");
+    sites.two.wait_until("has woken them", Duration::from_secs(5), |status| {
+        status.activated == 3 && status.calls_dormant.values().sum::<u64>() == 0
+    });
+    let ended = talks.iter_mut().filter_map(|talk| pair.hang_up(talk, End::Caller).ok()).count();
+    assert_eq!(ended, 3, "three calls live on, one was forgotten");
+    stage.say("status, sites, calls, backup, route against live processes; 3 of 3 calls woken");
+}
+
+#[test]
+fn a_backup_can_be_deleted() {
+    let stage = Stage::new("cli_delete");
+    let callee_at = stage.address();
+    let mut sites = TwoSites::start(&stage, callee_at);
+    let two = sites.two.admin();
+    let mut pair = Pair::new(&stage, callee_at, sites.edge, Duration::from_millis(500));
+    let (dialog, _) = pair.caller.invite();
+    let there = pair.request(End::Callee, &Method::Invite).expect("the INVITE arrives");
+    pair.answer(dialog, &there).expect("the call is answered");
+    sites.wait_crossed(1);
+    sites.one.kill();
+    let order: OrderReply = ask(two, &["backup", "delete", "--site", "1"]);
+    assert_eq!(order.calls, 1, "{order:?}");
+    sites.two.wait_until("keeps nothing", Duration::from_secs(5), |status| {
+        status.calls_dormant.values().sum::<u64>() == 0
+    });
+    stage.say("backup delete removed 1 dormant call");
+}

@@ -1,0 +1,52 @@
+//! What every end-to-end test stands on: a folder, free ports, child processes, user agents.
+//!
+//! Waiting is done here and nowhere else: [`wait_for`] asks again until something is so.
+
+pub(crate) mod admin;
+pub(crate) mod agent;
+pub(crate) mod config;
+pub(crate) mod dialog;
+pub(crate) mod direct_site;
+pub(crate) mod pair;
+pub(crate) mod process;
+pub(crate) mod round_robin;
+pub(crate) mod sipp;
+pub(crate) mod stage;
+pub(crate) mod tap;
+pub(crate) mod two_sites;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Time between two looks at something that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Asks `look` until it answers; fails with what was waited for after `patience`.
+pub(crate) fn wait_for<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < patience, "waited {patience:?} in vain for {what}");
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Lets time pass that is part of the scenario.
+pub(crate) fn let_pass(time: Duration) {
+    thread::sleep(time);
+}
+
+/// `short` unless `REHOME_TEST_SIZE=full`.
+pub(crate) fn sized<T>(short: T, full: T) -> T {
+    match std::env::var("REHOME_TEST_SIZE").as_deref() {
+        Ok("full") => full,
+        Ok("short") | Err(_) => short,
+        Ok(other) => panic!("REHOME_TEST_SIZE={other}: say `short` or `full`"),
+    }
+}

@@ -1,0 +1,81 @@
+//! Configuration files as text. Every process of a test has the same secret and its own ports.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Guards loopback for the length of a test, nothing else.
+pub(crate) const SECRET: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
+/// How SIP reaches an engine.
+pub(crate) enum Door {
+    /// Plain SIP.
+    Listen(SocketAddr),
+    /// Frames from a balancer's inner address.
+    Edge { listen: SocketAddr, balancer: SocketAddr },
+}
+
+/// `[sip]` and what applications need. `t1_ms` below 500 makes waiting shorter.
+pub(crate) fn sip(advertise: SocketAddr, door: &Door, next_hop: SocketAddr, t1_ms: u64) -> String {
+    let door = match door {
+        Door::Listen(listen) => format!("listen = \"{listen}\""),
+        Door::Edge { listen, balancer } => {
+            format!("edge = {{ listen = \"{listen}\", balancers = [\"{balancer}\"] }}")
+        }
+    };
+    format!(
+        "[sip]\nadvertise = \"{advertise}\"\n{door}\n\n\
+         [timers]\nt1_ms = {t1_ms}\nt2_ms = {}\nt4_ms = {}\n\n\
+         [b2bua]\nnext_hop = \"{next_hop}\"\n\n",
+        t1_ms * 8,
+        t1_ms * 10,
+    )
+}
+
+/// `role`, `[site]` and `[admin]`.
+pub(crate) fn head(role: &str, site: u16, data: Option<&Path>, admin: SocketAddr) -> String {
+    let data = data.map(|data| format!("data_dir = {data:?}\n")).unwrap_or_default();
+    format!(
+        "role = \"{role}\"\n\n[site]\nid = {site}\n{data}secret = \"{SECRET}\"\n\n\
+         [admin]\nlisten = \"{admin}\"\n\n"
+    )
+}
+
+/// `[tier]` of a state process.
+pub(crate) fn tier_listen(listen: SocketAddr) -> String {
+    format!("[tier]\nlisten = \"{listen}\"\n\n")
+}
+
+/// `[tier]` of an engine process.
+pub(crate) fn tier_connect(connect: SocketAddr, name: &str) -> String {
+    format!("[tier]\nconnect = \"{connect}\"\nname = \"{name}\"\n\n")
+}
+
+/// `[sites]` with one peer, which is also the backup.
+pub(crate) fn sites(listen: SocketAddr, peer: u16, address: SocketAddr) -> String {
+    format!(
+        "[sites]\nlisten = \"{listen}\"\nbackup_to = {peer}\nreturn_wait_s = 5\n\
+         heartbeat_ms = 200\nsilent_after_ms = 800\n\n\
+         [[sites.peer]]\nid = {peer}\naddress = \"{address}\"\nactivation = \"on_message\"\n\n\
+         [test]\nallow_forget = true\n\n"
+    )
+}
+
+/// A balancer in front of sites: number, edges of its engines, share of new calls.
+pub(crate) fn balancer(
+    admin: SocketAddr,
+    listen: SocketAddr,
+    inner: SocketAddr,
+    sites: &[(u16, &[SocketAddr], u32)],
+) -> String {
+    let mut text = format!(
+        "role = \"balancer\"\n\n[site]\nsecret = \"{SECRET}\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
+         [balancer]\nlisten = \"{listen}\"\ninner = \"{inner}\"\n\n"
+    );
+    for (id, engines, weight) in sites {
+        let engines: Vec<String> = engines.iter().map(|one| format!("\"{one}\"")).collect();
+        let engines = engines.join(", ");
+        text +=
+            &format!("[[balancer.site]]\nid = {id}\nengines = [{engines}]\nweight = {weight}\n\n");
+    }
+    text
+}

@@ -1,0 +1,136 @@
+//! `rehome serve` as a child process: started, killed by its id, started again.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use admin_api::StatusReply;
+
+use super::admin::Admin;
+use super::stage::{Stage, tail};
+use super::wait_for;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rehome");
+
+/// A process that does not serve within this time never will.
+const START: Duration = Duration::from_secs(20);
+
+/// One process with its configuration. It is killed when this is dropped.
+pub(crate) struct Node {
+    name: String,
+    config: PathBuf,
+    log: PathBuf,
+    admin: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// Writes the configuration `text` and starts the process. `admin` is its admin address.
+    pub(crate) fn start(stage: &Stage, name: &str, text: &str, admin: SocketAddr) -> Self {
+        let config = stage.write(&format!("{name}.toml"), text);
+        let log = stage.path(&format!("{name}.log"));
+        let mut node = Self { name: name.into(), config, log, admin, child: None };
+        node.start_again();
+        node
+    }
+
+    /// Starts the process after a kill, with the same configuration and the same data.
+    pub(crate) fn start_again(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let log = File::options().create(true).append(true).open(&self.log);
+        let log = log.expect("the test's folder is writable");
+        let child = Command::new(PROGRAM)
+            .args(["serve", "--config"])
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("cargo built the program");
+        self.child = Some(child);
+    }
+
+    /// SIGKILL: nothing is drained, nothing is said, nothing is written.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it is killed while it runs");
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+    }
+
+    /// The process id, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its admin API.
+    pub(crate) fn admin(&self) -> Admin {
+        Admin(self.admin)
+    }
+
+    /// What it says of itself; fails when the process ended by itself.
+    pub(crate) fn try_status(&mut self) -> Option<StatusReply> {
+        if let Some(child) = &mut self.child
+            && let Ok(Some(status)) = child.try_wait()
+        {
+            panic!("{} ended by itself, {status}:\n{}", self.name, tail(&self.log, 10));
+        }
+        self.admin().status().ok()
+    }
+
+    /// Its status, once it answers and `wanted` holds.
+    pub(crate) fn wait_until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        wanted: impl Fn(&StatusReply) -> bool,
+    ) -> StatusReply {
+        let what = format!("{}: {what}", self.name);
+        let mut last = None;
+        let began = std::time::Instant::now();
+        wait_for(&what, patience + Duration::from_secs(1), || {
+            let status = self.try_status();
+            let found = status.clone().filter(|status| wanted(status));
+            last = status.or(last.take());
+            if found.is_none() && began.elapsed() > patience {
+                println!("{what}: last status {}", last.as_ref().map_or("none".into(), brief));
+            }
+            found
+        })
+    }
+
+    /// Waits until the process takes calls.
+    pub(crate) fn wait_serving(&mut self) -> StatusReply {
+        self.wait_until("serves", START, |status| status.state == "serving")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // One that has ended already is what is wanted.
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// A status without what is zero or empty.
+pub(crate) fn brief(status: &StatusReply) -> String {
+    let value = serde_json::to_value(status).expect("plain data");
+    let fields = value.as_object().expect("a struct").iter();
+    let told = fields.filter(|(_, value)| {
+        !value.is_null()
+            && **value != 0
+            && **value != ""
+            && value.as_object().is_none_or(|map| !map.is_empty())
+    });
+    told.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}

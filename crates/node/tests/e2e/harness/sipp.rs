@@ -1,0 +1,168 @@
+//! SIPp as caller and callee, its statistics and its log lines read back.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use super::stage::Stage;
+use super::wait_for;
+
+/// One SIPp process, killed when this is dropped.
+pub(crate) struct Sipp {
+    name: String,
+    child: Child,
+    statistics: PathBuf,
+    lines: PathBuf,
+}
+
+/// What SIPp counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    /// Calls begun.
+    pub(crate) begun: u64,
+    /// Calls that went as the scenario says.
+    pub(crate) successful: u64,
+    /// Calls that did not.
+    pub(crate) failed: u64,
+    /// Messages sent again.
+    pub(crate) repeated: u64,
+}
+
+/// When a call of the caller reached which step, in seconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Steps {
+    pub(crate) invited: Option<f64>,
+    pub(crate) answered: Option<f64>,
+    pub(crate) ended: Option<f64>,
+}
+
+/// The load of a caller.
+pub(crate) struct Load {
+    pub(crate) calls: u32,
+    pub(crate) per_second: u32,
+    pub(crate) hold: Duration,
+}
+
+impl Sipp {
+    /// A callee at `address` that expects `calls` calls.
+    pub(crate) fn callee(stage: &Stage, scenario: &str, address: SocketAddr, calls: u32) -> Self {
+        let mut command = command(stage, "callee", scenario, address);
+        command.args(["-m", &calls.to_string()]);
+        let callee = Self::spawn(stage, "callee", command);
+        wait_for("SIPp as callee", Duration::from_secs(10), || {
+            std::net::UdpSocket::bind(address).is_err().then_some(())
+        });
+        callee
+    }
+
+    /// A caller at `address` that calls through `edge`.
+    pub(crate) fn caller(
+        stage: &Stage,
+        scenario: &str,
+        address: SocketAddr,
+        edge: SocketAddr,
+        load: &Load,
+    ) -> Self {
+        let Load { calls, per_second, hold } = load;
+        let mut command = command(stage, "caller", scenario, address);
+        command
+            .arg(edge.to_string())
+            .args(["-m", &calls.to_string(), "-r", &per_second.to_string()])
+            .args(["-l", &(calls + 1).to_string(), "-d", &hold.as_millis().to_string()]);
+        Self::spawn(stage, "caller", command)
+    }
+
+    fn spawn(stage: &Stage, name: &str, mut command: Command) -> Self {
+        let child = command.spawn().unwrap_or_else(|error| {
+            panic!("sipp did not start ({error}): apt-get install sip-tester");
+        });
+        let statistics = stage.path(&format!("{name}.csv"));
+        let lines = stage.path(&format!("{name}.lines"));
+        Self { name: name.into(), child, statistics, lines }
+    }
+
+    /// Waits until SIPp has done all its calls, or `patience` is over, and reads its statistics.
+    pub(crate) fn finish(&mut self, patience: Duration) -> Figures {
+        let deadline = std::time::Instant::now() + patience;
+        let what = format!("SIPp as {}", self.name);
+        wait_for(&what, patience + Duration::from_secs(5), || {
+            let ended = self.child.try_wait().expect("it is our child").is_some();
+            (ended || std::time::Instant::now() > deadline).then_some(())
+        });
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+        self.figures().expect("SIPp wrote its statistics")
+    }
+
+    /// The newest statistics; SIPp writes them once a second.
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        let text = std::fs::read_to_string(&self.statistics).ok()?;
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next()?.split(';').collect();
+        let last: Vec<&str> = lines.next_back()?.split(';').collect();
+        let field = |name: &str| {
+            let index = names.iter().position(|one| *one == name)?;
+            last.get(index)?.trim().parse::<u64>().ok()
+        };
+        Some(Figures {
+            begun: field("TotalCallCreated")?,
+            successful: field("SuccessfulCall(C)")?,
+            failed: field("FailedCall(C)")?,
+            repeated: field("Retransmissions(C)")?,
+        })
+    }
+
+    /// The log lines of the scenario by call: `WORD NUMBER DATE TIME SECONDS`.
+    pub(crate) fn steps(&self) -> BTreeMap<u32, Steps> {
+        let text = std::fs::read_to_string(&self.lines).unwrap_or_default();
+        let mut calls: BTreeMap<u32, Steps> = BTreeMap::new();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [word, number, .., seconds] = words.as_slice() else { continue };
+            let (Ok(number), Ok(seconds)) = (number.parse(), seconds.parse()) else { continue };
+            let steps = calls.entry(number).or_default();
+            match *word {
+                "invited" => steps.invited = Some(seconds),
+                "answered" => steps.answered = Some(seconds),
+                "ended" => steps.ended = Some(seconds),
+                _ => {}
+            }
+        }
+        calls
+    }
+}
+
+impl Drop for Sipp {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// Seconds since 1970, as SIPp's log lines have them.
+pub(crate) fn clock() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.expect("the clock is past 1970").as_secs_f64()
+}
+
+fn command(stage: &Stage, name: &str, scenario: &str, address: SocketAddr) -> Command {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/sipp");
+    let media = stage.address();
+    let mut command = Command::new("sipp");
+    command
+        .current_dir(stage.folder())
+        .arg("-sf")
+        .arg(folder.join(format!("{scenario}.xml")))
+        .args(["-i", "127.0.0.1", "-p", &address.port().to_string()])
+        .args(["-mp", &media.port().to_string(), "-buff_size", "4194304", "-nostdin"])
+        .args(["-trace_stat", "-fd", "1", "-stf", &format!("{name}.csv")])
+        .args(["-trace_err", "-error_file", &format!("sipp-{name}.log")])
+        .args(["-trace_logs", "-log_file", &format!("{name}.lines")])
+        .env("TERM", "dumb")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}

@@ -1,0 +1,101 @@
+//! A test's folder and ports, and its turn on the machine.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+static TURN: Mutex<()> = Mutex::new(());
+static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+
+/// Below the ports that Linux gives to outgoing connections, so that a port stays free while the
+/// process that had it is dead.
+const PORTS: std::ops::Range<u16> = 11_000..31_000;
+
+/// Lines of each log that a failed test shows.
+const LOG_LINES: usize = 15;
+
+/// Made first and dropped last in each test.
+pub(crate) struct Stage {
+    folder: PathBuf,
+    name: &'static str,
+    began: Instant,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Stage {
+    /// Waits for the test's turn and makes its folder.
+    pub(crate) fn new(name: &'static str) -> Self {
+        // A test that failed before says nothing about this one.
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = std::env::temp_dir().join(format!("rehome-{name}-{}", std::process::id()));
+        let _absent = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("the temporary directory is writable");
+        Self { folder, name, began: Instant::now(), _turn: turn }
+    }
+
+    /// A path in the test's folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The test's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a file into the test's folder.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).expect("the temporary directory is writable");
+        path
+    }
+
+    /// An address of loopback whose port nobody uses, for UDP and for TCP.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let span = PORTS.end - PORTS.start;
+        let start = (std::process::id() as u16).wrapping_mul(251) % span;
+        for _ in 0..span {
+            let step = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+            let port = PORTS.start + (start + step % span) % span;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+                return address;
+            }
+        }
+        panic!("loopback has no free port");
+    }
+
+    /// One line about what the test found.
+    pub(crate) fn say(&self, figures: &str) {
+        println!("{} [{:.1} s]: {figures}", self.name, self.began.elapsed().as_secs_f32());
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _gone = fs::remove_dir_all(&self.folder);
+            return;
+        }
+        println!("{}: logs are kept in {}", self.name, self.folder.display());
+        let mut logs: Vec<PathBuf> = fs::read_dir(&self.folder)
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
+        logs.retain(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.sort();
+        for log in logs {
+            println!("--- {}\n{}", log.display(), tail(&log, LOG_LINES));
+        }
+    }
+}
+
+/// The last lines of a file.
+pub(crate) fn tail(path: &Path, lines: usize) -> String {
+    let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text = text.unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,17 @@
+//! End to end: the real program as real processes on loopback, killed for real, judged by user
+//! agents that are not ours (SIPp) or that know nothing of how it works.
+//!
+//! The tests take turns, since each wants the machine for itself. `REHOME_TEST_SIZE=full` raises
+//! the numbers; each test prints the ones it used. Deliberately absent: any look inside a process
+//! other than its admin API, except for the tier link, which `harness::tap` may cut between two
+//! words to put a crash at an exact step.
+
+mod cli;
+mod engine_killed;
+mod harness;
+mod no_affinity;
+mod queue;
+mod set_up_crash;
+mod site_killed;
+mod site_killed_ringing;
+mod torture;
