@@ -1,0 +1,237 @@
+//! The inbound queue.
+
+use super::*;
+
+fn batch(id: u64) -> SiteWord {
+    let bytes = Bytes::from_static(b"0123456789");
+    SiteWord::Batch { id, partition: ONLY, view: ViewNumber(3), bytes }
+}
+
+fn appended(said: &[GateOutput]) -> Vec<u64> {
+    let rows = said.iter().filter_map(|output| match output {
+        GateOutput::QueueAppend { batch } => Some(batch.row),
+        _ => None,
+    });
+    rows.collect()
+}
+
+fn offered(said: &[GateOutput]) -> Vec<(EngineId, u64)> {
+    let offers = said.iter().filter_map(|output| match output {
+        GateOutput::ToEngine { engine, word: GateWord::Batch { id, .. } } => Some((*engine, *id)),
+        _ => None,
+    });
+    offers.collect()
+}
+
+impl Bench {
+    /// A batch comes and reaches the disk. Its row, and what was said.
+    fn take(&mut self, id: u64) -> (u64, Vec<GateOutput>) {
+        let said = self.word(THERE, batch(id));
+        let row = appended(&said)[0];
+        (row, self.input(GateInput::QueueAppended { row }))
+    }
+}
+
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    bench.input(GateInput::EngineUp { engine: A });
+    bench.up(THERE);
+    bench
+}
+
+#[test]
+fn a_batch_is_acknowledged_only_when_it_is_on_disk() {
+    let mut bench = bench();
+    let said = bench.word(THERE, batch(1));
+    assert!(to_site(&said, THERE).is_empty());
+    assert!(offered(&said).is_empty());
+    let row = appended(&said)[0];
+    let said = bench.input(GateInput::QueueAppended { row });
+    assert_eq!(to_site(&said, THERE), [SiteWord::BatchStored { id: 1, partition: ONLY }]);
+    assert_eq!(offered(&said), [(A, row)]);
+    assert_eq!(told(&bench.hello(THERE, 1, SiteState::Serving)), None);
+    let superseded = vec![Superseded { key: key(1), epoch: Epoch { n: 9, site: HERE } }];
+    let word = EngineWord::BatchDone { id: row, superseded: superseded.clone() };
+    let said = bench.engine(A, word.clone());
+    assert!(said.contains(&GateOutput::QueueRemove { row }));
+    assert_eq!(to_site(&said, THERE), [SiteWord::Superseded(superseded)]);
+    assert_eq!(told(&said).map(|told| told.2), Some(0), "the inbox is empty again");
+    assert!(bench.engine(A, word).is_empty(), "done once");
+}
+
+#[test]
+fn a_disk_that_fails_refuses_the_batch() {
+    let mut bench = bench();
+    let said = bench.word(THERE, batch(1));
+    let said = bench.input(GateInput::QueueRefused { row: appended(&said)[0] });
+    assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id: 1, partition: ONLY }]);
+    assert_eq!(bench.gate.stats(bench.now).inbox_bytes, 0);
+}
+
+#[test]
+fn the_queue_is_bounded_and_says_so() {
+    let mut bench = Bench::with(1, |config| config.inbox_batches_max = 2);
+    bench.up(THERE);
+    bench.take(1);
+    bench.take(2);
+    let refused = SiteWord::BatchRefused { id: 3, partition: ONLY };
+    let said = bench.word(THERE, batch(3));
+    assert_eq!(to_site(&said, THERE), [refused]);
+    let mut bench = Bench::with(1, |config| config.inbox_bytes_max = 15);
+    bench.up(THERE);
+    bench.take(1);
+    let said = bench.word(THERE, batch(2));
+    assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id: 2, partition: ONLY }]);
+}
+
+#[test]
+fn a_repeated_batch_is_acknowledged_and_not_written_twice() {
+    let mut bench = bench();
+    bench.take(1);
+    let said = bench.word(THERE, batch(1));
+    assert!(appended(&said).is_empty());
+    assert_eq!(to_site(&said, THERE), [SiteWord::BatchStored { id: 1, partition: ONLY }]);
+}
+
+#[test]
+fn a_deposed_sender_is_refused() {
+    let mut bench = bench();
+    bench.take(1);
+    let old = SiteWord::Batch {
+        id: 2,
+        partition: ONLY,
+        view: ViewNumber(2),
+        bytes: Bytes::from_static(b"old"),
+    };
+    let said = bench.word(THERE, old);
+    assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id: 2, partition: ONLY }]);
+}
+
+#[test]
+fn each_engine_has_one_batch_at_a_time_and_all_of_them_a_bound() {
+    let mut bench = Bench::with(1, |config| config.offered_max = 3);
+    bench.up(THERE);
+    for id in 0..10 {
+        bench.take(id);
+    }
+    let mut all = Vec::new();
+    for engine in 1..=5 {
+        let said = bench.input(GateInput::EngineUp { engine: EngineId(engine) });
+        all.extend(offered(&said));
+    }
+    assert_eq!(all.iter().map(|(engine, _)| engine.0).collect::<Vec<_>>(), [1, 2, 3]);
+    let (engine, row) = all[0];
+    let done = EngineWord::BatchDone { id: row, superseded: Vec::new() };
+    let next = offered(&bench.engine(engine, done));
+    assert_eq!(next.len(), 1);
+    assert_eq!(next[0].0, EngineId(4), "in turn");
+}
+
+#[test]
+fn a_batch_goes_to_another_engine_when_its_engine_dies_defers_or_is_slow() {
+    let mut bench = bench();
+    let (row, _) = bench.take(1);
+    bench.input(GateInput::EngineUp { engine: B });
+    let said = bench.input(GateInput::EngineDown { engine: A });
+    assert_eq!(offered(&said), [(B, row)]);
+    let said = bench.engine(B, EngineWord::BatchDeferred { id: row });
+    assert!(offered(&said).is_empty());
+    assert!(offered(&bench.pass(ms(999))).is_empty());
+    assert_eq!(offered(&bench.pass(ms(1))), [(B, row)]);
+    bench.input(GateInput::EngineUp { engine: EngineId(3) });
+    let said = bench.pass(ms(5_000));
+    assert_eq!(offered(&said), [(EngineId(3), row)]);
+    // The slow one was not idle: its word counts.
+    let done = EngineWord::BatchDone { id: row, superseded: Vec::new() };
+    assert!(bench.engine(B, done).contains(&GateOutput::QueueRemove { row }));
+    assert_eq!(bench.gate.stats(bench.now).inbox_offered, 0);
+}
+
+#[test]
+fn a_batch_that_nobody_can_read_is_set_aside() {
+    let mut bench = bench();
+    let (row, _) = bench.take(1);
+    let said = bench.engine(A, EngineWord::BatchPoison { id: row });
+    assert!(said.contains(&GateOutput::QueueSetAside { row }));
+    assert!(offered(&bench.pass(ms(60_000))).is_empty());
+}
+
+#[test]
+fn what_the_disk_held_is_offered_after_a_start_with_the_time_it_waited() {
+    let config = GateConfig::new(HERE, 2, vec![ONLY], vec![]);
+    let mut bench = Bench {
+        gate: Gate::new(Instant(0), config),
+        now: Instant(0),
+        said: Vec::new(),
+        wake: (Instant::NEVER, Reason::Idle),
+    };
+    let said = bench.input(GateInput::EngineUp { engine: A });
+    assert_eq!(told(&said).map(|told| told.2), Some(1), "the disk was not read yet");
+    let queued = QueuedBatch {
+        row: 77,
+        from: THERE,
+        partition: ONLY,
+        id: 1,
+        view: ViewNumber(3),
+        waited: ms(60_000),
+        bytes: Bytes::from_static(b"old"),
+    };
+    bench.now = Instant(0) + ms(40);
+    let said = bench.input(GateInput::QueueLoaded(vec![queued]));
+    assert!(said.iter().any(|output| matches!(
+        output,
+        GateOutput::ToEngine {
+            word: GateWord::Batch { id: 77, from: THERE, waited_ms: 60_000, .. },
+            ..
+        }
+    )));
+    assert!(said.iter().any(|output| matches!(
+        output,
+        GateOutput::ToReplica { input: SiteInput::Status { waiting, .. }, .. }
+            if *waiting == [THERE]
+    )));
+}
+
+#[test]
+fn rows_of_a_later_start_come_after_those_of_an_earlier_one() {
+    let mut one = bench();
+    let mut two = Bench::with(2, |config| config.with_keyset = false);
+    two.up(THERE);
+    assert!(one.take(1).0 < two.take(1).0);
+}
+
+#[test]
+fn what_lies_on_the_queue_puts_answers_off() {
+    let mut bench = Bench::with(1, |config| config.peers = vec![THERE, THIRD]);
+    bench.up(THERE);
+    bench.up(THIRD);
+    let (row, _) = bench.take(1);
+    let mut answer = |site: SiteId, answer: PullAnswer| {
+        let said = bench.replica(GateBound::PullAnswer { site, ask: 1, key: key(1), answer });
+        match to_site(&said, site).as_slice() {
+            [SiteWord::Pulled { answer, .. }] => answer.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let yours = PullAnswer::Yours(record(1, Epoch { n: 1, site: THERE }));
+    let lives = PullAnswer::Lives(Epoch { n: 1, site: HERE });
+    assert_eq!(answer(THERE, PullAnswer::NoSuch), PullAnswer::AskLater);
+    assert_eq!(answer(THIRD, PullAnswer::NoSuch), PullAnswer::AskLater);
+    assert_eq!(answer(THERE, yours.clone()), PullAnswer::AskLater, "a newer copy may lie there");
+    assert_eq!(answer(THIRD, yours.clone()), yours);
+    assert_eq!(answer(THERE, lives.clone()), lives);
+    // An engine's own question is answered "no such call" only when what lay there is applied.
+    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(GateInput::LinkDown { site: THIRD });
+    for is_done in [false, true] {
+        let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
+        let ask = asks(&said, THERE)[0];
+        if is_done {
+            bench.engine(A, EngineWord::BatchDone { id: row, superseded: Vec::new() });
+            bench.take(2);
+        }
+        let word = SiteWord::Pulled { key: key(1), ask, answer: PullAnswer::NoSuch };
+        let answer = if is_done { PullAnswer::NoSuch } else { PullAnswer::AskLater };
+        assert_eq!(pulled(&bench.word(THERE, word)), [(A, 1, answer)]);
+    }
+}

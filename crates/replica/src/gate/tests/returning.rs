@@ -1,0 +1,159 @@
+//! A site that starts again, and a site that asks us for its calls.
+
+use super::*;
+
+fn entry(number: u8) -> KeysetEntry {
+    let epoch = Epoch { n: 5, site: THERE };
+    KeysetEntry { key: key(number), epoch, kind: KeysetKind::Moved }
+}
+
+fn page(numbers: &[u8], next: Option<u8>) -> SiteWord {
+    let entries = numbers.iter().map(|number| entry(*number)).collect();
+    SiteWord::KeysetPage { entries, next: next.map(key), ask_later: false }
+}
+
+fn is_serving(bench: &Bench) -> bool {
+    bench.gate.stats(bench.now).is_serving
+}
+
+#[test]
+fn the_first_start_serves_at_once() {
+    assert!(is_serving(&Bench::new()));
+    assert!(is_serving(&Bench::with(5, |config| config.peers.clear())));
+    assert!(is_serving(&Bench::with(5, |config| config.with_keyset = false)));
+    assert!(!is_serving(&Bench::with(2, |_| {})));
+}
+
+#[test]
+fn a_returning_site_fetches_all_pages_before_it_serves() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.input(GateInput::EngineUp { engine: A });
+    let said = bench.up(THERE);
+    assert_eq!(to_site(&said, THERE), [SiteWord::KeysetAsk { cursor: None }]);
+    assert_eq!(told(&said).map(|told| told.0), Some(SiteState::Returning));
+    let said = bench.word(THERE, page(&[1, 2], Some(2)));
+    assert_eq!(to_site(&said, THERE), [SiteWord::KeysetAsk { cursor: Some(key(2)) }]);
+    let dealt = SiteInput::KeysetPage { from: THERE, entries: vec![entry(1), entry(2)] };
+    assert_eq!(to_replica(&said), [dealt]);
+    assert!(!is_serving(&bench));
+    let said = bench.word(THERE, page(&[3], None));
+    assert!(is_serving(&bench));
+    assert_eq!(told(&said).map(|told| told.0), Some(SiteState::Serving));
+    let hello = SiteWord::Hello { site: HERE, start: 2, state: SiteState::Serving };
+    assert!(said.contains(&GateOutput::ToSite { site: THERE, word: hello }));
+}
+
+#[test]
+fn a_site_that_puts_us_off_is_asked_again() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.up(THERE);
+    let later = SiteWord::KeysetPage { entries: Vec::new(), next: None, ask_later: true };
+    assert!(to_site(&bench.word(THERE, later), THERE).is_empty());
+    assert!(to_site(&bench.pass(ms(999)), THERE).is_empty());
+    assert_eq!(to_site(&bench.pass(ms(1)), THERE), [SiteWord::KeysetAsk { cursor: None }]);
+}
+
+#[test]
+fn a_page_lost_with_its_link_is_asked_for_again_from_the_same_place() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.up(THERE);
+    bench.word(THERE, page(&[1], Some(1)));
+    bench.input(GateInput::LinkDown { site: THERE });
+    let said = bench.up(THERE);
+    assert_eq!(to_site(&said, THERE), [SiteWord::KeysetAsk { cursor: Some(key(1)) }]);
+}
+
+#[test]
+fn a_page_that_does_not_advance_is_the_last() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.up(THERE);
+    bench.word(THERE, page(&[4], Some(4)));
+    bench.word(THERE, page(&[4], Some(4)));
+    assert!(is_serving(&bench));
+}
+
+#[test]
+fn silent_sites_are_waited_for_but_not_for_ever() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.pass(ms(29_999));
+    assert!(!is_serving(&bench));
+    bench.pass(ms(1));
+    assert!(is_serving(&bench));
+}
+
+#[test]
+fn a_site_that_answers_is_waited_for_longer_than_a_silent_one() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.up(THERE);
+    bench.pass_greeted(ms(119_000), THERE, SiteState::Serving);
+    assert!(!is_serving(&bench));
+    bench.pass_greeted(ms(2_000), THERE, SiteState::Serving);
+    assert!(is_serving(&bench));
+}
+
+#[test]
+fn two_sites_that_return_together_find_that_neither_holds_anything() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.input(GateInput::LinkUp { site: THERE });
+    bench.hello(THERE, 2, SiteState::Returning);
+    let said = bench.word(THERE, SiteWord::KeysetAsk { cursor: None });
+    let [SiteInput::KeysetAsk { ask, .. }] = to_replica(&said)[..] else { panic!("{said:?}") };
+    let (entries, next) = (Vec::new(), None);
+    let said = bench.replica(GateBound::KeysetPage { site: THERE, ask, entries, next });
+    assert_eq!(to_site(&said, THERE), [page(&[], None)]);
+    bench.word(THERE, page(&[], None));
+    assert!(is_serving(&bench));
+}
+
+#[test]
+fn while_returning_nothing_is_believed_to_be_nowhere() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.input(GateInput::EngineUp { engine: A });
+    let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
+    assert_eq!(pulled(&said), [(A, 1, PullAnswer::AskLater)]);
+}
+
+#[test]
+fn the_pages_of_several_partitions_are_merged_by_key() {
+    let partitions = vec![PartitionId(0), PartitionId(1)];
+    let mut bench = Bench::with(1, |config| {
+        config.partitions = partitions;
+        config.keyset_page_max = 3;
+    });
+    bench.up(THERE);
+    let said = bench.word(THERE, SiteWord::KeysetAsk { cursor: None });
+    let [SiteInput::KeysetAsk { ask, .. }, SiteInput::KeysetAsk { .. }] = to_replica(&said)[..]
+    else {
+        panic!("{said:?}");
+    };
+    let mut answer = |partition, numbers: &[u8], next: Option<u8>| {
+        let entries = numbers.iter().map(|number| entry(*number)).collect();
+        let output = GateBound::KeysetPage { site: THERE, ask, entries, next: next.map(key) };
+        let partition = PartitionId(partition);
+        to_site(&bench.input(GateInput::FromReplica { partition, output }), THERE)
+    };
+    assert!(answer(0, &[1, 4], Some(4)).is_empty());
+    // The first partition reaches to 4: what comes after belongs to the next page.
+    assert_eq!(answer(1, &[2, 5, 6], None), [page(&[1, 2, 4], Some(4))]);
+}
+
+#[test]
+fn a_partition_that_stays_silent_puts_the_page_off() {
+    let mut bench = Bench::new();
+    bench.up(THERE);
+    bench.word(THERE, SiteWord::KeysetAsk { cursor: None });
+    let later = SiteWord::KeysetPage { entries: Vec::new(), next: None, ask_later: true };
+    assert_eq!(to_site(&bench.pass(ms(1_000)), THERE), [later]);
+}
+
+#[test]
+fn a_site_whose_last_words_lie_on_the_queue_is_put_off() {
+    let mut bench = Bench::new();
+    bench.up(THERE);
+    let bytes = Bytes::from_static(b"last words");
+    let batch = SiteWord::Batch { id: 1, partition: ONLY, view: ViewNumber(1), bytes };
+    bench.word(THERE, batch);
+    let said = bench.word(THERE, SiteWord::KeysetAsk { cursor: None });
+    let later = SiteWord::KeysetPage { entries: Vec::new(), next: None, ask_later: true };
+    assert_eq!(to_site(&said, THERE), [later]);
+}
