@@ -8,6 +8,8 @@ use crate::{Call, Setting, Source, Step};
 
 /// Ordinals that the lost call surely did not use.
 const ORDINALS_AHEAD: u16 = 0x4000;
+/// A fork's share of the ordinals beyond: an even number, as each needs two.
+const FORKS: u16 = 0x1ffe;
 
 impl Call {
     /// ACK and BYE for a 2xx to an INVITE of ours whose call no site holds: nobody is left talking to
@@ -32,7 +34,11 @@ impl Call {
             return None;
         }
         let mut call = Self::begin(key, token.salt, token.site, now);
-        call.crossing.next_ordinal = token.ordinal.wrapping_add(ORDINALS_AHEAD).max(1);
+        // Forks that answered alike get branches of their own, and their repetitions the same again.
+        let tag = crate::call::to_tag(&response.headers)?;
+        let fork = tag.iter().fold(0_u16, |sum, byte| sum.rotate_left(5) ^ u16::from(*byte));
+        let ahead = ORDINALS_AHEAD + (fork & FORKS);
+        call.crossing.next_ordinal = token.ordinal.wrapping_add(ahead).max(1);
         let step = call.stepped(now, setting, |stepper| stepper.on_unwanted_2xx(None, response));
         (!step.effects.is_empty()).then_some((call, step))
     }

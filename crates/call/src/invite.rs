@@ -14,6 +14,10 @@ use crate::local::{Acked, Asking, Cancel, ClientMachine, Purpose, ServerMachine}
 use crate::step::Stepper;
 use crate::transaction::{Event, Packet, Unacknowledged, cancel_of, invite_client, invite_server};
 
+/// More than a dialog's CSeq grows in its life, gaps of activations included: the BYE of a dialog
+/// that is not known here must not be taken for an old request.
+const UNKNOWN_REQUESTS: u32 = 1 << 20;
+
 impl Stepper<'_> {
     /// An ACK: of a 2xx if it belongs to a dialog, else of a failure. Never answered.
     pub(crate) fn on_ack(&mut self, request: &Request) {
@@ -147,7 +151,7 @@ impl Stepper<'_> {
             return;
         }
         // The dialog may have seen requests that this call does not know of.
-        let cseq = cseq.number.saturating_add(self.setting.cseq_gap).min(crate::b2bua::CSEQ_MAX);
+        let cseq = cseq.number.saturating_add(UNKNOWN_REQUESTS).min(crate::b2bua::CSEQ_MAX);
         let branch = self.fresh_branch();
         let Some(outgoing) = self.out_of_2xx(response, Method::Bye, cseq, branch) else { return };
         let (leg, fork, purpose) = (0, 0, Purpose::Ending);

@@ -27,6 +27,9 @@ const AFTER_GLARE_OWNER: Duration = Duration::from_millis(2_600);
 const AFTER_GLARE_OTHER: Duration = Duration::from_millis(900);
 /// A failed refresh is not tried again when less than this remains.
 const WORTH_TRYING: Duration = Duration::from_secs(2);
+/// A peer may name any interval, 136 years included; ours runs no longer than this. **Deviation**
+/// from §7.2 and §9 for longer ones: a session that is refreshed less often than daily is ended.
+const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 const SUPPORTED: &str = "timer";
 
 /// The session timer of one leg.
@@ -160,7 +163,7 @@ impl Stepper<'_> {
     }
 
     fn start_timer(&mut self, leg: u16, interval: Duration, refresher: Refresher) {
-        let now = self.now;
+        let (now, interval) = (self.now, interval.min(INTERVAL_MAX));
         if let Some(leg) = self.call.crossing.leg_mut(leg) {
             leg.timer = Some(SessionTimer::start(interval, refresher, now));
         }
