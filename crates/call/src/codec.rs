@@ -1,12 +1,23 @@
 //! The call as bytes: a versioned encoding of its two sections.
+//!
+//! Protocol buffers with hand-annotated structs; golden bytes of every schema are kept in
+//! `golden/`. Instants are written as signed nanoseconds from the moment of encoding: an instant of
+//! one process means nothing in another.
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 use vocab::{CallKey, Instant};
 
 use crate::{Call, Effect};
+
+mod crossing;
+mod local;
+mod outbox;
+#[cfg(test)]
+mod tests;
 
 /// The version of the encoding that [`Call::encode`] writes.
 pub const SCHEMA: u32 = 1;
@@ -46,21 +57,42 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
+/// Writes instants relative to the moment of encoding, and reads them back `age` later.
+#[derive(Clone, Copy)]
+struct Clock {
+    zero: Instant,
+}
+
+impl Clock {
+    fn encode(self, at: Instant) -> i64 {
+        if at >= self.zero {
+            i64::try_from(at.0 - self.zero.0).unwrap_or(i64::MAX)
+        } else {
+            i64::try_from(self.zero.0 - at.0).map_or(i64::MIN, |nanos| -nanos)
+        }
+    }
+
+    fn decode(self, offset: i64) -> Instant {
+        Instant(self.zero.0.saturating_add_signed(offset))
+    }
+}
+
 impl Call {
     /// The call as bytes, with the effects that were decided and not yet released.
     #[must_use]
     pub fn encode(&self, now: Instant, unreleased: &[Effect]) -> Encoded {
-        let _ = unreleased;
+        let clock = Clock { zero: now };
         Encoded {
             schema: SCHEMA,
-            crossing: Bytes::new(),
-            local: Bytes::new(),
+            crossing: crossing::encode(&self.crossing, clock).encode_to_vec().into(),
+            local: local::encode(&self.local, unreleased, clock).encode_to_vec().into(),
             deadline: self.next_deadline().map(|at| at.since(now)),
             crossing_deadline: self.crossing.next_deadline().map(|at| at.since(now)),
         }
     }
 
-    /// Reads a call that was encoded `age` before `now`, and its unreleased effects.
+    /// Reads a call that was encoded `age` before `now`, and its unreleased effects. An empty local
+    /// section is that of a call that crossed.
     ///
     /// # Errors
     ///
@@ -73,7 +105,20 @@ impl Call {
         age: Duration,
         now: Instant,
     ) -> Result<(Self, Vec<Effect>), DecodeError> {
-        let _ = (key, crossing, local, age, now);
-        Err(DecodeError::UnknownSchema(schema))
+        if schema != SCHEMA {
+            return Err(DecodeError::UnknownSchema(schema));
+        }
+        let clock = Clock { zero: now - age };
+        let crossing = crossing::Call::decode(crossing.clone())
+            .map_err(|_| DecodeError::Malformed("crossing section"))?;
+        let local = local::Local::decode(local.clone())
+            .map_err(|_| DecodeError::Malformed("local section"))?;
+        let crossing = crossing::decode(crossing, clock)?;
+        let (local, effects) = local::decode(local, clock)?;
+        Ok((Self { key, crossing, local }, effects))
     }
+}
+
+fn narrow(number: u32, what: &'static str) -> Result<u16, DecodeError> {
+    u16::try_from(number).map_err(|_| DecodeError::Malformed(what))
 }

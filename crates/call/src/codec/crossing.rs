@@ -1,0 +1,294 @@
+//! Schema 1 of the section that crosses. Field numbers are never used again for something else.
+//!
+//! The addresses of a linked leg are those of its peer turned round: they are written once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use servlet::{Hint, Side};
+use vocab::SiteId;
+
+use super::{Clock, DecodeError, narrow};
+use crate::crossing::{self as model, LegState};
+use crate::session_timer::{self, Refresher};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Call {
+    #[prost(uint32, tag = "1")]
+    salt: u32,
+    #[prost(uint32, tag = "2")]
+    next_ordinal: u32,
+    #[prost(sint64, tag = "3")]
+    begun_at: i64,
+    #[prost(message, repeated, tag = "4")]
+    legs: Vec<Leg>,
+    #[prost(message, repeated, tag = "5")]
+    applications: Vec<Application>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Leg {
+    #[prost(uint32, tag = "1")]
+    id: u32,
+    #[prost(uint32, tag = "2")]
+    site: u32,
+    /// 0: UAS, 1: UAC.
+    #[prost(uint32, tag = "3")]
+    side: u32,
+    /// 0: confirmed, 1: opening, 2: leaving.
+    #[prost(uint32, tag = "4")]
+    state: u32,
+    #[prost(uint32, optional, tag = "5")]
+    peer: Option<u32>,
+    #[prost(uint32, tag = "6")]
+    application: u32,
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    call_id: Option<Bytes>,
+    /// Absent: the remote address of the peer leg, which is written before this one.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    local: Option<Bytes>,
+    /// Absent: the local address of the peer leg.
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    remote: Option<Bytes>,
+    #[prost(message, repeated, tag = "10")]
+    dialogs: Vec<Dialog>,
+    #[prost(bytes = "bytes", tag = "11")]
+    sdp: Bytes,
+    #[prost(uint64, tag = "12")]
+    sdp_offset: u64,
+    #[prost(bool, tag = "13")]
+    is_update_allowed: bool,
+    #[prost(uint32, tag = "14")]
+    min_se_s: u32,
+    #[prost(message, optional, tag = "15")]
+    timer: Option<SessionTimer>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Dialog {
+    #[prost(uint32, tag = "1")]
+    fork: u32,
+    #[prost(uint32, tag = "2")]
+    local_tag: u32,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    remote_tag: Option<Bytes>,
+    #[prost(uint32, tag = "4")]
+    local_cseq: u32,
+    #[prost(uint32, optional, tag = "5")]
+    remote_cseq: Option<u32>,
+    #[prost(bytes = "bytes", tag = "6")]
+    target: Bytes,
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    routes: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SessionTimer {
+    #[prost(uint64, tag = "1")]
+    interval_ns: u64,
+    #[prost(bool, tag = "2")]
+    is_ours: bool,
+    #[prost(sint64, optional, tag = "3")]
+    refresh_at: Option<i64>,
+    #[prost(sint64, tag = "4")]
+    expire_at: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Application {
+    #[prost(uint32, tag = "1")]
+    index: u32,
+    /// 0: said nothing, 1: steady, 2: busy.
+    #[prost(uint32, tag = "2")]
+    hint: u32,
+    #[prost(message, repeated, tag = "3")]
+    attributes: Vec<Attribute>,
+    #[prost(message, repeated, tag = "4")]
+    timers: Vec<Timer>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Attribute {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    value: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Timer {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(sint64, tag = "2")]
+    at: i64,
+}
+
+pub(super) fn encode(crossing: &model::Crossing, clock: Clock) -> Call {
+    Call {
+        salt: crossing.salt,
+        next_ordinal: crossing.next_ordinal.into(),
+        begun_at: clock.encode(crossing.begun_at),
+        legs: crossing.legs.iter().map(|leg| encode_leg(crossing, leg, clock)).collect(),
+        applications: crossing
+            .applications
+            .iter()
+            .map(|state| encode_application(state, clock))
+            .collect(),
+    }
+}
+
+fn encode_leg(crossing: &model::Crossing, leg: &model::Leg, clock: Clock) -> Leg {
+    let earlier = crossing.legs.iter().take_while(|other| other.id != leg.id);
+    let peer = earlier.filter(|other| Some(other.id) == leg.peer).last();
+    let unless = |own: &Bytes, peers: Option<&Bytes>| (peers != Some(own)).then(|| own.clone());
+    Leg {
+        id: leg.id.into(),
+        site: leg.site.0.into(),
+        side: match leg.side {
+            Side::Uas => 0,
+            Side::Uac => 1,
+        },
+        state: match leg.state {
+            LegState::Confirmed => 0,
+            LegState::Opening => 1,
+            LegState::Leaving => 2,
+        },
+        peer: leg.peer.map(u32::from),
+        application: leg.application.into(),
+        call_id: leg.call_id.clone(),
+        local: unless(&leg.local, peer.map(|peer| &peer.remote)),
+        remote: unless(&leg.remote, peer.map(|peer| &peer.local)),
+        dialogs: leg.dialogs.iter().map(encode_dialog).collect(),
+        sdp: leg.sdp.clone(),
+        sdp_offset: leg.sdp_offset,
+        is_update_allowed: leg.is_update_allowed,
+        min_se_s: leg.min_se_s,
+        timer: leg.timer.map(|timer| SessionTimer {
+            interval_ns: u64::try_from(timer.interval.as_nanos()).unwrap_or(u64::MAX),
+            is_ours: timer.refresher == Refresher::Us,
+            refresh_at: timer.refresh_at.map(|at| clock.encode(at)),
+            expire_at: clock.encode(timer.expire_at),
+        }),
+    }
+}
+
+fn encode_dialog(dialog: &model::Dialog) -> Dialog {
+    Dialog {
+        fork: dialog.fork.into(),
+        local_tag: dialog.local_tag.into(),
+        remote_tag: dialog.remote_tag.clone(),
+        local_cseq: dialog.local_cseq,
+        remote_cseq: dialog.remote_cseq,
+        target: dialog.target.clone(),
+        routes: dialog.routes.clone(),
+    }
+}
+
+fn encode_application(state: &model::ApplicationState, clock: Clock) -> Application {
+    let attributes = state.attributes.iter();
+    let timers = state.timers.iter();
+    Application {
+        index: state.index.into(),
+        hint: match state.hint {
+            None => 0,
+            Some(Hint::Steady) => 1,
+            Some(Hint::Busy) => 2,
+        },
+        attributes: attributes
+            .map(|(name, value)| Attribute { name: name.clone(), value: value.clone() })
+            .collect(),
+        timers: timers
+            .map(|(name, at)| Timer { name: name.clone(), at: clock.encode(*at) })
+            .collect(),
+    }
+}
+
+pub(super) fn decode(call: Call, clock: Clock) -> Result<model::Crossing, DecodeError> {
+    let mut legs: Vec<model::Leg> = Vec::with_capacity(call.legs.len());
+    for leg in call.legs {
+        let leg = decode_leg(leg, &legs, clock)?;
+        legs.push(leg);
+    }
+    let applications = call.applications.into_iter().map(|state| decode_application(state, clock));
+    Ok(model::Crossing {
+        salt: call.salt,
+        next_ordinal: narrow(call.next_ordinal, "ordinal")?,
+        begun_at: clock.decode(call.begun_at),
+        legs,
+        applications: applications.collect::<Result<_, _>>()?,
+    })
+}
+
+fn decode_leg(leg: Leg, earlier: &[model::Leg], clock: Clock) -> Result<model::Leg, DecodeError> {
+    let peer = leg.peer.map(|peer| narrow(peer, "peer leg")).transpose()?;
+    let twin = peer.and_then(|peer| earlier.iter().find(|other| other.id == peer));
+    let missing = DecodeError::Malformed("address of a leg");
+    let local = leg.local.or_else(|| twin.map(|twin| twin.remote.clone()));
+    let remote = leg.remote.or_else(|| twin.map(|twin| twin.local.clone()));
+    let dialogs: Vec<_> = leg.dialogs.into_iter().map(decode_dialog).collect::<Result<_, _>>()?;
+    if dialogs.is_empty() {
+        return Err(DecodeError::Malformed("leg without a dialog"));
+    }
+    Ok(model::Leg {
+        id: narrow(leg.id, "leg")?,
+        site: SiteId(narrow(leg.site, "site")?),
+        side: match leg.side {
+            0 => Side::Uas,
+            1 => Side::Uac,
+            _ => return Err(DecodeError::Malformed("side of a leg")),
+        },
+        state: match leg.state {
+            0 => LegState::Confirmed,
+            1 => LegState::Opening,
+            2 => LegState::Leaving,
+            _ => return Err(DecodeError::Malformed("state of a leg")),
+        },
+        peer,
+        application: narrow(leg.application, "application of a leg")?,
+        call_id: leg.call_id,
+        local: local.ok_or(missing.clone())?,
+        remote: remote.ok_or(missing)?,
+        dialogs,
+        sdp: leg.sdp,
+        sdp_offset: leg.sdp_offset,
+        is_update_allowed: leg.is_update_allowed,
+        min_se_s: leg.min_se_s,
+        timer: leg.timer.map(|timer| session_timer::SessionTimer {
+            interval: Duration::from_nanos(timer.interval_ns),
+            refresher: if timer.is_ours { Refresher::Us } else { Refresher::Peer },
+            refresh_at: timer.refresh_at.map(|at| clock.decode(at)),
+            expire_at: clock.decode(timer.expire_at),
+        }),
+    })
+}
+
+fn decode_dialog(dialog: Dialog) -> Result<model::Dialog, DecodeError> {
+    Ok(model::Dialog {
+        fork: narrow(dialog.fork, "fork")?,
+        local_tag: narrow(dialog.local_tag, "tag")?,
+        remote_tag: dialog.remote_tag,
+        local_cseq: dialog.local_cseq,
+        remote_cseq: dialog.remote_cseq,
+        target: dialog.target,
+        routes: dialog.routes,
+    })
+}
+
+fn decode_application(
+    state: Application,
+    clock: Clock,
+) -> Result<model::ApplicationState, DecodeError> {
+    let attributes = state.attributes.into_iter();
+    let timers = state.timers.into_iter();
+    Ok(model::ApplicationState {
+        index: narrow(state.index, "application")?,
+        hint: match state.hint {
+            0 => None,
+            1 => Some(Hint::Steady),
+            2 => Some(Hint::Busy),
+            _ => return Err(DecodeError::Malformed("hint")),
+        },
+        attributes: attributes.map(|attribute| (attribute.name, attribute.value)).collect(),
+        timers: timers.map(|timer| (timer.name, clock.decode(timer.at))).collect(),
+    })
+}

@@ -1,0 +1,133 @@
+//! Schema 1 of the effects that were decided and not released: a put is also an outbox. A message
+//! that a transaction holds anyway is written once.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use super::{DecodeError, narrow};
+use crate::Destination;
+use crate::local::{ClientMachine, Local, ServerMachine};
+use crate::transaction::{invite_client, invite_server, server};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Effect {
+    #[prost(message, optional, tag = "1")]
+    to: Option<Peer>,
+    /// The message, unless a transaction holds it.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    bytes: Option<Bytes>,
+    /// Which of the stored messages it is, in the order of [`stored`].
+    #[prost(uint32, tag = "3")]
+    stored: u32,
+}
+
+/// A destination: an address of 4 or 16 bytes, or a name.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Peer {
+    #[prost(bytes = "bytes", tag = "1")]
+    addr: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    name: Bytes,
+    #[prost(uint32, tag = "3")]
+    port: u32,
+}
+
+/// Every message that the local section holds, in the order in which it is written.
+pub(super) fn stored(local: &Local) -> Vec<&Bytes> {
+    let mut all = Vec::new();
+    for serving in &local.servings {
+        match &serving.machine {
+            ServerMachine::Invite(machine) => match &machine.state {
+                invite_server::State::Proceeding { last } => all.extend(last),
+                invite_server::State::Completed { last, .. } => all.push(last),
+                invite_server::State::Accepted { .. }
+                | invite_server::State::Confirmed { .. }
+                | invite_server::State::Terminated => {}
+            },
+            ServerMachine::Other(machine) => match &machine.state {
+                server::State::Proceeding { last, .. } | server::State::Completed { last, .. } => {
+                    all.push(last);
+                }
+                server::State::Trying { .. } | server::State::Terminated => {}
+            },
+        }
+        all.extend(serving.unacknowledged.as_ref().map(|waiting| &waiting.response.bytes));
+    }
+    for asking in &local.askings {
+        all.push(&asking.request().bytes);
+        match &asking.machine {
+            ClientMachine::Invite(machine) => match &machine.state {
+                invite_client::State::Completed { ack, .. } => all.extend(ack),
+                invite_client::State::Calling { .. }
+                | invite_client::State::Proceeding
+                | invite_client::State::Accepted { .. }
+                | invite_client::State::Terminated => {}
+            },
+            ClientMachine::Other(_) => {}
+        }
+        all.extend(asking.acks.iter().map(|acked| &acked.packet.bytes));
+    }
+    all
+}
+
+pub(super) fn encode(effect: &crate::Effect, stored: &[&Bytes]) -> Effect {
+    match effect {
+        crate::Effect::Transmit { to, bytes } => {
+            let held = stored.iter().position(|held| *held == bytes);
+            let held = held.and_then(|at| u32::try_from(at).ok());
+            Effect {
+                to: Some(Peer::from(to)),
+                bytes: held.is_none().then(|| bytes.clone()),
+                stored: held.unwrap_or(0),
+            }
+        }
+    }
+}
+
+pub(super) fn decode(effect: Effect, stored: &[&Bytes]) -> Result<crate::Effect, DecodeError> {
+    let to = effect.to.ok_or(DecodeError::Malformed("peer of an effect"))?.try_into()?;
+    let bytes = match effect.bytes {
+        Some(bytes) => bytes,
+        None => {
+            let at = usize::try_from(effect.stored).ok();
+            let held = at.and_then(|at| stored.get(at));
+            Bytes::clone(held.ok_or(DecodeError::Malformed("message of an effect"))?)
+        }
+    };
+    Ok(crate::Effect::Transmit { to, bytes })
+}
+
+impl From<&Destination> for Peer {
+    fn from(to: &Destination) -> Self {
+        match to {
+            Destination::Addr(addr) => {
+                let octets = match addr.ip() {
+                    IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
+                    IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
+                };
+                Self { addr: octets, name: Bytes::new(), port: addr.port().into() }
+            }
+            Destination::Host { name, port } => {
+                Self { addr: Bytes::new(), name: name.clone(), port: (*port).into() }
+            }
+        }
+    }
+}
+
+impl TryFrom<Peer> for Destination {
+    type Error = DecodeError;
+
+    fn try_from(peer: Peer) -> Result<Self, DecodeError> {
+        let port = narrow(peer.port, "port")?;
+        if peer.addr.is_empty() {
+            return Ok(Self::Host { name: peer.name, port });
+        }
+        if let Ok(octets) = <[u8; 4]>::try_from(&peer.addr[..]) {
+            return Ok(Self::Addr((IpAddr::from(octets), port).into()));
+        }
+        let octets = <[u8; 16]>::try_from(&peer.addr[..]);
+        let octets = octets.map_err(|_| DecodeError::Malformed("address"))?;
+        Ok(Self::Addr((IpAddr::from(octets), port).into()))
+    }
+}

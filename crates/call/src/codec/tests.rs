@@ -1,0 +1,95 @@
+//! Round trips, golden bytes, and bytes that are refused.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sip_message::Method;
+
+use super::{DecodeError, SCHEMA};
+use crate::tests::{World, key, setting};
+use crate::{Call, Input, Source};
+
+#[test]
+fn unreleased_effects_come_back_byte_for_byte() {
+    let mut world = World::new();
+    let invite = world.invite();
+    let source = Source { addr: ([192, 0, 2, 1], 5060).into() };
+    let input = Input::Request { request: invite, source };
+    let step = world.call.step(world.now, input, &setting());
+    assert_eq!(step.effects.len(), 2);
+    let encoded = world.call.encode(world.now, &step.effects);
+    let without = world.call.encode(world.now, &[]);
+    assert!(encoded.local.len() < without.local.len() + 64, "stored messages are written once");
+    let (_, effects) =
+        Call::decode(key(), SCHEMA, &encoded.crossing, &encoded.local, Duration::ZERO, world.now)
+            .expect("it was just encoded");
+    assert_eq!(effects, step.effects);
+}
+
+#[test]
+fn deadlines_move_with_the_age() {
+    let mut world = World::new();
+    let _ = world.answered();
+    let encoded = world.call.encode(world.now, &[]);
+    let age = Duration::from_secs(100);
+    let later = world.now + Duration::from_secs(1_000_000);
+    let (call, _) = Call::decode(key(), SCHEMA, &encoded.crossing, &Bytes::new(), age, later)
+        .expect("it was just encoded");
+    let crossing = encoded.crossing_deadline.expect("session timers run");
+    assert_eq!(call.next_deadline(), Some(later + (crossing - age)));
+    let soon = encoded.deadline.expect("transactions linger");
+    assert!(soon < crossing);
+}
+
+#[test]
+fn an_answered_call_crosses_in_few_bytes() {
+    let mut world = World::new();
+    let _ = world.answered();
+    let encoded = world.call.encode(world.now, &[]);
+    assert!(encoded.crossing.len() <= 700, "{} bytes", encoded.crossing.len());
+}
+
+#[test]
+fn another_schema_and_damaged_bytes_are_refused() {
+    let mut world = World::new();
+    let (ok, _) = world.answered();
+    let info = world.within(Method::Info, &ok);
+    let _ = world.request(info);
+    let encoded = world.call.encode(world.now, &[]);
+    let decode = |schema, crossing: &Bytes, local: &Bytes| {
+        Call::decode(key(), schema, crossing, local, Duration::ZERO, world.now)
+    };
+    assert_eq!(decode(2, &encoded.crossing, &encoded.local), Err(DecodeError::UnknownSchema(2)));
+    for cut in 0..encoded.crossing.len() {
+        // Some cuts end at a field's end and decode to less; none panics.
+        let _ = decode(SCHEMA, &encoded.crossing.slice(..cut), &encoded.local);
+    }
+    for cut in 0..encoded.local.len() {
+        let _ = decode(SCHEMA, &encoded.crossing, &encoded.local.slice(..cut));
+    }
+    for at in 0..encoded.crossing.len() {
+        let mut bytes = encoded.crossing.to_vec();
+        bytes[at] ^= 0x55;
+        if let Ok((mut call, _)) = decode(SCHEMA, &bytes.into(), &encoded.local) {
+            let _ = call.step(world.now, Input::Activate, &setting());
+            let _ = call.step(world.now, Input::Due, &setting());
+        }
+    }
+}
+
+/// The bytes of schema 1 as they were when it was released: they are read for ever.
+#[test]
+fn golden_bytes_of_schema_1_are_read() {
+    let crossing = Bytes::from_static(include_bytes!("../../golden/v1/answered.crossing"));
+    let local = Bytes::from_static(include_bytes!("../../golden/v1/answered.local"));
+    let mut world = World::new();
+    let _ = world.answered();
+    let (call, effects) = Call::decode(key(), 1, &crossing, &local, Duration::ZERO, world.now)
+        .expect("golden bytes are read");
+    assert_eq!(effects, []);
+    assert_eq!(call, world.call);
+    if SCHEMA == 1 {
+        let encoded = world.call.encode(world.now, &[]);
+        assert_eq!((encoded.crossing, encoded.local), (crossing, local));
+    }
+}
