@@ -75,3 +75,6 @@ fn spread(base: Duration, request: &Request, secret: &TokenSecret) -> u64 {
 fn identity(request: &Request) -> Bytes {
     request.headers.call_id().cloned().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
