@@ -17,7 +17,7 @@ use bytes::Bytes;
 use vocab::{Instant, SiteId, TokenSecret};
 
 use crate::choice::sites_for;
-use crate::edge_frame::EdgeFrame;
+use crate::edge_frame::{EdgeFrame, MESSAGE_BYTES_MAX};
 use crate::engines::Engines;
 use crate::policy::Policy;
 use crate::refusal;
@@ -253,6 +253,10 @@ impl Balancer {
 
     fn take_outside(&mut self, now: Instant, source: SocketAddr, bytes: Bytes) {
         self.outside_in += 1;
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            self.drops.too_long += 1;
+            return;
+        }
         let scan = Scan::of(&bytes);
         if let Some(minted_at) = scan.site(&self.config.secret) {
             self.send_to_site(self.policy.serves(minted_at), source, None, bytes);

@@ -18,6 +18,10 @@ use vocab::{EngineId, SiteId, TokenSecret};
 /// Bytes before the payload. The buffers of the inner sockets need this much more than a message.
 pub const HEADER_BYTES: usize = COVERED + 8;
 
+/// Bytes of the longest message that fits a frame: what a UDP datagram over IPv4 holds, less the
+/// header.
+pub const MESSAGE_BYTES_MAX: usize = 65_507 - HEADER_BYTES;
+
 const MAGIC: &[u8; 4] = b"RHE1";
 /// Bytes of the header that the MAC covers: all but the MAC.
 const COVERED: usize = 27;

@@ -38,6 +38,8 @@ pub struct Drops {
     pub no_engine: u64,
     /// Not SIP, beyond what is passed on to be answered.
     pub not_sip: u64,
+    /// Too long to be framed for an engine.
+    pub too_long: u64,
     /// On the inner socket: not from a configured engine, or not a frame of ours.
     pub bad_frames: u64,
 }

@@ -373,6 +373,17 @@ fn keep_alives_and_floods_of_rubbish_stop_here() {
 }
 
 #[test]
+fn what_no_frame_can_hold_stops_here() {
+    let mut world = World::new();
+    let mut message = bye(SITE1);
+    message.push_str(&"x".repeat(MESSAGE_BYTES_MAX - message.len()));
+    assert_eq!(world.outside(&message), [Sent::In(SITE1, None)]);
+    message.push('x');
+    assert!(world.outside(&message).is_empty());
+    assert_eq!(world.balancer.stats().drops.too_long, 1);
+}
+
+#[test]
 fn an_unproven_engine_gets_nothing() {
     let now = Instant(5);
     let sites = BTreeMap::from([(SITE1, vec![engine(SITE1, 0)])]);
