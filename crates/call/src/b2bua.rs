@@ -178,6 +178,7 @@ impl Stepper<'_> {
             is_in_dialog,
             cancel: Cancel::No,
             give_up_at,
+            is_acknowledged: false,
             acks: Vec::new(),
         });
         self.carry_out(&outcome);

@@ -60,20 +60,19 @@ impl std::error::Error for DecodeError {}
 /// Writes instants relative to the moment of encoding, and reads them back `age` later.
 #[derive(Clone, Copy)]
 struct Clock {
-    zero: Instant,
+    now: Instant,
+    age: Duration,
 }
 
 impl Clock {
     fn encode(self, at: Instant) -> i64 {
-        if at >= self.zero {
-            i64::try_from(at.0 - self.zero.0).unwrap_or(i64::MAX)
-        } else {
-            i64::try_from(self.zero.0 - at.0).map_or(i64::MIN, |nanos| -nanos)
-        }
+        let (at, now) = (i128::from(at.0), i128::from(self.now.0));
+        i64::try_from(at - now).unwrap_or(i64::MAX)
     }
 
     fn decode(self, offset: i64) -> Instant {
-        Instant(self.zero.0.saturating_add_signed(offset))
+        let age = i64::try_from(self.age.as_nanos()).unwrap_or(i64::MAX);
+        Instant(self.now.0.saturating_add_signed(offset.saturating_sub(age)))
     }
 }
 
@@ -81,7 +80,7 @@ impl Call {
     /// The call as bytes, with the effects that were decided and not yet released.
     #[must_use]
     pub fn encode(&self, now: Instant, unreleased: &[Effect]) -> Encoded {
-        let clock = Clock { zero: now };
+        let clock = Clock { now, age: Duration::ZERO };
         Encoded {
             schema: SCHEMA,
             crossing: crossing::encode(&self.crossing, clock).encode_to_vec().into(),
@@ -108,7 +107,7 @@ impl Call {
         if schema != SCHEMA {
             return Err(DecodeError::UnknownSchema(schema));
         }
-        let clock = Clock { zero: now - age };
+        let clock = Clock { now, age };
         let crossing = crossing::Call::decode(crossing.clone())
             .map_err(|_| DecodeError::Malformed("crossing section"))?;
         let local = local::Local::decode(local.clone())

@@ -104,6 +104,13 @@ impl Stepper<'_> {
     fn on_bye(&mut self, id: u16, request: &Request) {
         let peer = self.call.crossing.leg(id).and_then(|leg| leg.peer);
         self.detach(id, StatusCode::REQUEST_TERMINATED);
+        // Who has left does not wait for a 2xx either.
+        let mut servings = self.call.local.servings.iter_mut();
+        if let Some(serving) =
+            servings.find(|serving| serving.leg == Some(id) && serving.unacknowledged.is_some())
+        {
+            serving.unacknowledged = None;
+        }
         self.forget_leg(id, EndReason::Bye);
         if let Some(peer) = peer {
             self.end_leg(peer, EndReason::Bye, Some(request));

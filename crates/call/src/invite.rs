@@ -77,7 +77,7 @@ impl Stepper<'_> {
     /// Acknowledges the 2xx to an INVITE of ours, once, and keeps the ACK for its repetitions.
     pub(crate) fn acknowledge(&mut self, index: usize, ack: Option<&Request>) {
         let Some(asking) = self.call.local.askings.get(index) else { return };
-        if !asking.is_accepted() || !asking.acks.is_empty() {
+        if !asking.is_accepted() || asking.is_acknowledged {
             return;
         }
         let (id, cseq) = (asking.leg, asking.cseq);
@@ -91,9 +91,9 @@ impl Stepper<'_> {
         }
         let tag = self.call.crossing.dialog(id, dialog).and_then(|d| d.remote_tag.clone());
         let packet = packet(&outgoing);
-        self.call.local.askings[index]
-            .acks
-            .push(Acked { tag: tag.unwrap_or_default(), packet: packet.clone() });
+        let asking = &mut self.call.local.askings[index];
+        asking.is_acknowledged = true;
+        asking.acks.push(Acked { tag: tag.unwrap_or_default(), packet: packet.clone() });
         self.send(packet);
     }
 
@@ -139,6 +139,8 @@ impl Stepper<'_> {
         let acked = Acked { tag, packet };
         let limits = &self.setting.limits;
         if let Some(asking) = index.and_then(|index| self.call.local.askings.get_mut(index)) {
+            // Once nobody waits for the INVITE, this is the ACK that counts.
+            asking.is_acknowledged |= asking.purpose == Purpose::Ending;
             if asking.acks.len() < limits.forks_max {
                 asking.acks.push(acked.clone());
             }

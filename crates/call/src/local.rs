@@ -72,6 +72,8 @@ pub(crate) struct Asking {
     pub(crate) cancel: Cancel,
     /// When an INVITE without a final response is cancelled; after its CANCEL, when it is forgotten.
     pub(crate) give_up_at: Option<Instant>,
+    /// The 2xx that counts has its ACK.
+    pub(crate) is_acknowledged: bool,
     /// The ACKs of its 2xx, one for each fork that answered. At most `CallLimits::forks_max`.
     pub(crate) acks: Vec<Acked>,
 }
@@ -250,7 +252,7 @@ impl Asking {
     pub(crate) fn is_open_invite(&self) -> bool {
         match &self.machine {
             ClientMachine::Invite(machine) => {
-                machine.is_pending() || (self.is_accepted() && self.acks.is_empty())
+                machine.is_pending() || (self.is_accepted() && !self.is_acknowledged)
             }
             ClientMachine::Other(_) => false,
         }

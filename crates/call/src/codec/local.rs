@@ -169,6 +169,8 @@ struct Asking {
     give_up_at: Option<i64>,
     #[prost(message, repeated, tag = "13")]
     acks: Vec<Ack>,
+    #[prost(bool, tag = "14")]
+    is_acknowledged: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -343,6 +345,7 @@ fn encode_asking(asking: &model::Asking, clock: Clock) -> Asking {
             .iter()
             .map(|ack| Ack { tag: ack.tag.clone(), packet: Some(encode_packet(&ack.packet)) })
             .collect(),
+        is_acknowledged: asking.is_acknowledged,
     }
 }
 
@@ -381,6 +384,7 @@ fn decode_asking(asking: Asking, clock: Clock) -> Result<model::Asking, DecodeEr
             _ => return Err(DecodeError::Malformed("cancelling of an asking")),
         },
         give_up_at: asking.give_up_at.map(|at| clock.decode(at)),
+        is_acknowledged: asking.is_acknowledged,
         acks: acks.collect::<Result<_, _>>()?,
     })
 }

@@ -83,7 +83,7 @@ fn a_bye_before_the_ack_waits_for_it() {
     let to_bob = requests(&world.request(invite)).remove(0);
     let answered = responses(&world.response(ok(&to_bob))).remove(0);
     let bye = world.bobs(Method::Bye, 1, &to_bob);
-    assert_eq!(told(&world.from_bob(bye)), "200/BYE>bob");
+    assert_eq!(told(&world.from_bob(bye)), "200/BYE>bob ACK>bob");
     let ack = world.within(Method::Ack, &answered);
     assert_eq!(told(&world.request(ack)), "BYE>alice");
     let bye = world.within(Method::Bye, &answered);
