@@ -125,7 +125,7 @@ impl World {
         self.input(Input::Request { request, source })
     }
 
-    pub(super) fn from_bob(&mut self, request: Request) -> Vec<Sent> {
+    pub(super) fn by_bob(&mut self, request: Request) -> Vec<Sent> {
         let source = Source { addr: BOB.parse().expect("an address") };
         self.input(Input::Request { request, source })
     }

@@ -68,7 +68,7 @@ fn the_callee_ends_it() {
     let (_, invite) = world.answered();
     let mut bye = world.bobs(Method::Bye, 1, &invite);
     bye.headers.push(HeaderName::Reason, "Q.850;cause=16");
-    let sent = world.from_bob(bye);
+    let sent = world.by_bob(bye);
     assert_eq!(told(&sent), "200/BYE>bob BYE>alice");
     let bye = requests(&sent).remove(0);
     assert_eq!(bye.headers.get(&HeaderName::Reason), Some(&Bytes::from_static(b"Q.850;cause=16")));

@@ -36,7 +36,7 @@ fn overlapping_invites_are_refused() {
     let after = responses(&sent)[0].headers.retry_after().expect("well formed");
     assert!(after.expect("§14.2 asks for it") <= 10);
     let glaring = world.bobs(Method::Invite, 5, &invite);
-    assert_eq!(told(&world.from_bob(glaring)), "491/INVITE>bob");
+    assert_eq!(told(&world.by_bob(glaring)), "491/INVITE>bob");
     assert_eq!(told(&world.response(ok(&to_bob))), "200/INVITE>alice");
 }
 

@@ -42,7 +42,7 @@ fn requests_of_both_sides_are_served_at_the_other_site() {
     let ack = there.within(Method::Ack, &ok);
     assert_eq!(told(&there.request(ack)), "ACK>bob");
     let bye = there.bobs(Method::Bye, 9, &invite);
-    let sent = there.from_bob(bye);
+    let sent = there.by_bob(bye);
     assert_eq!(told(&sent), "200/BYE>bob BYE>alice");
     assert_eq!(requests(&sent)[0].headers.cseq().expect("a CSeq").number, 65);
 }

@@ -26,7 +26,7 @@ fn requests_of_any_method_are_passed_on_and_answered() {
 
         let cseq = 10 + u32::try_from(at).expect("few");
         let back = world.bobs(method, cseq, &invite);
-        let sent = world.from_bob(back);
+        let sent = world.by_bob(back);
         assert_eq!(told(&sent), format!("{name}>alice"));
         let to_alice = requests(&sent).remove(0);
         assert_eq!(told(&world.response(answer(&to_alice, 403))), format!("403/{name}>bob"));
@@ -43,7 +43,7 @@ fn a_reinvite_moves_the_targets_and_the_session() {
     reinvite.headers.set(HeaderName::Contact, "<sip:bob@192.0.2.2:5062>");
     reinvite.headers.push(HeaderName::ContentType, "application/sdp");
     reinvite.body = Bytes::from_static(ANSWER.as_bytes());
-    let sent = world.from_bob(reinvite);
+    let sent = world.by_bob(reinvite);
     assert_eq!(told(&sent), "100/INVITE>bob INVITE>alice");
     let to_alice = requests(&sent).remove(0);
     assert_eq!(to_alice.body, ANSWER);
@@ -57,7 +57,7 @@ fn a_reinvite_moves_the_targets_and_the_session() {
     assert_eq!(told(&sent), "200/INVITE>bob");
     let mut ack = world.bobs(Method::Ack, 3, &invite);
     ack.headers.set(HeaderName::Contact, "<sip:bob@192.0.2.2:5062>");
-    let sent = world.from_bob(ack);
+    let sent = world.by_bob(ack);
     assert_eq!(requests(&sent)[0].uri.to_string(), "sip:alice@192.0.2.1:5070");
     let bye = world.within(Method::Bye, &answered);
     let sent = world.request(bye);
@@ -71,7 +71,7 @@ fn a_bye_during_a_reinvite_ends_it_too() {
     let reinvite = world.within(Method::Invite, &answered);
     let to_bob = requests(&world.request(reinvite)).remove(0);
     let bye = world.bobs(Method::Bye, 4, &invite);
-    let sent = world.from_bob(bye);
+    let sent = world.by_bob(bye);
     assert_eq!(told(&sent), "200/BYE>bob 487/INVITE>alice BYE>alice");
     assert_eq!(told(&world.response(answer(&to_bob, 487))), "ACK>bob");
 }
@@ -83,7 +83,7 @@ fn a_bye_before_the_ack_waits_for_it() {
     let to_bob = requests(&world.request(invite)).remove(0);
     let answered = responses(&world.response(ok(&to_bob))).remove(0);
     let bye = world.bobs(Method::Bye, 1, &to_bob);
-    assert_eq!(told(&world.from_bob(bye)), "200/BYE>bob ACK>bob");
+    assert_eq!(told(&world.by_bob(bye)), "200/BYE>bob ACK>bob");
     let ack = world.within(Method::Ack, &answered);
     assert_eq!(told(&world.request(ack)), "BYE>alice");
     let bye = world.within(Method::Bye, &answered);

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use sip_message::StatusCode;
 use vocab::Instant;
 
-use super::{Event, Outcome, Reliability, ServerKey, SipTimers, earlier};
+use super::{Outcome, Reliability, ServerKey, SipTimers};
 use crate::Destination;
 
 /// A request of a peer that is neither INVITE nor ACK.
