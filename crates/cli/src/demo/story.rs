@@ -331,7 +331,8 @@ impl<'a> Story<'a> {
     }
 
     fn count_disorder(&mut self) {
-        let apart = self.plan.refresh_after() / 2;
+        // Two refreshes of one end are a whole interval apart, less what a lost message cost.
+        let apart = self.plan.refresh_after() * 3 / 4;
         for line in [&self.caller, &self.callee] {
             for (_, facts) in line.agent().all_facts() {
                 let mut gaps = facts.refreshed_at.windows(2).map(|pair| pair[1] - pair[0]);
