@@ -1,2 +1,104 @@
-//! rehome
-fn main() {}
+//! The one program: a node of any role, its checks, and the operator's commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use node::config::{self, Role};
+use tracing_subscriber::EnvFilter;
+
+/// A SIP application server that keeps calls alive when a whole site dies.
+#[derive(Debug, Parser)]
+#[command(name = "rehome", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a node until it is told to end (SIGTERM) or dies.
+    #[command(after_help = "Examples:\n  rehome serve --config site1.toml\n  \
+        rehome serve --config site1.toml --role engine")]
+    Serve(ConfigArguments),
+    /// Checks a configuration and starts nothing.
+    #[command(after_help = "Examples:\n  rehome check --config site1.toml")]
+    Check(ConfigArguments),
+    #[command(flatten)]
+    Operator(cli::Command),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigArguments {
+    /// The configuration file (TOML).
+    #[arg(long, short)]
+    config: PathBuf,
+    /// Overrides the role in the file.
+    #[arg(long)]
+    role: Option<RoleArgument>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoleArgument {
+    All,
+    State,
+    Engine,
+    Balancer,
+}
+
+impl From<RoleArgument> for Role {
+    fn from(role: RoleArgument) -> Self {
+        match role {
+            RoleArgument::All => Self::All,
+            RoleArgument::State => Self::State,
+            RoleArgument::Engine => Self::Engine,
+            RoleArgument::Balancer => Self::Balancer,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(arguments) => serve(&arguments),
+        Command::Check(arguments) => check(&arguments),
+        Command::Operator(command) => cli::run(command),
+    }
+}
+
+fn load(arguments: &ConfigArguments) -> Option<(config::Config, Vec<config::Warning>)> {
+    match config::load(&arguments.config, arguments.role.map(Role::from)) {
+        Ok(loaded) => Some(loaded),
+        Err(mistakes) => {
+            for mistake in &mistakes {
+                eprintln!("{mistake}");
+            }
+            eprintln!("{} of the configuration to mend; nothing was started", mistakes.len());
+            None
+        }
+    }
+}
+
+fn check(arguments: &ConfigArguments) -> ExitCode {
+    let Some((config, warnings)) = load(arguments) else { return ExitCode::FAILURE };
+    for warning in &warnings {
+        println!("warning: {warning}");
+    }
+    println!("{}: role `{}` can start", arguments.config.display(), config.role.as_str());
+    ExitCode::SUCCESS
+}
+
+fn serve(arguments: &ConfigArguments) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let Some((config, warnings)) = load(arguments) else { return ExitCode::FAILURE };
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    match node::serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -58,16 +58,6 @@ impl Node {
         let mut child = self.child.take().expect("it is killed while it runs");
         child.kill().expect("it is our child");
         child.wait().expect("it is our child");
-    }
-
-    /// The process id, while it runs.
-    pub(crate) fn id(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
-    }
-
-    /// Its configuration file.
-    pub(crate) fn config(&self) -> &Path {
-        &self.config
     }
 
     /// Its admin API.

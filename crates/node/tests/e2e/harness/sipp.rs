@@ -20,8 +20,6 @@ pub(crate) struct Sipp {
 /// What SIPp counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Figures {
-    /// Calls begun.
-    pub(crate) begun: u64,
     /// Calls that went as the scenario says.
     pub(crate) successful: u64,
     /// Calls that did not.
@@ -107,7 +105,6 @@ impl Sipp {
             last.get(index)?.trim().parse::<u64>().ok()
         };
         Some(Figures {
-            begun: field("TotalCallCreated")?,
             successful: field("SuccessfulCall(C)")?,
             failed: field("FailedCall(C)")?,
             repeated: field("Retransmissions(C)")?,

@@ -6,13 +6,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tier_protocol::frame::{Decoder, TierFrame};
 use tier_protocol::{Command, Reply};
-
-use super::wait_for;
 
 const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -67,20 +64,9 @@ impl Tap {
         self.shared.stop_at.store(word as u8, Ordering::SeqCst);
     }
 
-    /// Waits until the word has come and was kept.
-    pub(crate) fn wait_stopped(&self) {
-        wait_for("the link to stop", Duration::from_secs(10), || self.is_stopped().then_some(()));
-    }
-
     /// The word has come.
     pub(crate) fn is_stopped(&self) -> bool {
         self.shared.stopped.load(Ordering::SeqCst)
-    }
-
-    /// Lets words pass again; what was kept is lost with its engine.
-    pub(crate) fn open(&self) {
-        self.shared.stop_at.store(0, Ordering::SeqCst);
-        self.shared.stopped.store(false, Ordering::SeqCst);
     }
 }
 

@@ -1,0 +1,293 @@
+//! The commands: their arguments, what they ask, what they print.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use admin_api::{
+    BackupOrder, BackupReply, CallStory, CallsReply, OrderReply, ReplicationOrder, RouteOrder,
+    RouteReply, SitesReply, StatusReply,
+};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::{Client, ClientError};
+use crate::demo::DemoOptions;
+use crate::print;
+
+/// Which node, and for whom to print.
+#[derive(Clone, Debug, Args)]
+pub struct Target {
+    /// The node's admin address.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub admin: String,
+    /// The node's token; REHOME_TOKEN when absent.
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Prints the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An operator's command.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// What a node is and does.
+    #[command(after_help = "Examples:\n  rehome status\n  \
+        rehome status --admin http://10.0.0.5:8080 --json")]
+    Status(Target),
+    /// Other sites, and the calls that are at risk.
+    #[command(after_help = "Examples:\n  rehome sites")]
+    Sites(Target),
+    /// The calls that a node holds, or one call's whole story.
+    #[command(after_help = "Examples:\n  rehome calls --limit 20\n  \
+        rehome calls 2f1c0a9b8d7e6f504132a3b4c5d6e7f8")]
+    Calls {
+        /// The call: 32 hexadecimal digits.
+        key: Option<String>,
+        /// Lines of a page.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Where the page before said that the next one starts.
+        #[arg(long)]
+        cursor: Option<String>,
+        /// Which node.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// What is kept here for other sites.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Starts or stops sending call states to a site.
+    #[command(after_help = "Examples:\n  rehome replication --site 2 off")]
+    Replication {
+        /// The site that receives.
+        #[arg(long)]
+        site: u16,
+        /// `on` or `off`.
+        #[arg(value_parser = ["on", "off"])]
+        switch: String,
+        /// Which node.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// The routing policy of a balancer.
+    #[command(subcommand)]
+    Route(RouteCommand),
+    /// Shows the promise: two sites on this machine, one of them killed, every call checked.
+    #[command(after_help = "Examples:\n  rehome demo\n  rehome demo --calls 1000 --keep /tmp/demo")]
+    Demo(DemoArguments),
+}
+
+/// `rehome backup ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum BackupCommand {
+    /// How many calls are kept for which site.
+    #[command(after_help = "Examples:\n  rehome backup stats")]
+    Stats(Target),
+    /// Wakes every call that is kept for a site. The site must be dead: its calls live here then.
+    #[command(after_help = "Examples:\n  rehome backup activate --site 1")]
+    Activate {
+        /// The home of the calls.
+        #[arg(long)]
+        site: u16,
+        /// Which node.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Removes every call that is kept for a site.
+    #[command(after_help = "Examples:\n  rehome backup delete --site 1")]
+    Delete {
+        /// The home of the calls.
+        #[arg(long)]
+        site: u16,
+        /// Which node.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `rehome route ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum RouteCommand {
+    /// The policy in force.
+    #[command(after_help = "Examples:\n  rehome route show --admin http://127.0.0.1:8070")]
+    Show(Target),
+    /// Changes it: calls of home 1 are served by site 2.
+    #[command(after_help = "Examples:\n  rehome route set 1=2 --weights 1=0,2=1\n  \
+        rehome route set 1=1 2=2 --weights 1=1,2=1")]
+    Set {
+        /// `HOME=SITE`, any number of them.
+        #[arg(value_parser = pair::<u16>, value_name = "HOME=SITE")]
+        serves: Vec<(u16, u16)>,
+        /// `SITE=SHARE,...`: the shares of the sites in new calls.
+        #[arg(long, value_delimiter = ',', value_parser = pair::<u32>, value_name = "SITE=SHARE")]
+        weights: Vec<(u16, u32)>,
+        /// Which node.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// `rehome demo`
+#[derive(Clone, Debug, Args)]
+pub struct DemoArguments {
+    /// Calls to place.
+    #[arg(long, default_value_t = DemoOptions::default().calls)]
+    pub calls: u32,
+    /// Prints the outcome as one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Breaks the promise on purpose, to show that it is noticed.
+    #[arg(long)]
+    pub break_promise: bool,
+    /// Keeps configurations, data and logs in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+impl From<DemoArguments> for DemoOptions {
+    fn from(arguments: DemoArguments) -> Self {
+        let DemoArguments { calls, json, break_promise, keep } = arguments;
+        Self { calls, json, break_promise, keep }
+    }
+}
+
+fn pair<T: std::str::FromStr>(text: &str) -> Result<(u16, T), String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(one, other)| Some((one.trim().parse().ok()?, other.trim().parse().ok()?)));
+    parsed.ok_or_else(|| format!("`{text}` is not two numbers like 1=2"))
+}
+
+impl Target {
+    fn client(&self) -> Result<Client, ClientError> {
+        let token = self.token.clone().or_else(|| std::env::var("REHOME_TOKEN").ok());
+        Client::new(&self.admin, token)
+    }
+
+    fn get<T: DeserializeOwned + Serialize>(
+        &self,
+        path: &str,
+        print: fn(&T) -> String,
+    ) -> Result<String, ClientError> {
+        let answer = self.client()?.get(path)?;
+        self.print(&answer, print)
+    }
+
+    fn post<T: DeserializeOwned + Serialize>(
+        &self,
+        path: &str,
+        order: &impl Serialize,
+        print: fn(&T) -> String,
+    ) -> Result<String, ClientError> {
+        let answer = self.client()?.post(path, order)?;
+        self.print(&answer, print)
+    }
+
+    fn print<T: Serialize>(
+        &self,
+        answer: &T,
+        print: fn(&T) -> String,
+    ) -> Result<String, ClientError> {
+        if !self.json {
+            return Ok(print(answer));
+        }
+        serde_json::to_string_pretty(answer)
+            .map(|text| text + "\n")
+            .map_err(|error| ClientError::Unreadable(error.to_string()))
+    }
+}
+
+/// Asks and returns what is to be printed.
+pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
+    match command {
+        Command::Status(target) => target.get::<StatusReply>("/v1/status", print::status),
+        Command::Sites(target) => target.get::<SitesReply>("/v1/sites", print::sites),
+        Command::Calls { key: Some(key), target, .. } => {
+            target.get::<CallStory>(&format!("/v1/calls/{key}"), print::call)
+        }
+        Command::Calls { key: None, limit, cursor, target } => {
+            let cursor = cursor.as_ref().map_or_else(String::new, |at| format!("&cursor={at}"));
+            let path = format!("/v1/calls?limit={limit}{cursor}");
+            target.get::<CallsReply>(&path, print::calls)
+        }
+        Command::Backup(BackupCommand::Stats(target)) => {
+            target.get::<BackupReply>("/v1/backup", print::backup)
+        }
+        Command::Backup(BackupCommand::Activate { site, target }) => {
+            let order = BackupOrder { site: *site };
+            target.post::<OrderReply>("/v1/backup/activate", &order, print::order)
+        }
+        Command::Backup(BackupCommand::Delete { site, target }) => {
+            let order = BackupOrder { site: *site };
+            target.post::<OrderReply>("/v1/backup/delete", &order, print::order)
+        }
+        Command::Replication { site, switch, target } => {
+            let order = ReplicationOrder { site: *site, on: switch == "on" };
+            target.post::<OrderReply>("/v1/replication", &order, print::order)
+        }
+        Command::Route(RouteCommand::Show(target)) => {
+            target.get::<RouteReply>("/v1/route", print::route)
+        }
+        Command::Route(RouteCommand::Set { serves, weights, target }) => {
+            let serves: BTreeMap<u16, u16> = serves.iter().copied().collect();
+            let shares = weights.iter().copied().collect();
+            let weights = (!weights.is_empty()).then_some(shares);
+            let order = RouteOrder { version: None, serves, weights };
+            target.post::<RouteReply>("/v1/route", &order, print::route)
+        }
+        Command::Demo(_) => Ok(String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(subcommand)]
+        command: Command,
+    }
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Program::try_parse_from(std::iter::once("rehome").chain(line.split(' ')))
+            .map(|program| program.command)
+    }
+
+    #[test]
+    fn the_policy_is_written_as_pairs() {
+        let command = parse("route set 1=2 2=2 --weights 1=0,2=1").unwrap();
+        let Command::Route(RouteCommand::Set { serves, weights, .. }) = command else {
+            panic!("{command:?}")
+        };
+        assert_eq!(serves, [(1, 2), (2, 2)]);
+        assert_eq!(weights, [(1, 0), (2, 1)]);
+        assert!(parse("route set 1:2").is_err());
+        assert!(parse("route set 1=x").is_err());
+    }
+
+    #[test]
+    fn orders_name_their_site() {
+        assert!(parse("backup activate --site 1").is_ok());
+        assert!(parse("backup activate").is_err());
+        assert!(parse("replication --site 2 off").is_ok());
+        assert!(parse("replication --site 2 maybe").is_err());
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        use clap::CommandFactory;
+        fn check(command: &clap::Command) {
+            if command.get_subcommands().next().is_some() {
+                command.get_subcommands().for_each(check);
+            } else if command.get_name() != "help" {
+                let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("rehome "), "{} has no example", command.get_name());
+            }
+        }
+        check(&Program::command());
+    }
+}

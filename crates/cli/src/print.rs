@@ -1,0 +1,240 @@
+//! Answers as people read them.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+
+use admin_api::{
+    AtRisk, BackupReply, CallStory, CallsReply, OrderReply, Peer, RouteReply, SitesReply,
+    StatusReply, route::Health,
+};
+
+/// Lines of `word   value`.
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, word: &str, value: impl Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{word:<18} {value}");
+    }
+}
+
+fn span(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        120_000..7_200_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    if parts.is_empty() { "-".into() } else { parts.join(", ") }
+}
+
+fn at_risk(risks: &BTreeMap<u16, AtRisk>) -> String {
+    joined(risks.iter().map(|(site, risk)| match risk.calls {
+        0 => format!("none to site {site}"),
+        calls => format!("{calls} to site {site}, oldest {}", span(risk.oldest_ms)),
+    }))
+}
+
+fn peer((site, peer): (&u16, &Peer)) -> String {
+    let state = match (peer.alive, peer.state.as_str()) {
+        (false, _) => "silent",
+        (true, "") => "alive",
+        (true, state) => state,
+    };
+    format!("site {site} {state}")
+}
+
+pub(crate) fn status(status: &StatusReply) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("role", &status.role);
+    if status.site > 0 {
+        lines.add("site", format!("{} ({}), start {}", status.site, status.state, status.start));
+    }
+    lines.add("up for", span(status.uptime_ms));
+    if matches!(status.role.as_str(), "all" | "state") {
+        tier(&mut lines, status);
+    }
+    if let Some(engine) = &status.engine {
+        let tier = if engine.tier_up { "tier up" } else { "tier DOWN" };
+        lines.add("engine", format!("{}, {tier}", engine.id));
+        let (all, open) = (engine.turns, engine.turns_open);
+        lines.add("turns", format!("{all}, {open} open, {} panicked", engine.panics));
+        lines.add("datagrams", format!("{} in, {} out", engine.datagrams_in, engine.datagrams_out));
+        lines.add("refused, dropped", format!("{}, {}", engine.refused, engine.dropped));
+        lines.add("forwarded", engine.forwarded);
+    }
+    if let Some(balancer) = &status.balancer {
+        lines.add("policy version", balancer.policy_version);
+        for engine in &balancer.engines {
+            let health = match engine.health {
+                Health::Up => "up",
+                Health::NotServing => "not serving",
+                Health::Down => "DOWN",
+            };
+            let (to, from) = (engine.datagrams_to, engine.datagrams_from);
+            let engine = format!("{} {health}, {to} out, {from} back", engine.address);
+            lines.add("engine of a site", engine);
+        }
+        lines.add("without engine", balancer.dropped);
+    }
+    lines.0
+}
+
+fn tier(lines: &mut Lines, status: &StatusReply) {
+    lines.add("calls active", status.calls_active);
+    let dormant = status.calls_dormant.iter().map(|(site, n)| format!("{n} of site {site}"));
+    lines.add("calls dormant", joined(dormant));
+    lines.add("calls moved away", status.calls_moved_away);
+    lines.add("at risk", at_risk(&status.at_risk));
+    lines.add("peers", joined(status.peers.iter().map(peer)));
+    lines.add("engines", status.engines_alive);
+    lines.add("inbox", format!("{} batches", status.inbox_batches));
+    let crossing = &status.crossing;
+    let (calls, batches) = (crossing.calls_out, crossing.batches_out);
+    lines.add("crossed out", format!("{calls} in {batches} batches, {} bytes", crossing.bytes_out));
+    let (calls, batches) = (crossing.calls_in, crossing.batches_in);
+    lines.add("crossed in", format!("{calls} in {batches} batches"));
+    let (activated, back) = (status.activated, status.handed_back);
+    lines.add("activated", format!("{activated}, handed back {back}"));
+    if status.refill_pending > 0 {
+        lines.add("to be refilled", status.refill_pending);
+    }
+}
+
+pub(crate) fn sites(sites: &SitesReply) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("this site", format!("{} ({})", sites.here, sites.state));
+    lines.add("backed up at", sites.backup_to.map_or("-".into(), |site| format!("site {site}")));
+    lines.add("at risk", at_risk(&sites.at_risk));
+    for (site, seen) in &sites.peers {
+        let (state, wakes) = (peer((site, seen)), &seen.activation);
+        lines.add("peer", format!("{state}, {}, its calls wake: {wakes}", seen.address));
+    }
+    lines.0
+}
+
+pub(crate) fn calls(calls: &CallsReply) -> String {
+    let mut text = String::new();
+    for call in &calls.calls {
+        let mut words = vec![if call.dormant { "dormant" } else { "active" }];
+        if call.locked {
+            words.push("locked");
+        }
+        if call.at_risk {
+            words.push("at risk");
+        }
+        let _ = writeln!(
+            text,
+            "{}  home {} origin {}  version {:<5} {:>7} bytes  {:>8} old  {}",
+            call.key,
+            call.home,
+            call.origin,
+            call.version,
+            call.record_bytes,
+            span(call.age_ms),
+            words.join(", "),
+        );
+    }
+    if calls.calls.is_empty() {
+        text.push_str("no calls\n");
+    }
+    if let Some(next) = &calls.next {
+        let _ = writeln!(text, "more: --cursor {next}");
+    }
+    text
+}
+
+pub(crate) fn call(story: &CallStory) -> String {
+    let mut lines = Lines(String::new());
+    let call = &story.call;
+    lines.add("call", &call.key);
+    let state = if call.dormant { "dormant" } else { "active" };
+    lines.add("home", format!("site {}, began at site {}, {state}", call.home, call.origin));
+    lines.add("stamp", &story.stamp);
+    lines.add("last put", format!("{} ago, {} bytes", span(call.age_ms), call.record_bytes));
+    if let Some(deadline) = story.deadline_ms {
+        lines.add("next deadline", format!("in {}", span(deadline)));
+    }
+    lines.add("hints", joined(story.hints.iter().map(|h| format!("{} {}", h.application, h.hint))));
+    for mark in &story.crossed {
+        let newest = if mark.newest { "newest" } else { "older" };
+        lines.add("crossed", format!("site {} has {} ({newest})", mark.site, mark.stamp));
+    }
+    lines.add("waits to cross", if story.mark.is_empty() { "no" } else { &story.mark });
+    if let Some(engine) = story.locked_by {
+        lines.add("locked by", format!("engine {engine}, {} wait", story.waiters));
+    }
+    for line in &story.summary {
+        lines.add("", line);
+    }
+    for note in &story.notes {
+        lines.add("note", note);
+    }
+    lines.0
+}
+
+pub(crate) fn backup(backup: &BackupReply) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("this site", backup.here);
+    lines.add("backed up at", backup.backup_to.map_or("-".into(), |site| format!("site {site}")));
+    for (site, kept) in &backup.kept {
+        let alive = if kept.alive { "alive" } else { "silent" };
+        let pending = match kept.order_pending {
+            0 => String::new(),
+            pending => format!(", {pending} of an order to go"),
+        };
+        let what = format!("{} calls, {alive}, wake: {}{pending}", kept.calls, kept.activation);
+        lines.add(&format!("kept for site {site}"), what);
+    }
+    lines.add("inbox", format!("{} batches", backup.inbox_batches));
+    lines.0
+}
+
+pub(crate) fn order(order: &OrderReply) -> String {
+    format!("{} ({} calls)\n", order.accepted, order.calls)
+}
+
+pub(crate) fn route(route: &RouteReply) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("version", route.version);
+    for (home, by) in &route.serves {
+        lines.add(&format!("calls of site {home}"), format!("served by site {by}"));
+    }
+    let shares = route.weights.iter().map(|(site, share)| format!("site {site}: {share}"));
+    lines.add("new calls", joined(shares));
+    lines.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_readable() {
+        let mut reply = StatusReply {
+            role: "all".into(),
+            site: 1,
+            state: "serving".into(),
+            start: 3,
+            uptime_ms: 65_432,
+            calls_active: 7,
+            ..StatusReply::default()
+        };
+        reply.at_risk.insert(2, AtRisk { calls: 1, oldest_ms: 40 });
+        reply.peers.insert(2, Peer { alive: true, state: "serving".into(), ..Peer::default() });
+        let text = status(&reply);
+        for line in [
+            "site               1 (serving), start 3\n",
+            "up for             65.4 s\n",
+            "calls active       7\n",
+            "at risk            1 to site 2, oldest 40 ms\n",
+            "peers              site 2 serving\n",
+        ] {
+            assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+    }
+}

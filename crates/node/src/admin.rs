@@ -1,0 +1,262 @@
+//! The admin server: HTTP in front of the owner's event channel.
+//!
+//! Handlers check the token, read the request and ask the owner; the owner's answer is the body.
+//! No state is kept here. TLS is deliberately absent: bind loopback, or a private network with a
+//! token.
+
+pub(crate) mod metrics;
+
+use std::time::Duration;
+
+use admin_api::{BackupOrder, ErrorReply, ForgetOrder, ReplicationOrder, RouteOrder};
+use axum::Router;
+use axum::body::Body as HttpBody;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Json, Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use vocab::{CallKey, SiteId};
+
+use crate::event::Event;
+
+/// Bytes of a request body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Calls on a page, at most and unless asked.
+const PAGE_MAX: usize = 1_000;
+const PAGE: usize = 100;
+/// The owner answers within this, or the client hears 503.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// What may be asked of the owner.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Status,
+    Metrics,
+    Sites,
+    Calls { cursor: Option<CallKey>, limit: usize },
+    Call(CallKey),
+    Backup,
+    Activate(SiteId),
+    Delete(SiteId),
+    Replication(SiteId, bool),
+    Route,
+    SetRoute(RouteOrder),
+    Forget(Option<CallKey>),
+}
+
+/// What the owner says.
+pub(crate) type Answer = Result<Body, Refusal>;
+
+/// A body and what it is.
+#[derive(Debug)]
+pub(crate) struct Body {
+    content_type: &'static str,
+    text: String,
+}
+
+impl Body {
+    pub(crate) fn json(value: &impl Serialize) -> Answer {
+        match serde_json::to_string(value) {
+            Ok(text) => Ok(Self { content_type: "application/json", text }),
+            Err(error) => Err(Refusal { status: 500, error: error.to_string() }),
+        }
+    }
+
+    pub(crate) fn metrics(status: &admin_api::StatusReply) -> Self {
+        Self { content_type: metrics::CONTENT_TYPE, text: metrics::print(status) }
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) error: String,
+}
+
+impl Refusal {
+    pub(crate) fn wrong_role(why: &str) -> Self {
+        Self { status: 404, error: why.into() }
+    }
+
+    pub(crate) fn bad(error: String) -> Self {
+        Self { status: 400, error }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
+        (status, Json(ErrorReply { error: self.error })).into_response()
+    }
+}
+
+type Owner = mpsc::Sender<Event>;
+
+/// Serves the admin API on `listener` for ever.
+pub(crate) fn start(listener: TcpListener, owner: Owner, token: Option<String>) {
+    let router = router(owner, token);
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the admin server ended");
+        }
+    });
+}
+
+fn router(owner: Owner, token: Option<String>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/sites", get(sites))
+        .route("/v1/calls", get(calls))
+        .route("/v1/calls/{key}", get(call))
+        .route("/v1/backup", get(backup))
+        .route("/v1/backup/activate", post(activate))
+        .route("/v1/backup/delete", post(delete))
+        .route("/v1/replication", post(replication))
+        .route("/v1/route", get(route).post(set_route))
+        .route("/v1/test/forget", post(forget))
+        .route("/v1/openapi.json", get(openapi))
+        .route("/metrics", get(metrics))
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(token, want_token))
+        .with_state(owner)
+}
+
+/// Compares without saying by its time how much of a guess was right.
+fn is_same(one: &str, other: &str) -> bool {
+    let differences = one.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && differences == 0
+}
+
+async fn want_token(State(token): State<Option<String>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    if token.is_none_or(|token| is_same(&token, given)) {
+        return next.run(request).await;
+    }
+    Refusal { status: 401, error: "give the token as `Authorization: Bearer`".into() }
+        .into_response()
+}
+
+async fn ask(owner: &Owner, ask: Ask) -> Response {
+    let (answer, said) = oneshot::channel();
+    let asked = async {
+        owner.send(Event::Admin(ask, answer)).await.ok()?;
+        said.await.ok()
+    };
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(Some(Ok(body))) => Response::builder()
+            .header(header::CONTENT_TYPE, body.content_type)
+            .body(HttpBody::from(body.text))
+            .unwrap_or_else(|error| {
+                Refusal { status: 500, error: error.to_string() }.into_response()
+            }),
+        Ok(Some(Err(refusal))) => refusal.into_response(),
+        Ok(None) | Err(_) => {
+            Refusal { status: 503, error: "the node does not answer".into() }.into_response()
+        }
+    }
+}
+
+async fn status(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Status).await
+}
+
+async fn metrics(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Metrics).await
+}
+
+async fn sites(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Sites).await
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+async fn calls(
+    State(owner): State<Owner>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let Query(page) = page.map_err(|error| Refusal::bad(error.body_text()))?;
+    let cursor = page.cursor.as_deref().map(key).transpose()?;
+    let limit = page.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    Ok(ask(&owner, Ask::Calls { cursor, limit }).await)
+}
+
+async fn call(State(owner): State<Owner>, Path(text): Path<String>) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Call(key(&text)?)).await)
+}
+
+fn key(text: &str) -> Result<CallKey, Refusal> {
+    CallKey::from_hex(text)
+        .ok_or_else(|| Refusal::bad(format!("`{text}` is not a key of 32 hexadecimal digits")))
+}
+
+async fn backup(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Backup).await
+}
+
+/// A body of JSON, or why it is none.
+type Given<T> = Result<Json<T>, JsonRejection>;
+
+fn given<T>(body: Given<T>) -> Result<T, Refusal> {
+    body.map(|Json(value)| value).map_err(|error| Refusal::bad(error.body_text()))
+}
+
+async fn activate(
+    State(owner): State<Owner>,
+    body: Given<BackupOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Activate(SiteId(given(body)?.site))).await)
+}
+
+async fn delete(State(owner): State<Owner>, body: Given<BackupOrder>) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Delete(SiteId(given(body)?.site))).await)
+}
+
+async fn replication(
+    State(owner): State<Owner>,
+    body: Given<ReplicationOrder>,
+) -> Result<Response, Refusal> {
+    let order = given(body)?;
+    Ok(ask(&owner, Ask::Replication(SiteId(order.site), order.on)).await)
+}
+
+async fn route(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Route).await
+}
+
+async fn set_route(
+    State(owner): State<Owner>,
+    body: Given<RouteOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::SetRoute(given(body)?)).await)
+}
+
+async fn forget(State(owner): State<Owner>, body: Given<ForgetOrder>) -> Result<Response, Refusal> {
+    let key = given(body)?.key.as_deref().map(key).transpose()?;
+    Ok(ask(&owner, Ask::Forget(key)).await)
+}
+
+#[expect(clippy::unused_async, reason = "handlers are async")]
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], admin_api::OPENAPI)
+}
+
+#[expect(clippy::unused_async, reason = "handlers are async")]
+async fn unknown(request: Request) -> Refusal {
+    let error = format!("no such route: {}; see /v1/openapi.json", request.uri().path());
+    Refusal { status: 404, error }
+}
+
+#[cfg(test)]
+mod tests;

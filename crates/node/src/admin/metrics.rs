@@ -1,0 +1,97 @@
+//! A status as metrics: OpenMetrics text, every name `rehome_*`, made fresh for each scrape.
+
+use std::fmt::Write;
+
+use admin_api::{StatusReply, route::Health};
+
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# TYPE rehome_{name} {kind}\n# HELP rehome_{name} {help}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = writeln!(self.0, "rehome_{name}{labels} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "gauge", help);
+        self.sample(name, "", value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.sample(&format!("{name}_total"), "", value);
+    }
+}
+
+pub(crate) fn print(status: &StatusReply) -> String {
+    let mut page = Page(String::new());
+    page.family("build_info", "gauge", "What runs here.");
+    let labels = format!(r#"{{version="{}",role="{}"}}"#, status.version, status.role);
+    page.sample("build_info", &labels, 1);
+    page.gauge("uptime_milliseconds", "Time since the process started.", status.uptime_ms);
+    if status.site > 0 {
+        tier(&mut page, status);
+    }
+    if let Some(balancer) = &status.balancer {
+        page.gauge("policy_version", "Version of the routing policy.", balancer.policy_version);
+        page.family("edge_engine_up", "gauge", "Whether an engine answers and takes traffic.");
+        for engine in &balancer.engines {
+            let labels = format!(r#"{{site="{}",engine="{}"}}"#, engine.site, engine.address);
+            page.sample("edge_engine_up", &labels, u64::from(engine.health == Health::Up));
+        }
+    }
+    for (name, value) in &status.counters {
+        let labels = format!(r#"{{name="{name}"}}"#);
+        if page.0.contains("# TYPE rehome_events counter") {
+            page.sample("events_total", &labels, *value);
+        } else {
+            page.family("events", "counter", "Counters by name.");
+            page.sample("events_total", &labels, *value);
+        }
+    }
+    page.0.push_str("# EOF\n");
+    page.0
+}
+
+fn tier(page: &mut Page, status: &StatusReply) {
+    page.gauge("serving", "Whether the site takes traffic.", u64::from(status.state == "serving"));
+    page.gauge("start_count", "Starts of this site.", status.start);
+    page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
+    page.family("calls_dormant", "gauge", "Calls kept here for another site, by home.");
+    for (site, calls) in &status.calls_dormant {
+        page.sample("calls_dormant", &format!(r#"{{home="{site}"}}"#), *calls);
+    }
+    page.family("calls_at_risk", "gauge", "Calls whose newest state has not crossed, by site.");
+    for (site, risk) in &status.at_risk {
+        page.sample("calls_at_risk", &format!(r#"{{site="{site}"}}"#), risk.calls);
+    }
+    page.family("at_risk_oldest_milliseconds", "gauge", "Age of the oldest call at risk.");
+    for (site, risk) in &status.at_risk {
+        let labels = format!(r#"{{site="{site}"}}"#);
+        page.sample("at_risk_oldest_milliseconds", &labels, risk.oldest_ms);
+    }
+    page.family("peer_alive", "gauge", "Whether another site answers.");
+    for (site, peer) in &status.peers {
+        page.sample("peer_alive", &format!(r#"{{site="{site}"}}"#), u64::from(peer.alive));
+    }
+    page.gauge("held_bytes", "Bytes of all records.", status.held_bytes);
+    page.gauge("inbox_batches", "Batches of other sites that wait here.", status.inbox_batches);
+    page.gauge("engines_alive", "Engines linked to the state tier.", status.engines_alive);
+    page.gauge("refill_pending", "Own calls still to be fetched.", status.refill_pending);
+    let crossing = &status.crossing;
+    page.counter("batches_out", "Batches sent to other sites.", crossing.batches_out);
+    page.counter("calls_out", "Call states sent to other sites.", crossing.calls_out);
+    page.counter("bytes_out", "Bytes sent to other sites, compressed.", crossing.bytes_out);
+    page.counter("batches_in", "Batches received from other sites.", crossing.batches_in);
+    page.counter("calls_in", "Call states of other sites stored.", crossing.calls_in);
+    page.counter("activated", "Calls of other homes that woke here.", status.activated);
+    page.counter("handed_back", "Calls given back to their homes.", status.handed_back);
+    page.counter("resumes", "Calls handed on with unreleased effects.", status.resumes);
+    page.counter("timers_handed", "Due timers handed to engines.", status.timers_handed);
+}

@@ -1,0 +1,396 @@
+//! The file's words and their defaults. Unknown words are refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Engine, replica and gate in one thread.
+    #[default]
+    All,
+    /// Replica and gate; engines connect to it.
+    State,
+    /// An engine that connects to a `state` process.
+    Engine,
+    /// The SIP-aware edge of several sites.
+    Balancer,
+}
+
+impl Role {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::State => "state",
+            Self::Engine => "engine",
+            Self::Balancer => "balancer",
+        }
+    }
+
+    /// It takes SIP and runs applications.
+    #[must_use]
+    pub fn has_engine(self) -> bool {
+        matches!(self, Self::All | Self::Engine)
+    }
+
+    /// It keeps calls and talks to other sites.
+    #[must_use]
+    pub fn has_tier(self) -> bool {
+        matches!(self, Self::All | Self::State)
+    }
+}
+
+/// A whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What the process does; `--role` overrides it.
+    #[serde(default)]
+    pub role: Role,
+    /// The site.
+    pub site: Site,
+    /// SIP towards the outside.
+    pub sip: Option<Sip>,
+    /// RFC 3261 timers.
+    #[serde(default)]
+    pub timers: Timers,
+    /// RFC 4028 session timers.
+    #[serde(default)]
+    pub session_timer: SessionTimer,
+    /// The back-to-back user agent application.
+    pub b2bua: Option<B2bua>,
+    /// The link between engines and the state tier.
+    pub tier: Option<Tier>,
+    /// Other sites.
+    pub sites: Option<Sites>,
+    /// How calls cross to other sites.
+    #[serde(default)]
+    pub crossing: Crossing,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The admin API.
+    pub admin: Option<Admin>,
+    /// The balancer role.
+    pub balancer: Option<Balancer>,
+    /// Faults that tests may ask for.
+    #[serde(default)]
+    pub test: Test,
+}
+
+/// `[site]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// From 1 up, the same everywhere. A balancer has none.
+    #[serde(default)]
+    pub id: u16,
+    /// Start count and inbound queue. Roles `all` and `state`.
+    pub data_dir: Option<PathBuf>,
+    /// 64 hexadecimal digits, the same at every site.
+    pub secret: Option<Secret>,
+    /// A file that holds them.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// 64 hexadecimal digits that are never printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// `[sip]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sip {
+    /// `host:port` that Via and Contact name. It outlives the site: the edge's, where there is one.
+    pub advertise: String,
+    /// Direct mode: plain SIP over UDP here.
+    pub listen: Option<SocketAddr>,
+    /// Framed mode: SIP comes from balancers.
+    pub edge: Option<Edge>,
+    /// Receive buffer asked of the kernel.
+    #[serde(default = "receive_buffer_bytes")]
+    pub receive_buffer_bytes: usize,
+}
+
+fn receive_buffer_bytes() -> usize {
+    4 * 1024 * 1024
+}
+
+/// `sip.edge`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edge {
+    /// Where balancers send.
+    pub listen: SocketAddr,
+    /// The balancers' inner addresses.
+    pub balancers: Vec<SocketAddr>,
+}
+
+/// `[timers]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timers {
+    /// RFC 3261 T1.
+    pub t1_ms: u64,
+    /// RFC 3261 T2.
+    pub t2_ms: u64,
+    /// RFC 3261 T4.
+    pub t4_ms: u64,
+    /// An unanswered INVITE is cancelled after this.
+    pub ring_max_s: u64,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { t1_ms: 500, t2_ms: 4_000, t4_ms: 5_000, ring_max_s: 180 }
+    }
+}
+
+/// `[session_timer]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionTimer {
+    /// Session-Expires that is asked for.
+    pub expires_s: u32,
+    /// Least Session-Expires that is accepted.
+    pub min_se_s: u32,
+}
+
+impl Default for SessionTimer {
+    fn default() -> Self {
+        Self { expires_s: 1_800, min_se_s: 90 }
+    }
+}
+
+/// `[b2bua]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct B2bua {
+    /// `host:port` that calls go on to when no route matches.
+    pub next_hop: Option<String>,
+    /// The first one that matches wins.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+}
+
+/// One of `b2bua.routes`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Matches request-URIs whose user part begins with it.
+    pub user_prefix: Option<String>,
+    /// Matches request-URIs of this host.
+    pub domain: Option<String>,
+    /// `host:port`.
+    pub next_hop: String,
+}
+
+/// `[tier]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    /// Role `state`: engines connect here.
+    pub listen: Option<SocketAddr>,
+    /// Role `engine`: the state process.
+    pub connect: Option<SocketAddr>,
+    /// Role `engine`: its name in logs and on the console.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// `[sites]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sites {
+    /// Other sites connect here.
+    pub listen: SocketAddr,
+    /// The site that keeps this site's dormant copies.
+    pub backup_to: Option<u16>,
+    /// A returning site that hears nobody for this long serves.
+    #[serde(default = "return_wait_s")]
+    pub return_wait_s: u64,
+    /// Time between two heartbeats.
+    #[serde(default = "heartbeat_ms")]
+    pub heartbeat_ms: u64,
+    /// A site that was silent for this long is taken to be dead.
+    #[serde(default = "silent_after_ms")]
+    pub silent_after_ms: u64,
+    /// The other sites.
+    #[serde(default)]
+    pub peer: Vec<Peer>,
+}
+
+fn return_wait_s() -> u64 {
+    30
+}
+
+fn heartbeat_ms() -> u64 {
+    500
+}
+
+fn silent_after_ms() -> u64 {
+    2_000
+}
+
+/// One of `[[sites.peer]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its number.
+    pub id: u16,
+    /// Its `sites.listen`.
+    pub address: SocketAddr,
+    /// What wakes its dormant calls here while it is dead.
+    #[serde(default)]
+    pub activation: Activation,
+}
+
+/// What wakes a dead site's calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// The first message for the call, or the operator.
+    #[default]
+    OnMessage,
+    /// The operator's order alone.
+    Operator,
+    /// Nothing.
+    Refuse,
+}
+
+impl Activation {
+    /// The word in the file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnMessage => "on_message",
+            Self::Operator => "operator",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// `[crossing]`. What is absent is the core's default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Crossing {
+    /// A steady call crosses when nobody touched it for this long.
+    pub settle_ms: Option<u64>,
+    /// A batch leaves after this, full or not.
+    pub batch_ms: Option<u64>,
+    /// A batch leaves when it holds this much, before compression.
+    pub batch_bytes_max: Option<usize>,
+    /// Batches of other sites that may wait on this site's queue, in bytes.
+    pub queue_bytes_max: Option<u64>,
+    /// The same, in number.
+    pub queue_batches_max: Option<u64>,
+    /// A call whose hint kept being disregarded crosses after this.
+    pub disregarded_max_ms: Option<u64>,
+    /// Calls that an order wakes in one second.
+    pub activate_per_s: Option<u32>,
+    /// Calls that a returning site fetches in one second.
+    pub refill_per_s: Option<u32>,
+    /// Calls that are given back in one second.
+    pub hand_back_per_s: Option<u32>,
+}
+
+/// `[limits]`. What is absent is the core's default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Calls that the state tier holds, dormant ones included.
+    pub calls_max: Option<usize>,
+    /// Bytes of their records.
+    pub record_bytes_max: Option<usize>,
+    /// Turns that wait for one call.
+    pub waiters_per_call_max: Option<usize>,
+    /// Turns that an engine has open.
+    pub turns_max: Option<usize>,
+    /// Bytes of one SIP message.
+    pub message_bytes_max: Option<usize>,
+    /// Header lines of one SIP message.
+    pub headers_max: Option<usize>,
+    /// Engines that may be linked to a state process.
+    pub engines_max: Option<usize>,
+    /// Bytes that may wait for a slow link before it is broken.
+    pub link_bytes_max: Option<usize>,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Where the admin API is served.
+    pub listen: SocketAddr,
+    /// Wanted as `Authorization: Bearer`; without it only loopback may be bound.
+    pub token: Option<Secret>,
+}
+
+/// `[balancer]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Balancer {
+    /// SIP from and to the outside.
+    pub listen: SocketAddr,
+    /// Frames from and to engines.
+    pub inner: SocketAddr,
+    /// Time between two pings of an engine.
+    #[serde(default = "ping_ms")]
+    pub ping_ms: u64,
+    /// An engine that did not answer for this long is down.
+    #[serde(default = "down_after_ms")]
+    pub down_after_ms: u64,
+    /// The sites.
+    #[serde(default)]
+    pub site: Vec<BalancerSite>,
+    /// Home of a call -> the site that serves it; each serves itself when absent.
+    #[serde(default)]
+    pub serves: BTreeMap<String, u16>,
+}
+
+fn ping_ms() -> u64 {
+    100
+}
+
+fn down_after_ms() -> u64 {
+    350
+}
+
+/// One of `[[balancer.site]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BalancerSite {
+    /// Its number.
+    pub id: u16,
+    /// The edge addresses of its engines.
+    pub engines: Vec<SocketAddr>,
+    /// Its share of the requests that belong to no call yet.
+    #[serde(default = "weight")]
+    pub weight: u32,
+}
+
+fn weight() -> u32 {
+    1
+}
+
+/// `[test]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Test {
+    /// `POST /v1/test/forget` removes a dormant record.
+    pub allow_forget: bool,
+}

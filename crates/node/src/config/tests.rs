@@ -1,0 +1,118 @@
+//! Mistakes are told with file, line and remedy; the golden texts are in `config/golden`.
+
+use super::*;
+
+const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// A configuration of role `all` that can start.
+fn whole() -> String {
+    format!(
+        r#"role = "all"
+[site]
+id = 1
+data_dir = "/var/lib/rehome"
+secret = "{SECRET}"
+[sip]
+advertise = "127.0.0.1:5060"
+listen = "127.0.0.1:5060"
+[b2bua]
+next_hop = "127.0.0.1:5080"
+routes = [{{ user_prefix = "+49", next_hop = "127.0.0.1:5081" }}]
+[sites]
+listen = "127.0.0.1:9100"
+backup_to = 2
+[[sites.peer]]
+id = 2
+address = "127.0.0.1:9200"
+activation = "on_message"
+[admin]
+listen = "127.0.0.1:8080"
+"#
+    )
+}
+
+/// Checks `text` and compares what is said with a golden file; `REHOME_GOLDEN=write` writes it.
+fn check_golden(name: &str, text: &str, role: Option<Role>) {
+    let said = match parse("site.toml", text, role) {
+        Ok((_, warnings)) => {
+            warnings.iter().map(|warning| format!("warning: {warning}\n")).collect::<String>()
+        }
+        Err(mistakes) => mistakes.iter().map(|mistake| format!("{mistake}\n")).collect(),
+    };
+    let path = format!("{}/src/config/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var("REHOME_GOLDEN").as_deref() == Ok("write") {
+        std::fs::write(&path, &said).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    assert_eq!(said, golden, "{name}");
+}
+
+fn changed(from: &str, to: &str) -> String {
+    let text = whole();
+    assert!(text.contains(from), "{from}");
+    text.replace(from, to)
+}
+
+#[test]
+fn a_whole_configuration_starts_and_says_what_it_does_not_promise() {
+    check_golden("whole", &whole(), None);
+    let (config, _) = parse("site.toml", &whole(), None).unwrap();
+    assert_eq!(config.secret_bytes().unwrap()[31], 0x1f);
+    assert_eq!(config.sites.unwrap().peer[0].activation, file::Activation::OnMessage);
+}
+
+#[test]
+fn a_mistyped_word_is_named_with_the_nearest_one() {
+    check_golden("mistyped_word", &changed("advertise =", "advertize ="), None);
+    check_golden("mistyped_value", &changed("on_message", "on_mesage"), None);
+    check_golden("unknown_word", &changed("id = 1\n", "id = 1\ncolour = \"red\"\n"), None);
+}
+
+#[test]
+fn wrong_types_and_broken_text_are_told() {
+    check_golden("wrong_type", &changed("id = 1\n", "id = \"one\"\n"), None);
+    check_golden("no_address", &changed("\"127.0.0.1:9100\"", "\"localhost\""), None);
+    check_golden("broken_text", &changed("id = 1\n", "id = \n"), None);
+    check_golden("missing_word", &changed("address = \"127.0.0.1:9200\"\n", ""), None);
+}
+
+#[test]
+fn what_the_role_needs_is_told() {
+    check_golden("engine_without_tier", &whole(), Some(Role::Engine));
+    check_golden("state_without_tier", &whole(), Some(Role::State));
+    check_golden("balancer_without_section", &whole(), Some(Role::Balancer));
+    let bare = format!("[site]\nsecret = \"{SECRET}\"\n");
+    check_golden("bare", &bare, None);
+}
+
+#[test]
+fn values_that_do_not_fit_together_are_told_at_once() {
+    let text = changed("backup_to = 2", "backup_to = 3")
+        .replace("listen = \"127.0.0.1:8080\"", "listen = \"127.0.0.1:9100\"")
+        .replace("\"+49\"", "\"+49\", domain = \"example.com\"")
+        .replace("next_hop = \"127.0.0.1:5080\"", "next_hop = \"somewhere\"");
+    check_golden("many", &text, None);
+    check_golden("secret_short", &changed(SECRET, "abcd"), None);
+    check_golden("secret_none", &changed(&format!("secret = \"{SECRET}\"\n"), ""), None);
+    check_golden("admin_open", &changed("127.0.0.1:8080", "0.0.0.0:8080"), None);
+    check_golden("peer_is_here", &changed("id = 2", "id = 1"), None);
+    let edge = "edge = { listen = \"127.0.0.1:6060\", balancers = [] }\n[b2bua]";
+    check_golden("edge_and_listen", &changed("[b2bua]", edge), None);
+    check_golden("timers", &format!("{}[timers]\nt1_ms = 9000\n", whole()), None);
+}
+
+#[test]
+fn the_secret_is_never_printed() {
+    let (config, _) = parse("site.toml", &whole(), None).unwrap();
+    assert!(!format!("{config:?}").contains("0c0d0e0f"));
+}
+
+#[test]
+fn a_host_and_a_port_are_split() {
+    use check::split_host_port;
+    assert_eq!(split_host_port("sip.example.com:5060"), Some(("sip.example.com", 5060)));
+    assert_eq!(split_host_port("[::1]:5061"), Some(("::1", 5061)));
+    for bad in ["", "host", "host:", ":5060", "host:0", "host:70000", "ho st:5060", "a@b:5060"] {
+        assert_eq!(split_host_port(bad), None, "{bad}");
+    }
+}

@@ -1,0 +1,337 @@
+//! Links: framed words over TCP between engines and the state tier, and between sites.
+//!
+//! Both ends prove that they know the deployment's secret before the first word (a challenge each
+//! way; nothing is encrypted: links belong on a private network). Words to send are gathered for a
+//! loop turn and written at once by the owner; a task per link reads, cuts frames and tells the
+//! owner. A link that is too slow to take its bytes, or silent to the kernel's keep-alives, is
+//! broken: its owner is told `Down` and nothing else ever comes from it.
+//!
+//! Between sites **the sender dials**: each site dials every other and sends its words on the
+//! link it dialled, so there is never a question of which of two links counts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use socket2::{SockRef, TcpKeepalive};
+use tier_protocol::frame::{Decoder, Frame};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use vocab::{SiteId, TokenSecret};
+
+use crate::event::Event;
+
+/// Longest frame: a batch of a single large record, or a page of a keyset.
+pub(crate) const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes that may wait for a slow link, unless configured.
+pub(crate) const LINK_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Time for the peer to prove itself.
+const PROVE_WITHIN: Duration = Duration::from_secs(2);
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+const READ_BYTES: usize = 64 * 1024;
+const NONCE: usize = 16;
+const PROOF: usize = 8;
+
+/// Which link of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LinkId {
+    /// An engine that connected to this state node; numbered as they came.
+    Engine(u64),
+    /// The state node that this engine connected to.
+    State,
+    /// The link that this site dialled to another, to send its words.
+    ToSite(SiteId),
+    /// A link that some other site dialled, to send its words; numbered as they came.
+    FromSite(u64),
+}
+
+impl LinkId {
+    /// Both ends name the sort of link in their proofs: a link to the wrong port proves nothing.
+    fn sort(self) -> &'static [u8] {
+        match self {
+            Self::Engine(_) | Self::State => b"tier link",
+            Self::ToSite(_) | Self::FromSite(_) => b"site link",
+        }
+    }
+}
+
+/// What a link's task tells the owner.
+pub(crate) enum LinkWord<F> {
+    /// It stands; words go out by this.
+    Up(Outbox),
+    /// A word came.
+    Frame(F),
+    /// It takes bytes again.
+    Writable,
+    /// It broke. The last word of a link.
+    Down,
+}
+
+/// Frames that know in which event they reach the owner.
+pub(crate) trait Carried: Frame + Send + 'static {
+    fn event(link: LinkId, word: LinkWord<Self>) -> Event;
+}
+
+/// The sending end of a link.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    stream: Arc<TcpStream>,
+    stuck: Arc<Notify>,
+    is_stuck: bool,
+    buffer: BytesMut,
+    bytes_max: usize,
+}
+
+/// The peer does not take its words: the link is to be given up.
+#[derive(Debug)]
+pub(crate) struct Broken;
+
+impl Outbox {
+    /// Where frames are appended; [`Self::flush`] sends them.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// The link takes bytes again.
+    pub(crate) fn note_writable(&mut self) {
+        self.is_stuck = false;
+    }
+
+    /// Writes what the kernel takes without waiting.
+    pub(crate) fn flush(&mut self) -> Result<(), Broken> {
+        while !self.buffer.is_empty() && !self.is_stuck {
+            match self.stream.try_write(&self.buffer) {
+                Ok(0) => return Err(Broken),
+                Ok(written) => self.buffer.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_stuck = true;
+                    self.stuck.notify_one();
+                }
+                Err(_) => return Err(Broken),
+            }
+        }
+        if self.buffer.len() > self.bytes_max { Err(Broken) } else { Ok(()) }
+    }
+}
+
+impl Drop for Outbox {
+    /// The owner gave the link up: its task sees the end of the stream and ends too.
+    fn drop(&mut self) {
+        // A socket that is closed already cannot be closed again; that is all that can fail here.
+        drop(SockRef::from(&*self.stream).shutdown(std::net::Shutdown::Both));
+    }
+}
+
+/// What every link of a process shares.
+#[derive(Clone)]
+pub(crate) struct Links {
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) secret: TokenSecret,
+    pub(crate) bytes_max: usize,
+}
+
+impl Links {
+    /// Dials `address` for ever. Between two tries it waits 50 ms, doubling up to 1 s.
+    pub(crate) fn dial<F: Carried>(&self, address: SocketAddr, link: LinkId) {
+        let links = self.clone();
+        tokio::spawn(async move {
+            let mut back_off = BACK_OFF_MIN;
+            loop {
+                match links.dial_once::<F>(address, link).await {
+                    Ok(Closed::ByOwner) => return,
+                    Ok(Closed::ByPeer) => back_off = BACK_OFF_MIN,
+                    Err(error) => {
+                        tracing::debug!(%address, ?link, %error, "a link cannot be dialled");
+                        back_off = (back_off * 2).min(BACK_OFF_MAX);
+                    }
+                }
+                tokio::time::sleep(back_off).await;
+            }
+        });
+    }
+
+    async fn dial_once<F: Carried>(&self, address: SocketAddr, link: LinkId) -> io::Result<Closed> {
+        let stream = tokio::time::timeout(PROVE_WITHIN, async {
+            let mut stream = TcpStream::connect(address).await?;
+            prepare(&stream)?;
+            let mut theirs = [0; NONCE];
+            stream.read_exact(&mut theirs).await?;
+            let ours = nonce();
+            let mut hello = ours.to_vec();
+            hello.extend(self.proof(link, b"dials", &theirs));
+            stream.write_all(&hello).await?;
+            let mut proof = [0; PROOF];
+            stream.read_exact(&mut proof).await?;
+            if proof == self.proof(link, b"listens", &ours) { Ok(stream) } else { Err(stranger()) }
+        })
+        .await??;
+        Ok(self.run::<F>(stream, link).await)
+    }
+
+    /// Takes links from `listener` for ever, at most `links_max` at a time.
+    pub(crate) fn listen<F: Carried>(
+        &self,
+        listener: TcpListener,
+        links_max: usize,
+        link: fn(u64) -> LinkId,
+    ) {
+        let links = self.clone();
+        let room = Arc::new(Semaphore::new(links_max));
+        tokio::spawn(async move {
+            let mut number = 0;
+            loop {
+                let Ok(permit) = room.clone().acquire_owned().await else { return };
+                let stream = match listener.accept().await {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of descriptors, most likely: what is open goes on.
+                        tracing::warn!(%error, "a link cannot be taken");
+                        tokio::time::sleep(BACK_OFF_MAX).await;
+                        continue;
+                    }
+                };
+                number += 1;
+                let (links, link) = (links.clone(), link(number));
+                tokio::spawn(async move {
+                    match links.admit(stream, link).await {
+                        Ok(stream) => {
+                            links.run::<F>(stream, link).await;
+                        }
+                        Err(error) => tracing::debug!(?link, %error, "a link was refused"),
+                    }
+                    drop(permit);
+                });
+            }
+        });
+    }
+
+    async fn admit(&self, mut stream: TcpStream, link: LinkId) -> io::Result<TcpStream> {
+        let proven = tokio::time::timeout(PROVE_WITHIN, async {
+            prepare(&stream)?;
+            let ours = nonce();
+            stream.write_all(&ours).await?;
+            let (mut theirs, mut proof) = ([0; NONCE], [0; PROOF]);
+            stream.read_exact(&mut theirs).await?;
+            stream.read_exact(&mut proof).await?;
+            if proof != self.proof(link, b"dials", &ours) {
+                return Err(stranger());
+            }
+            stream.write_all(&self.proof(link, b"listens", &theirs)).await
+        });
+        proven.await??;
+        Ok(stream)
+    }
+
+    fn proof(&self, link: LinkId, side: &[u8], nonce: &[u8; NONCE]) -> [u8; PROOF] {
+        self.secret.authenticate(&[b"rehome", link.sort(), side, nonce]).to_be_bytes()
+    }
+
+    async fn run<F: Carried>(&self, stream: TcpStream, link: LinkId) -> Closed {
+        let (stream, stuck) = (Arc::new(stream), Arc::new(Notify::new()));
+        let outbox = Outbox {
+            stream: stream.clone(),
+            stuck: stuck.clone(),
+            is_stuck: false,
+            buffer: BytesMut::new(),
+            bytes_max: self.bytes_max,
+        };
+        if !self.tell(link, LinkWord::<F>::Up(outbox)).await {
+            return Closed::ByOwner;
+        }
+        let closed = tokio::select! {
+            closed = self.read::<F>(&stream, link) => closed,
+            closed = self.watch_stuck::<F>(&stream, &stuck, link) => closed,
+        };
+        if self.tell(link, LinkWord::<F>::Down).await { closed } else { Closed::ByOwner }
+    }
+
+    async fn read<F: Carried>(&self, stream: &TcpStream, link: LinkId) -> Closed {
+        let mut decoder = Decoder::<F>::new(FRAME_BYTES_MAX);
+        let mut area = vec![0; READ_BYTES];
+        loop {
+            let read = match stream.readable().await.and_then(|()| stream.try_read(&mut area)) {
+                Ok(0) => return Closed::ByPeer,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(_) => return Closed::ByPeer,
+            };
+            decoder.push(&area[..read]);
+            loop {
+                match decoder.poll() {
+                    Ok(Some(frame)) => {
+                        if !self.tell(link, LinkWord::Frame(frame)).await {
+                            return Closed::ByOwner;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::warn!(?link, %error, "a link is closed");
+                        return Closed::ByPeer;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn watch_stuck<F: Carried>(
+        &self,
+        stream: &TcpStream,
+        stuck: &Notify,
+        link: LinkId,
+    ) -> Closed {
+        loop {
+            stuck.notified().await;
+            if stream.writable().await.is_err() {
+                return Closed::ByPeer;
+            }
+            if !self.tell(link, LinkWord::<F>::Writable).await {
+                return Closed::ByOwner;
+            }
+        }
+    }
+
+    async fn tell<F: Carried>(&self, link: LinkId, word: LinkWord<F>) -> bool {
+        self.events.send(F::event(link, word)).await.is_ok()
+    }
+}
+
+/// Why a link ended.
+enum Closed {
+    /// The process ends.
+    ByOwner,
+    /// The other end, or the way to it.
+    ByPeer,
+}
+
+fn stranger() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "the peer has another secret")
+}
+
+/// Small words leave at once, and a peer whose machine died is noticed within seconds.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let second = Duration::from_secs(1);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new().with_time(second).with_interval(second).with_retries(3),
+    )?;
+    socket.set_tcp_user_timeout(Some(3 * second))
+}
+
+/// Unpredictable, from the seed that the standard library draws for its hash maps.
+fn nonce() -> [u8; NONCE] {
+    use std::hash::{BuildHasher, RandomState};
+    let mut nonce = [0; NONCE];
+    let moment = crate::clock::wall_time().0;
+    for half in nonce.chunks_mut(8) {
+        half.copy_from_slice(&RandomState::new().hash_one(moment).to_be_bytes());
+    }
+    nonce
+}
+
+#[cfg(test)]
+mod tests;

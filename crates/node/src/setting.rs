@@ -1,0 +1,197 @@
+//! From the file's words to the cores' configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use applications::b2bua::{B2bua, Match, Route};
+use bytes::Bytes;
+use call::{Edge, SessionTimers, Setting, SipTimers};
+use replica::gate::{ActivationMode, GateConfig};
+use servlet::{Application, NextHop};
+use sip_message::Host;
+use tier_protocol::PartitionView;
+use vocab::{EngineId, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
+
+use crate::config::Config;
+use crate::config::check::split_host_port;
+use crate::config::file::{self, Activation, Balancer, Crossing, Limits};
+
+/// The one partition of a site.
+pub(crate) const PARTITION: PartitionId = PartitionId(0);
+
+pub(crate) fn secret(config: &Config) -> TokenSecret {
+    TokenSecret::new(config.secret_bytes().expect("a checked configuration has a secret"))
+}
+
+pub(crate) fn here(config: &Config) -> SiteId {
+    SiteId(config.site.id)
+}
+
+/// The fixed view of a partition that one process serves; the site's start count numbers it.
+pub(crate) fn view(config: &Config, start: u64) -> PartitionView {
+    PartitionView {
+        partition: PARTITION,
+        number: ViewNumber(start),
+        members: vec![ReplicaId(start << 16 | u64::from(config.site.id))],
+        joining: Vec::new(),
+    }
+}
+
+fn backup_to(config: &Config) -> Option<SiteId> {
+    config.sites.as_ref().and_then(|sites| sites.backup_to).map(SiteId)
+}
+
+fn host(text: &str) -> Host {
+    let name = || Host::Name(Bytes::copy_from_slice(text.as_bytes()));
+    text.parse().map_or_else(|_| name(), Host::Ip)
+}
+
+fn set<T>(field: &mut T, configured: Option<T>) {
+    if let Some(value) = configured {
+        *field = value;
+    }
+}
+
+pub(crate) fn replica(config: &Config, start: u64) -> replica::Config {
+    let view = view(config, start);
+    let replica = view.members[0];
+    let mut limits = replica::Limits::default();
+    let Limits { calls_max, record_bytes_max, waiters_per_call_max, .. } = config.limits;
+    set(&mut limits.calls_max, calls_max);
+    set(&mut limits.bytes_max, record_bytes_max);
+    set(&mut limits.waiters_per_call_max, waiters_per_call_max);
+    let mut pace = replica::Pace::default();
+    let Crossing { settle_ms, batch_ms, batch_bytes_max, disregarded_max_ms, .. } = config.crossing;
+    set(&mut limits.batch_bytes_max, batch_bytes_max);
+    set(&mut pace.settle_for, settle_ms.map(Duration::from_millis));
+    set(&mut pace.batch_after, batch_ms.map(Duration::from_millis));
+    set(&mut pace.disregarded_max, disregarded_max_ms.map(Duration::from_millis));
+    let Crossing { activate_per_s, refill_per_s, hand_back_per_s, .. } = config.crossing;
+    set(&mut pace.activate_per_s, activate_per_s);
+    set(&mut pace.refill_per_s, refill_per_s);
+    set(&mut pace.hand_back_per_s, hand_back_per_s);
+    replica::Config {
+        here: here(config),
+        partition: PARTITION,
+        replica,
+        view,
+        backup_to: backup_to(config),
+        limits,
+        pace,
+    }
+}
+
+pub(crate) fn gate(config: &Config, start: u64) -> GateConfig {
+    let peers = config.sites.iter().flat_map(|sites| &sites.peer);
+    let ids = peers.clone().map(|peer| SiteId(peer.id)).collect();
+    let mut gate = GateConfig::new(here(config), start, vec![PARTITION], ids);
+    gate.activation = peers
+        .map(|peer| {
+            let mode = match peer.activation {
+                Activation::OnMessage => ActivationMode::OnMessage,
+                Activation::Operator => ActivationMode::Operator,
+                Activation::Refuse => ActivationMode::Refuse,
+            };
+            (SiteId(peer.id), mode)
+        })
+        .collect();
+    if let Some(sites) = &config.sites {
+        gate.return_wait = Duration::from_secs(sites.return_wait_s);
+        gate.heartbeat_every = Duration::from_millis(sites.heartbeat_ms);
+        gate.silent_after = Duration::from_millis(sites.silent_after_ms);
+    }
+    let fitted = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    set(&mut gate.inbox_bytes_max, config.crossing.queue_bytes_max.map(fitted));
+    set(&mut gate.inbox_batches_max, config.crossing.queue_batches_max.map(fitted));
+    gate
+}
+
+/// `view` is the state tier's, or a guess that the tier's own word replaces.
+pub(crate) fn engine(
+    config: &Config,
+    id: EngineId,
+    start: u64,
+    view: PartitionView,
+) -> engine::Config {
+    let advertise = config.sip.as_ref().map_or("", |sip| sip.advertise.as_str());
+    let (name, port) = split_host_port(advertise).unwrap_or(("localhost", 5060));
+    let edge = Edge { host: host(name), port };
+    let mut setting = Setting::new(here(config), secret(config), edge, applications(config));
+    let timers = &config.timers;
+    setting.timers = SipTimers {
+        t1: Duration::from_millis(timers.t1_ms),
+        t2: Duration::from_millis(timers.t2_ms),
+        t4: Duration::from_millis(timers.t4_ms),
+        ring_max: Duration::from_secs(timers.ring_max_s),
+    };
+    setting.session = SessionTimers {
+        session_expires: Duration::from_secs(config.session_timer.expires_s.into()),
+        min_se: Duration::from_secs(config.session_timer.min_se_s.into()),
+    };
+    let mut limits = engine::Limits::default();
+    set(&mut limits.turns_max, config.limits.turns_max);
+    set(&mut limits.message.message_bytes_max, config.limits.message_bytes_max);
+    set(&mut limits.message.headers_max, config.limits.headers_max);
+    engine::Config {
+        here: here(config),
+        engine: id,
+        start,
+        backup: backup_to(config),
+        views: vec![view],
+        setting,
+        limits,
+    }
+}
+
+fn applications(config: &Config) -> Vec<Arc<dyn Application>> {
+    let Some(b2bua) = &config.b2bua else { return Vec::new() };
+    vec![Arc::new(B2bua::new(b2bua_config(b2bua)))]
+}
+
+fn b2bua_config(b2bua: &file::B2bua) -> applications::b2bua::Config {
+    let route = |route: &file::Route| {
+        let prefix = route.user_prefix.clone().map(Match::UserPrefix);
+        let when = prefix.or_else(|| route.domain.clone().map(Match::Domain))?;
+        Some(Route { when, next_hop: next_hop(&route.next_hop)? })
+    };
+    let default_next_hop = b2bua.next_hop.as_deref().and_then(next_hop);
+    applications::b2bua::Config {
+        routes: b2bua.routes.iter().filter_map(route).collect(),
+        // Without a way to go on a call is refused: this is no open relay.
+        is_closed: true,
+        default_next_hop,
+    }
+}
+
+fn next_hop(text: &str) -> Option<NextHop> {
+    let (name, port) = split_host_port(text)?;
+    Some(match host(name) {
+        Host::Ip(ip) => NextHop::Addr(SocketAddr::new(ip, port)),
+        host @ Host::Name(_) => NextHop::Host { host, port },
+    })
+}
+
+/// The policy at the start: as configured, version 1.
+pub(crate) fn policy(balancer: &Balancer) -> balancer::Policy {
+    let sites = balancer.site.iter().map(|site| SiteId(site.id));
+    let mut policy = balancer::Policy::own_calls(sites);
+    policy.weights = balancer.site.iter().map(|site| (SiteId(site.id), site.weight)).collect();
+    for (home, by) in &balancer.serves {
+        if let Ok(home) = home.parse() {
+            policy.serves.insert(SiteId(home), SiteId(*by));
+        }
+    }
+    policy
+}
+
+pub(crate) fn balancer(config: &Config, balancer: &Balancer) -> balancer::Config {
+    let sites: BTreeMap<SiteId, Vec<SocketAddr>> =
+        balancer.site.iter().map(|site| (SiteId(site.id), site.engines.clone())).collect();
+    let mut core = balancer::Config::new(sites, secret(config), policy(balancer));
+    core.ping_every = Duration::from_millis(balancer.ping_ms);
+    core.down_after = Duration::from_millis(balancer.down_after_ms);
+    core.route_memory = Duration::from_millis(64 * config.timers.t1_ms);
+    core
+}

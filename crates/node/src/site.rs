@@ -1,0 +1,345 @@
+//! The owner of a site's cores in this process: engine, replica and gate, whichever the role has.
+//!
+//! One turn: take what came, let every core that was told something speak until all are quiet,
+//! send. Between cores of this process words move by a queue in memory; to others, by links. No
+//! decision is taken here.
+
+mod answers;
+mod tier_seat;
+
+use std::collections::VecDeque;
+
+use call::Destination;
+use engine::Engine;
+use replica::gate::GateInput;
+use tier_protocol::frame::TierFrame;
+use tier_protocol::{GateWord, PROTOCOL_VERSION, SiteState};
+use vocab::{EngineId, Instant};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::edge::SipDoor;
+use crate::event::Event;
+use crate::link::{LinkId, LinkWord, Outbox};
+use crate::names::Names;
+use crate::queue;
+use crate::setting::PARTITION;
+
+pub(crate) use tier_seat::TierSeat;
+
+/// A word on its way to a core of this process.
+pub(crate) enum Word {
+    Engine(engine::Input),
+    Replica(replica::Input),
+    Gate(GateInput),
+}
+
+/// An engine of this process.
+pub(crate) struct EngineSeat {
+    pub(crate) core: Engine,
+    pub(crate) id: EngineId,
+    pub(crate) name: String,
+    pub(crate) door: SipDoor,
+    pub(crate) names: Names,
+    /// The gate said that this site serves, and the tier can be reached.
+    pub(crate) is_serving: bool,
+    pub(crate) transmitted: u64,
+    wake_at: Instant,
+}
+
+impl EngineSeat {
+    pub(crate) fn new(
+        core: Engine,
+        id: EngineId,
+        name: String,
+        door: SipDoor,
+        names: Names,
+    ) -> Self {
+        Self {
+            core,
+            id,
+            name,
+            door,
+            names,
+            is_serving: false,
+            transmitted: 0,
+            wake_at: Instant::NEVER,
+        }
+    }
+}
+
+/// The cores of one process and all that they are connected to.
+pub(crate) struct Site {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) start: u64,
+    pub(crate) engine: Option<EngineSeat>,
+    pub(crate) tier: Option<TierSeat>,
+    /// The link to the state tier, where that is another process.
+    pub(crate) uplink: Option<Outbox>,
+    words: VecDeque<Word>,
+    was_serving: bool,
+}
+
+impl Site {
+    pub(crate) fn new(
+        config: Config,
+        clock: Clock,
+        start: u64,
+        engine: Option<EngineSeat>,
+        tier: Option<TierSeat>,
+    ) -> Self {
+        Self {
+            config,
+            clock,
+            start,
+            engine,
+            tier,
+            uplink: None,
+            words: VecDeque::new(),
+            was_serving: false,
+        }
+    }
+
+    /// What every process says to its cores before anything else.
+    pub(crate) fn begin(&mut self, held: Vec<replica::gate::QueuedBatch>) {
+        let engine = self.engine.as_ref().map(|seat| seat.id);
+        if self.tier.is_some() {
+            self.words.push_back(Word::Gate(GateInput::QueueLoaded(held)));
+            if let Some(engine) = engine {
+                self.words.push_back(Word::Replica(replica::Input::EngineUp { engine }));
+                self.words.push_back(Word::Gate(GateInput::EngineUp { engine }));
+            }
+        } else {
+            self.words.push_back(Word::Engine(engine::Input::TierDown { partition: PARTITION }));
+        }
+        let now = self.clock.now();
+        self.run(now);
+        self.flush();
+    }
+
+    /// Completes when datagrams wait; never for a process without SIP.
+    pub(crate) async fn datagrams(&self) {
+        match &self.engine {
+            Some(seat) => seat.door.ready().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes datagrams that wait; says how many.
+    pub(crate) fn receive(&mut self, now: Instant) -> usize {
+        let Some(seat) = &mut self.engine else { return 0 };
+        let words = &mut self.words;
+        seat.door.receive(now, seat.is_serving, |input| words.push_back(Word::Engine(input)))
+    }
+
+    /// When a core wants to be woken.
+    pub(crate) fn wake_at(&self) -> Instant {
+        let engine = self.engine.as_ref().map_or(Instant::NEVER, |seat| seat.wake_at);
+        let tier = self.tier.as_ref().map_or(Instant::NEVER, TierSeat::wake_at);
+        engine.min(tier)
+    }
+
+    /// Wakes the cores whose moment has come, and lets all speak until they are quiet.
+    pub(crate) fn turn(&mut self, now: Instant) {
+        if let Some(seat) = self.engine.as_ref().filter(|seat| seat.wake_at <= now) {
+            let _ = seat;
+            self.words.push_back(Word::Engine(engine::Input::Wake));
+        }
+        if let Some(seat) = &self.tier {
+            seat.wake(now, &mut self.words);
+        }
+        self.run(now);
+        self.flush();
+        self.tell_serving();
+    }
+
+    fn run(&mut self, now: Instant) {
+        while let Some(word) = self.words.pop_front() {
+            match word {
+                Word::Engine(input) => self.run_engine(now, input),
+                Word::Replica(input) => {
+                    if let Some(seat) = &mut self.tier {
+                        seat.run_replica(now, input, &mut self.words);
+                    }
+                }
+                Word::Gate(input) => {
+                    if let Some(seat) = &mut self.tier {
+                        seat.run_gate(now, input, &mut self.words);
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_engine(&mut self, now: Instant, input: engine::Input) {
+        let Some(seat) = &mut self.engine else { return };
+        if let engine::Input::Gate(GateWord::Sites { here, .. }) = &input {
+            seat.is_serving = *here == SiteState::Serving;
+        }
+        seat.core.handle_input(now, input);
+        loop {
+            match seat.core.poll_output() {
+                engine::Output::Transmit { to, bytes } => {
+                    let to = match to {
+                        Destination::Addr(to) => Some(to),
+                        Destination::Host { name, port } => {
+                            seat.names.find(now, &name, port, &bytes)
+                        }
+                    };
+                    if let Some(to) = to {
+                        seat.transmitted += 1;
+                        seat.door.transmit(now, to, bytes);
+                    }
+                }
+                engine::Output::Bounce { source, bytes, to } => {
+                    seat.door.bounce(now, source, to, bytes);
+                }
+                engine::Output::Command { partition, command } => {
+                    if self.tier.is_some() {
+                        let input = replica::Input::Command { engine: seat.id, command };
+                        self.words.push_back(Word::Replica(input));
+                    } else if let Some(uplink) = &mut self.uplink {
+                        TierFrame::Command { partition, command }.encode_into(uplink.buffer());
+                    }
+                }
+                engine::Output::Gate(word) => {
+                    if self.tier.is_some() {
+                        let input = GateInput::FromEngine { engine: seat.id, word };
+                        self.words.push_back(Word::Gate(input));
+                    } else if let Some(uplink) = &mut self.uplink {
+                        TierFrame::Engine(word).encode_into(uplink.buffer());
+                    }
+                }
+                engine::Output::WakeAt(at, _) => {
+                    seat.wake_at = at;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Carries an event to the cores. What it causes happens in the next [`Self::turn`].
+    pub(crate) fn take(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Tier(LinkId::State, word) => self.take_uplink(word),
+            Event::Tier(LinkId::Engine(link), word) => {
+                if let Some(seat) = &mut self.tier {
+                    seat.take_engine_link(link, word, &mut self.words);
+                }
+            }
+            Event::Site(link, word) => {
+                if let Some(seat) = &mut self.tier {
+                    seat.take_site_link(link, word, &mut self.words);
+                }
+            }
+            Event::Tier(LinkId::ToSite(_) | LinkId::FromSite(_), _) => {
+                debug_assert!(false, "site links carry site frames");
+            }
+            Event::Queue(answer) => self.words.push_back(Word::Gate(match answer {
+                queue::Answer::Appended(row) => GateInput::QueueAppended { row },
+                queue::Answer::Refused(row) => GateInput::QueueRefused { row },
+            })),
+            Event::Resolved { name, found } => {
+                if let Some(seat) = &mut self.engine {
+                    for (to, bytes) in seat.names.note(now, name, found) {
+                        seat.transmitted += 1;
+                        seat.door.transmit(now, to, bytes);
+                    }
+                }
+            }
+            Event::Admin(ask, answer) => {
+                let said = self.answer(now, ask);
+                // A client that went away needs no answer.
+                drop(answer.send(said));
+            }
+        }
+    }
+
+    fn take_uplink(&mut self, word: LinkWord<TierFrame>) {
+        let Some(seat) = &self.engine else { return };
+        match word {
+            LinkWord::Up(mut outbox) => {
+                let hello = TierFrame::Hello {
+                    role: seat.id,
+                    name: seat.name.clone(),
+                    version: PROTOCOL_VERSION,
+                };
+                hello.encode_into(outbox.buffer());
+                self.uplink = Some(outbox);
+                tracing::info!("linked to the state tier");
+            }
+            LinkWord::Frame(frame) if self.uplink.is_some() => self.take_state_word(frame),
+            LinkWord::Frame(_) => {}
+            LinkWord::Writable => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.note_writable();
+                }
+            }
+            LinkWord::Down => self.lose_uplink(),
+        }
+    }
+
+    fn take_state_word(&mut self, frame: TierFrame) {
+        match frame {
+            TierFrame::Reply { partition, reply } => {
+                self.words.push_back(Word::Engine(engine::Input::Reply { partition, reply }));
+            }
+            TierFrame::Gate(word) => self.words.push_back(Word::Engine(engine::Input::Gate(word))),
+            TierFrame::View(view) => {
+                let partition = view.partition;
+                self.words.push_back(Word::Engine(engine::Input::NewView(view)));
+                self.words.push_back(Word::Engine(engine::Input::TierUp { partition }));
+            }
+            TierFrame::Hello { .. } | TierFrame::Command { .. } | TierFrame::Engine(_) => {
+                tracing::warn!("the state tier sent a word that only engines send");
+                self.lose_uplink();
+            }
+        }
+    }
+
+    fn lose_uplink(&mut self) {
+        if self.uplink.take().is_some() {
+            tracing::warn!("the link to the state tier is lost");
+            self.words.push_back(Word::Engine(engine::Input::TierDown { partition: PARTITION }));
+            if let Some(seat) = &mut self.engine {
+                seat.is_serving = false;
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Some(seat) = &mut self.engine {
+            seat.door.flush();
+        }
+        if self.uplink.as_mut().is_some_and(|uplink| uplink.flush().is_err()) {
+            self.lose_uplink();
+        }
+        if let Some(seat) = &mut self.tier {
+            seat.flush(&mut self.words);
+        }
+    }
+
+    /// Whether words wait for the next turn: a link that broke while it was written to.
+    pub(crate) fn has_words(&self) -> bool {
+        !self.words.is_empty()
+    }
+
+    /// Says `ready` whenever this process begins to serve.
+    fn tell_serving(&mut self) {
+        let is_serving = match (&self.engine, &self.tier) {
+            (Some(seat), _) => seat.is_serving,
+            (None, Some(seat)) => seat.is_serving(),
+            (None, None) => false,
+        };
+        if is_serving && !self.was_serving {
+            tracing::info!(
+                site = self.config.site.id,
+                role = self.config.role.as_str(),
+                start = self.start,
+                "ready"
+            );
+        }
+        self.was_serving = is_serving;
+    }
+}

@@ -1,0 +1,164 @@
+//! What the owner answers to the admin API.
+
+use admin_api::{BackupReply, CallsReply, DormantOfSite, OrderReply, SitesReply};
+use replica::Order;
+use replica::stats::BulkKind;
+use tier_protocol::{Command, Tombstone};
+use vocab::{CallKey, Instant, SiteId, ViewNumber};
+
+use super::{Site, TierSeat, Word};
+use crate::admin::{Answer, Ask, Body, Refusal};
+use crate::status;
+
+fn no_tier() -> Refusal {
+    Refusal::wrong_role("an engine keeps no calls; ask its state process")
+}
+
+impl Site {
+    pub(super) fn answer(&mut self, now: Instant, ask: Ask) -> Answer {
+        match ask {
+            Ask::Status => Body::json(&status::of_site(self, now)),
+            Ask::Metrics => Ok(Body::metrics(&status::of_site(self, now))),
+            Ask::Sites => self.sites(now),
+            Ask::Calls { cursor, limit } => self.calls(now, cursor, limit),
+            Ask::Call(key) => self.call(now, key),
+            Ask::Backup => self.backup(now),
+            Ask::Activate(site) => {
+                self.order(now, site, Order::ActivateAll { site }, "activation has begun")
+            }
+            Ask::Delete(site) => {
+                self.order(now, site, Order::DropBackup { site }, "removal has begun")
+            }
+            Ask::Replication(site, on) => {
+                let what = if on { "states are sent" } else { "states are kept; marks stay" };
+                self.order(now, site, Order::Replication { site, on }, what)
+            }
+            Ask::Forget(key) => self.forget(now, key),
+            Ask::Route | Ask::SetRoute(_) => {
+                Err(Refusal::wrong_role("only a balancer has a routing policy"))
+            }
+        }
+    }
+
+    fn tier(&self) -> Result<&TierSeat, Refusal> {
+        self.tier.as_ref().ok_or_else(no_tier)
+    }
+
+    fn sites(&self, now: Instant) -> Answer {
+        let status = status::of_site(self, now);
+        self.tier()?;
+        let backup_to = self.config.sites.as_ref().and_then(|sites| sites.backup_to);
+        Body::json(&SitesReply {
+            here: status.site,
+            state: status.state,
+            backup_to,
+            peers: status.peers,
+            at_risk: status.at_risk,
+        })
+    }
+
+    fn calls(&self, now: Instant, cursor: Option<CallKey>, limit: usize) -> Answer {
+        let replica = &self.tier()?.replica;
+        let page = replica.calls(cursor, limit);
+        let next = (page.len() == limit).then(|| page.last().map(|call| call.key.to_string()));
+        let lines = page.iter().filter_map(|call| replica.get(now, call.key));
+        let calls = lines.map(|story| status::call_line(&story)).collect();
+        Body::json(&CallsReply { calls, next: next.flatten() })
+    }
+
+    fn call(&mut self, now: Instant, key: CallKey) -> Answer {
+        let Some(seat) = &mut self.tier else { return Err(no_tier()) };
+        let Some(story) = seat.replica.get(now, key) else {
+            return Err(Refusal { status: 404, error: format!("no call {key} is held here") });
+        };
+        // Only a process that runs applications decodes calls: one that cannot be decoded must not
+        // reach the process that keeps them.
+        let record = match &self.engine {
+            Some(_) => seat.record(now, key, &mut self.words),
+            None => None,
+        };
+        Body::json(&status::call_story(now, &story, record.as_ref()))
+    }
+
+    fn backup(&self, now: Instant) -> Answer {
+        let seat = self.tier()?;
+        let status = status::of_site(self, now);
+        let stats = seat.replica.stats(now);
+        let kept = status.peers.iter().map(|(site, peer)| {
+            let calls = status.calls_dormant.get(site).copied().unwrap_or(0);
+            let orders = stats.bulk.iter().filter(|bulk| {
+                let is_order = matches!(bulk.kind, BulkKind::Activate | BulkKind::Drop);
+                bulk.site == SiteId(*site) && is_order && bulk.is_running
+            });
+            let order_pending = orders.map(|bulk| bulk.total.saturating_sub(bulk.done)).sum();
+            let (alive, activation) = (peer.alive, peer.activation.clone());
+            (*site, DormantOfSite { calls, alive, activation, order_pending })
+        });
+        Body::json(&BackupReply {
+            here: status.site,
+            backup_to: self.config.sites.as_ref().and_then(|sites| sites.backup_to),
+            kept: kept.collect(),
+            inbox_batches: status.inbox_batches,
+        })
+    }
+
+    fn order(&mut self, now: Instant, site: SiteId, order: Order, what: &str) -> Answer {
+        let seat = self.tier()?;
+        let peers = self.config.sites.iter().flat_map(|sites| &sites.peer);
+        if !peers.into_iter().any(|peer| peer.id == site.0) {
+            return Err(Refusal::bad(format!("site {} is not a peer of this site", site.0)));
+        }
+        let stats = seat.replica.stats(now);
+        let calls = match order {
+            Order::Replication { .. } | Order::BackupTo { .. } | Order::Sweep { .. } => {
+                stats.outbound.get(&site).map_or(0, |out| out.at_risk)
+            }
+            Order::ActivateAll { .. }
+            | Order::StopActivating { .. }
+            | Order::DropBackup { .. }
+            | Order::HandBackPause(_) => stats.dormant.get(&site).copied().unwrap_or(0),
+        };
+        self.words.push_back(Word::Replica(replica::Input::Order(order)));
+        tracing::info!(site = site.0, ?order, calls, "an order was given");
+        Body::json(&OrderReply { accepted: what.into(), calls })
+    }
+
+    /// A fault for tests: one dormant record goes, by a removal that no home ever ordered.
+    fn forget(&mut self, now: Instant, key: Option<CallKey>) -> Answer {
+        let allowed = self.config.test.allow_forget;
+        let seat = self.tier()?;
+        if !allowed {
+            let error = "set `allow_forget = true` in [test] to lose calls on purpose";
+            return Err(Refusal { status: 403, error: error.into() });
+        }
+        let dormant = |key: CallKey| {
+            let story = seat.replica.get(now, key)?;
+            let stamp = story.summary.stamp.filter(|_| story.summary.is_dormant)?;
+            Some(Tombstone { key, stamp })
+        };
+        let found = match key {
+            Some(key) => dormant(key),
+            None => self.first_dormant(seat).and_then(dormant),
+        };
+        let (Some(tombstone), Some(engine)) = (found, seat.any_engine()) else {
+            return Err(Refusal { status: 404, error: "no dormant call can be forgotten".into() });
+        };
+        let view: ViewNumber = seat.view_number();
+        let command = Command::StoreTombstone { view, batch: u64::MAX, tombstone };
+        self.words.push_back(Word::Replica(replica::Input::Command { engine, command }));
+        tracing::warn!(key = %tombstone.key, "a call was forgotten on purpose");
+        Body::json(&OrderReply { accepted: format!("{} is forgotten", tombstone.key), calls: 1 })
+    }
+
+    fn first_dormant(&self, seat: &TierSeat) -> Option<CallKey> {
+        let mut cursor = None;
+        loop {
+            let page = seat.replica.calls(cursor, 1_000);
+            let found = page.iter().find(|call| call.is_dormant && !call.is_stub);
+            if let Some(call) = found {
+                return Some(call.key);
+            }
+            cursor = Some(page.last()?.key);
+        }
+    }
+}

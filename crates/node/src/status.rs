@@ -1,0 +1,418 @@
+//! From the cores' numbers to the admin API's words.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use admin_api::{
+    AtRisk, BalancerStatus, CallLine, CallStory, CrossedMark, Crossing, EdgeEngine, EngineStatus,
+    HintLine, Peer, StatusReply, route::Health,
+};
+use call::Call;
+use tier_protocol::{Hint, Record, SiteState};
+use vocab::{Instant, Stamp};
+
+use crate::config::Config;
+use crate::site::{EngineSeat, Site, TierSeat};
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn state_word(is_serving: bool) -> String {
+    if is_serving { "serving" } else { "returning" }.into()
+}
+
+/// A node of role `all`, `state` or `engine`.
+pub(crate) fn of_site(site: &Site, now: Instant) -> StatusReply {
+    let mut status = StatusReply {
+        role: site.config.role.as_str().into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        site: site.config.site.id,
+        start: site.start,
+        uptime_ms: ms(site.clock.uptime()),
+        ..StatusReply::default()
+    };
+    if let Some(seat) = &site.engine {
+        status.state = state_word(seat.is_serving);
+        status.engine = Some(engine(seat, site.tier.is_some() || site.uplink.is_some()));
+        engine_counters(seat, &mut status.counters);
+    }
+    if let Some(seat) = &site.tier {
+        tier(&site.config, seat, now, &mut status);
+    }
+    status
+}
+
+fn engine(seat: &EngineSeat, tier_up: bool) -> EngineStatus {
+    let stats = seat.core.stats();
+    EngineStatus {
+        id: seat.id.0,
+        tier_up,
+        datagrams_in: stats.datagrams,
+        datagrams_out: seat.transmitted,
+        turns: stats.stored + stats.unchanged,
+        turns_open: stats.turns,
+        dropped: stats.dropped_overload
+            + stats.dropped_tier
+            + stats.dropped_late
+            + stats.dropped_homeless,
+        refused: stats.refused_overload + stats.refused_closed,
+        forwarded: stats.forwarded_out,
+        panics: stats.panics,
+    }
+}
+
+fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply) {
+    let stats = seat.replica.stats(now);
+    let gate = seat.gate.stats(now);
+    let counts = &stats.counts;
+    status.state = state_word(gate.is_serving);
+    status.calls_active = stats.active;
+    status.calls_dormant = stats.dormant.iter().map(|(site, calls)| (site.0, *calls)).collect();
+    status.calls_moved_away = stats.stubs;
+    status.calls_held = stats.active + stats.dormant.values().sum::<u64>() + stats.stubs;
+    status.held_bytes = stats.bytes;
+    status.locks = stats.locks;
+    status.waiters = stats.waiters;
+    status.inbox_batches = gate.inbox_waiting + gate.inbox_offered;
+    status.engines_alive = stats.engines;
+    status.activated = counts.activated;
+    status.handed_back = counts.handed_back;
+    status.refill_pending = stats.refills_left;
+    status.timers_handed = counts.due;
+    status.resumes = counts.resumed;
+    status.tombstones = stats.tombstones;
+    let mut crossing = Crossing {
+        batches_in: gate.batches_stored,
+        calls_in: counts.in_stored,
+        stale_in: counts.in_stale,
+        superseded: counts.yielded,
+        hints_followed: counts.hint_followed,
+        hints_delayed: counts.hint_settling + counts.hint_busy + counts.hint_checked_out,
+        ..Crossing::default()
+    };
+    for (site, out) in &stats.outbound {
+        let risk = AtRisk { calls: out.at_risk, oldest_ms: ms(out.oldest) };
+        status.at_risk.insert(site.0, risk);
+        crossing.batches_out += out.batches;
+        crossing.calls_out += out.entries;
+        crossing.bytes_out += out.bytes;
+        crossing.batches_acknowledged += out.stored;
+        crossing.batches_refused += out.refused;
+    }
+    status.crossing = crossing;
+    status.peers = peers(config, seat, &gate);
+    tier_counters(&stats, &gate, &mut status.counters);
+}
+
+fn peers(config: &Config, seat: &TierSeat, gate: &replica::gate::GateStats) -> BTreeMap<u16, Peer> {
+    let configured = config.sites.iter().flat_map(|sites| &sites.peer);
+    configured
+        .map(|peer| {
+            let site = vocab::SiteId(peer.id);
+            let state = seat.state_of(site).map(|state| state == SiteState::Serving);
+            let seen = Peer {
+                alive: gate.alive.contains_key(&site),
+                state: state.map_or_else(String::new, state_word),
+                address: peer.address.to_string(),
+                activation: peer.activation.as_str().into(),
+            };
+            (peer.id, seen)
+        })
+        .collect()
+}
+
+/// Puts fields into a map under `prefix_field`.
+macro_rules! counters {
+    ($map:expr, $prefix:literal, $from:expr, $($field:ident),+ $(,)?) => {
+        $($map.insert(concat!($prefix, "_", stringify!($field)).to_owned(), $from.$field);)+
+    };
+}
+
+fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
+    let stats = seat.core.stats();
+    counters!(
+        map,
+        "engine",
+        stats,
+        datagrams,
+        malformed,
+        strays,
+        repeated,
+        refused_overload,
+        refused_closed,
+        dropped_overload,
+        dropped_tier,
+        dropped_late,
+        dropped_homeless,
+        no_such_call,
+        begun,
+        ended,
+        stored,
+        refused_puts,
+        unchanged,
+        released,
+        due,
+        resumed,
+        activated,
+        handed_back,
+        hand_back_later,
+        forwarded_out,
+        forwarded_in,
+        forwarded_responses,
+        pulls,
+        pulled,
+        ghosts,
+        bounced,
+        panics,
+        undecodable,
+        orphan_grants,
+        batches_done,
+        batches_deferred,
+        batches_poison,
+        entries_stored,
+        entries_stale,
+        entries_superseded,
+    );
+    map.insert("udp_send_dropped".into(), seat.door.dropped());
+    map.insert("edge_bad_frames".into(), seat.door.bad_frames());
+    map.insert("names_dropped".into(), seat.names.dropped());
+}
+
+fn tier_counters(
+    stats: &replica::Stats,
+    gate: &replica::gate::GateStats,
+    map: &mut BTreeMap<String, u64>,
+) {
+    let counts = &stats.counts;
+    counters!(
+        map,
+        "replica",
+        counts,
+        grants,
+        unchanged,
+        busy,
+        stale_view,
+        unknown_engine,
+        puts,
+        refused,
+        deletes,
+        begun_below_tombstone,
+        locks_broken,
+        leases_over,
+        due,
+        resumed,
+        activate_handed,
+        activated,
+        hand_back_handed,
+        handed_back,
+        in_stored,
+        in_stale,
+        in_superseded,
+        in_full,
+        in_removed,
+        yielded,
+        ended_by_old_home,
+        pulls,
+        refilled,
+        refill_missed,
+        tombstones_lost,
+        hint_followed,
+        hint_settling,
+        hint_busy,
+        hint_checked_out,
+        hint_forced,
+    );
+    counters!(
+        map,
+        "gate",
+        gate,
+        inbox_bytes,
+        batches_stored,
+        batches_refused,
+        batches_done,
+        batches_again,
+        batches_poison,
+        forwarded_out,
+        forwarded_in,
+        forwards_dropped,
+        pulls,
+        pulls_timed_out,
+        pulls_put_off,
+        keyset_fetched,
+        keyset_pages_given,
+        words_dropped,
+    );
+}
+
+/// A node of role `balancer`.
+pub(crate) fn of_balancer(stats: &balancer::Stats, uptime: Duration) -> StatusReply {
+    let engines = stats.sites.iter().flat_map(|site| {
+        site.engines.iter().map(|engine| EdgeEngine {
+            site: site.site.0,
+            address: engine.addr.to_string(),
+            health: match engine.health {
+                balancer::Health::Up => Health::Up,
+                balancer::Health::NotServing => Health::NotServing,
+                balancer::Health::Down => Health::Down,
+            },
+            datagrams_to: engine.to_engine,
+            datagrams_from: engine.from_engine,
+        })
+    });
+    let mut status = StatusReply {
+        role: "balancer".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        state: state_word(true),
+        uptime_ms: ms(uptime),
+        balancer: Some(BalancerStatus {
+            policy_version: stats.policy_version,
+            engines: engines.collect(),
+            dropped: stats.drops.no_engine,
+        }),
+        ..StatusReply::default()
+    };
+    let map = &mut status.counters;
+    counters!(map, "balancer", stats, outside_in, outside_out, offered, bounced, refused);
+    counters!(
+        map,
+        "balancer",
+        stats.drops,
+        keep_alives,
+        strange_responses,
+        no_engine,
+        not_sip,
+        bad_frames,
+    );
+    status
+}
+
+/// One line of the list of calls.
+pub(crate) fn call_line(story: &replica::CallStory) -> CallLine {
+    let (summary, header) = (&story.summary, story.header.as_ref());
+    CallLine {
+        key: summary.key.to_string(),
+        home: header.map_or(0, |header| header.home().0),
+        origin: header.map_or(0, |header| header.origin.0),
+        dormant: summary.is_dormant,
+        locked: summary.locked_by.is_some(),
+        version: summary.stamp.map_or(0, |stamp| stamp.version.0),
+        age_ms: header.map_or(0, |header| ms(header.age)),
+        record_bytes: summary.bytes,
+        at_risk: !story.marks.is_empty(),
+    }
+}
+
+fn stamp_words(stamp: &Stamp) -> String {
+    format!(
+        "epoch {:?}, lock {}.{}, version {}",
+        stamp.epoch, stamp.token.view.0, stamp.token.counter, stamp.version.0
+    )
+}
+
+/// All that is known of one call; with what is inside when `record` is given.
+pub(crate) fn call_story(
+    now: Instant,
+    story: &replica::CallStory,
+    record: Option<&Record>,
+) -> CallStory {
+    let header = story.header.as_ref();
+    let held = story.summary.stamp;
+    let marks = story
+        .marks
+        .iter()
+        .map(|mark| format!("to site {}: {:?} for {} ms", mark.site.0, mark.stage, ms(mark.age)));
+    CallStory {
+        call: call_line(story),
+        stamp: held.as_ref().map_or_else(String::new, stamp_words),
+        schema: header.map_or(0, |header| header.schema),
+        crossing_bytes: record.map_or(0, |record| record.crossing.len() as u64),
+        local_bytes: record.map_or(0, |record| record.local.len() as u64),
+        deadline_ms: story.due_in.map(ms),
+        hints: header.iter().flat_map(|header| &header.hints).map(hint_line).collect(),
+        crossed: header
+            .iter()
+            .flat_map(|header| &header.crossed)
+            .map(|(site, stamp)| CrossedMark {
+                site: site.0,
+                stamp: stamp_words(stamp),
+                newest: Some(*stamp) == held,
+            })
+            .collect(),
+        mark: marks.collect::<Vec<_>>().join("; "),
+        locked_by: story.lock.as_ref().map(|lock| lock.engine.0),
+        waiters: story.waiters.len() as u64,
+        summary: record.map_or_else(Vec::new, |record| decoded(now, record)),
+        notes: notes(story),
+    }
+}
+
+fn hint_line((application, hint): &(u16, Hint)) -> HintLine {
+    let hint = match hint {
+        Hint::Steady => "steady",
+        Hint::Busy => "busy",
+    };
+    HintLine { application: *application, hint: hint.into() }
+}
+
+fn notes(story: &replica::CallStory) -> Vec<String> {
+    let mut notes = Vec::new();
+    if story.summary.is_stub {
+        notes.push("only its place is known here".into());
+    }
+    if story.at_boundary {
+        notes.push("the last put was at a transaction boundary".into());
+    }
+    if story.unreleased {
+        notes.push("it was put and not unlocked: its effects may not have left".into());
+    }
+    if story.broken_locks > 0 {
+        notes.push(format!("{} locks in a row broke without a put", story.broken_locks));
+    }
+    if let Some(lock) = &story.lock {
+        let lease = ms(lock.lease_left);
+        notes.push(format!("lock granted for {:?}, {lease} ms of its lease left", lock.cause));
+    }
+    if let Some(epoch) = story.activated_from {
+        notes.push(format!("activated from epoch {epoch:?}"));
+    }
+    notes
+}
+
+/// What is inside; a state that cannot be read says so.
+fn decoded(now: Instant, record: &Record) -> Vec<String> {
+    let header = &record.header;
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        Call::decode(header.key, header.schema, &record.crossing, &record.local, header.age, now)
+            .map(|(call, _)| call.summary(now))
+    }));
+    let summary = match read {
+        Ok(Ok(summary)) => summary,
+        Ok(Err(error)) => return vec![format!("the state cannot be decoded: {error:?}")],
+        Err(_) => return vec!["the state cannot be decoded: decoding it panicked".into()],
+    };
+    let mut lines: Vec<String> = summary
+        .legs
+        .iter()
+        .map(|leg| {
+            format!(
+                "{} leg: {}, {} <-> {}, target {}, CSeq {}/{}, {} s old{}{}",
+                leg.side,
+                leg.state,
+                leg.local,
+                leg.remote,
+                leg.remote_target,
+                leg.local_cseq,
+                leg.remote_cseq,
+                leg.age_s,
+                if leg.session_timer.is_empty() { "" } else { ", session timer " },
+                leg.session_timer,
+            )
+        })
+        .collect();
+    lines.extend(summary.transactions.into_iter().map(|line| format!("transaction: {line}")));
+    lines.extend(summary.deadlines.into_iter().map(|line| format!("deadline: {line}")));
+    lines.extend(summary.applications.into_iter().map(|line| format!("application: {line}")));
+    lines
+}
