@@ -42,8 +42,8 @@ pub struct DemoOptions {
     pub json: bool,
     /// Lets site 2 forget one call, to show that a broken promise is noticed.
     pub break_promise: bool,
-    /// An empty or new directory for configurations, data and logs, which are kept there; else a temporary directory, which
-    /// is removed when all went well.
+    /// An empty or new directory for configurations, data and logs, which are kept there; else a
+    /// temporary directory, which is removed when all went well.
     pub keep: Option<PathBuf>,
 }
 
