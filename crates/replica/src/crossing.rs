@@ -3,7 +3,8 @@
 //! A call crosses when its newest put was at a boundary, every application was steady, and nobody
 //! took its lock for the settle time. One that was at a boundary once and keeps being busy
 //! crosses all the same when the bound is reached. One that never was at a boundary does not
-//! cross: a site could not resume it. Only unlocked records cross.
+//! cross: a site could not resume it. Only unlocked records cross, and not while their effects
+//! have yet to leave: the other site would take them for sent.
 
 use tier_protocol::Record;
 use tier_protocol::batch::{self, Entry};
@@ -20,7 +21,7 @@ const ENTRY_BYTES: usize = 128;
 
 /// What becomes of a mark whose call is looked at.
 enum Verdict {
-    /// Somebody has it checked out.
+    /// Somebody has it checked out, or is to resume it.
     Locked,
     /// It goes.
     Settled,
@@ -71,7 +72,7 @@ impl Replica {
         else {
             return Verdict::Never;
         };
-        if call.lock.is_some() {
+        if !call.is_released() {
             return Verdict::Locked;
         }
         if call.is_dormant {
@@ -200,7 +201,7 @@ impl Replica {
             What::Record => {}
         }
         let call = self.store.get(key);
-        if call.is_some_and(|call| call.lock.is_some()) {
+        if call.is_some_and(|call| !call.is_released()) {
             outbound.set_stage(key, Stage::Busy);
             return None;
         }

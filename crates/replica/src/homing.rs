@@ -5,9 +5,24 @@ use vocab::{CallKey, Instant, SiteId};
 
 use crate::Replica;
 use crate::door::{GateBound, SiteStatus};
+use crate::put::REMOVAL_BYTES;
 use crate::stats::BulkKind;
 
+/// Removals told again to a backup site that came back empty; those before were long applied.
+const REPEATED_REMOVALS: usize = 10_000;
+
 impl Replica {
+    /// A record may lie on the site's queue whose removal was applied, and forgotten, before.
+    fn repeat_removals(&mut self, site: SiteId) {
+        let (now, here) = (self.now, self.config.here);
+        for tombstone in self.tombs.newest(REPEATED_REMOVALS) {
+            let is_ours = tombstone.epoch().site == here;
+            if is_ours && self.store.get(tombstone.key).is_none() {
+                self.outbound_mut(site).note_removal(now, tombstone, REMOVAL_BYTES);
+            }
+        }
+    }
+
     pub(crate) fn status(&mut self, alive: &[SiteStatus], waiting: &[SiteId]) {
         let before = std::mem::take(&mut self.sites);
         self.sites = alive.iter().map(|status| (status.site, *status)).collect();
@@ -23,6 +38,7 @@ impl Replica {
             {
                 // It came back empty: whatever it acknowledged before is gone.
                 self.begin_bulk(BulkKind::Sweep, site);
+                self.repeat_removals(site);
             }
             let was_serving =
                 before.get(&site).is_some_and(|before| before.state == SiteState::Serving);

@@ -10,7 +10,7 @@ use crate::planted::Planted;
 use crate::store::Call;
 
 /// What a removal takes in a batch, about.
-const REMOVAL_BYTES: usize = 64;
+pub(crate) const REMOVAL_BYTES: usize = 64;
 
 impl Replica {
     pub(crate) fn put(

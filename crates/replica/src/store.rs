@@ -110,6 +110,11 @@ impl Call {
         (self.put_at + after) - before
     }
 
+    /// Nobody has it, and nobody is to send its effects again.
+    pub(crate) fn is_released(&self) -> bool {
+        self.lock.is_none() && !self.unreleased
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.record.is_some() && !self.is_dormant
     }

@@ -57,6 +57,12 @@ impl Tombs {
         Some(oldest)
     }
 
+    /// The tombstones that were kept last, at most `count`.
+    pub(crate) fn newest(&self, count: usize) -> Vec<Tombstone> {
+        let keys = self.by_order.values().rev().take(count);
+        keys.filter_map(|key| self.tombs.get(key)).map(|tomb| tomb.tombstone).collect()
+    }
+
     pub(crate) fn remove(&mut self, key: CallKey) {
         if let Some(tomb) = self.tombs.remove(&key) {
             self.by_order.remove(&tomb.order);

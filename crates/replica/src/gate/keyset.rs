@@ -2,8 +2,9 @@
 //!
 //! A site that starts again holds nothing. Before it serves it asks every other site for the keys
 //! that it may miss, page by page, and deals them to its partitions. It serves when it has all of
-//! them, or when it waited long enough for a site that stays silent. The other half is the answer
-//! to a site that asks: the partitions' pages, merged by rising key.
+//! them, or when it waited long enough for a site that stays silent; that site's keyset is fetched
+//! when it answers after all, and until then nobody is told that a call does not exist. The other
+//! half is the answer to a site that asks: the partitions' pages, merged by rising key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,14 +45,23 @@ pub(super) struct Keyset {
 
 impl Keyset {
     pub(super) fn new(now: Instant, config: &GateConfig) -> Self {
-        let to_ask = Fetch::ToAsk { cursor: None, at: now };
+        // A site that never ran before has nothing elsewhere.
+        let first = match config.start {
+            0 | 1 => Fetch::Done,
+            _ => Fetch::ToAsk { cursor: None, at: now },
+        };
         Self {
             began_at: now,
             return_wait: config.return_wait,
-            fetches: config.peers.iter().map(|site| (*site, to_ask)).collect(),
+            fetches: config.peers.iter().map(|site| (*site, first)).collect(),
             asked: BTreeMap::new(),
             asks: 0,
         }
+    }
+
+    /// Whether every other site has said which of our calls it holds.
+    pub(super) fn is_known(&self) -> bool {
+        self.fetches.values().all(|fetch| *fetch == Fetch::Done)
     }
 
     /// The link broke, or the site started anew: an open question of either side is void.
@@ -77,15 +87,15 @@ impl Keyset {
         let ends = ends.into_iter().map(|wait| self.began_at + wait).filter(|at| *at > now);
         match state {
             SiteState::Returning => answers.chain(fetches).chain(ends).min(),
-            SiteState::Serving => answers.min(),
+            SiteState::Serving => answers.chain(fetches).min(),
         }
     }
 }
 
 impl Gate {
-    /// Goes on with the return, if this site is returning.
+    /// Goes on with the return, until every keyset is here.
     pub(super) fn return_home(&mut self, now: Instant) {
-        if self.state == SiteState::Serving {
+        if self.state == SiteState::Serving && self.keyset.is_known() {
             return;
         }
         let silent_after = self.config.silent_after;
@@ -112,7 +122,7 @@ impl Gate {
         for (site, cursor) in questions {
             self.tell_site(site, SiteWord::KeysetAsk { cursor });
         }
-        if is_complete {
+        if is_complete && self.state == SiteState::Returning {
             self.state = SiteState::Serving;
             self.greet_all();
         }

@@ -2,7 +2,7 @@
 //!
 //! The answer with the higher epoch is the better one, as when two copies meet; at the same epoch
 //! a record is better than a place. A site that does not answer in time counts as "no such call",
-//! which is only believed once this site has returned and what lay on its queue is applied.
+//! which is only believed once this site has every keyset and what lay on its queue is applied.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,8 +142,10 @@ impl Gate {
         // What was on the queue when the question was asked may hold the call.
         let may_be_on_queue =
             !self.is_loaded || inbox_row.is_some_and(|row| self.inbox.has_up_to(row));
+        // A silent site may hold what we lost when we fell.
+        let may_be_elsewhere = is_partial && !self.keyset.is_known();
         let is_returning = self.state == SiteState::Returning;
-        if answer == PullAnswer::NoSuch && (may_be_on_queue || is_returning) {
+        if answer == PullAnswer::NoSuch && (may_be_on_queue || is_returning || may_be_elsewhere) {
             self.stats.pulls_put_off += 1;
             answer = PullAnswer::AskLater;
         }

@@ -296,6 +296,33 @@ fn a_backup_site_that_came_back_empty_gets_everything_again() {
 }
 
 #[test]
+fn a_backup_site_that_came_back_empty_hears_of_removals_again() {
+    let mut bench = bench();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    sent(&mut bench, ms(150));
+    let removed = bench.delete(key(1));
+    for (site, id, _) in sent(&mut bench, ms(500)) {
+        bench.site(SiteInput::BatchStored { site, id });
+    }
+    bench.alive(&[]);
+    bench.status(&[THERE], SiteState::Returning, 2);
+    assert_eq!(sent(&mut bench, ms(100))[0].2[0].stamp(), removed);
+}
+
+#[test]
+fn a_call_whose_effects_may_not_have_left_does_not_cross() {
+    let mut bench = bench();
+    let (token, _) = bench.lock(A, key(1));
+    bench.put_next(key(1), token, None, UNRELEASED, |_| {});
+    bench.input(Input::EngineDown { engine: A });
+    assert!(sent(&mut bench, ms(5_000)).is_empty());
+    bench.input(Input::EngineUp { engine: B });
+    let token = grants(&bench.said)[0].2;
+    bench.unlock(B, key(1), token);
+    assert_eq!(sent(&mut bench, ms(150)).len(), 1);
+}
+
+#[test]
 fn another_backup_site_gets_every_call_and_the_old_one_no_more() {
     let mut bench = bench();
     bench.turn(key(1), BOUNDARY, |_| {});
