@@ -142,7 +142,7 @@ impl Stepper<'_> {
     ) -> bool {
         let Some(dialog) = self.call.crossing.dialog_mut(leg, fork) else { return false };
         // §12.2.1.1: "the value of the local sequence number MUST be incremented by one".
-        dialog.local_cseq = (dialog.local_cseq + 1).min(CSEQ_MAX);
+        dialog.local_cseq = dialog.local_cseq.saturating_add(1).min(CSEQ_MAX);
         let cseq = dialog.local_cseq;
         let branch = self.fresh_branch();
         let outgoing = self.call.crossing.leg(leg).and_then(|leg| {
@@ -201,8 +201,8 @@ impl Stepper<'_> {
         answer
     }
 
-    /// A body as it is sent on `leg`. A session description is kept for refreshes, and its version is
-    /// raised by what activation added.
+    /// A body as it is sent on `leg`. A session description is kept for refreshes, and its version
+    /// is raised by what activation added.
     pub(crate) fn pass_body(&mut self, leg: u16, headers: &Headers, body: &Bytes) -> Bytes {
         if body.is_empty() || !is_sdp(headers) {
             return body.clone();

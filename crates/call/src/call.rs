@@ -41,8 +41,8 @@ impl Call {
             && self.crossing.applications.iter().all(|state| state.timers.is_empty())
     }
 
-    /// The container's own rule for a good moment to copy the call elsewhere: everything is answered
-    /// and acknowledged, and nothing of ours is on its way.
+    /// The container's own rule for a good moment to copy the call elsewhere: everything is
+    /// answered and acknowledged, and nothing of ours is on its way.
     #[must_use]
     pub fn at_boundary(&self) -> bool {
         let is_settled = |state| match state {

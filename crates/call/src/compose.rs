@@ -143,8 +143,8 @@ impl Stepper<'_> {
         self.within_dialog(leg, leg.dialog(fork)?, Method::Ack, cseq, branch)
     }
 
-    /// A request made out of nothing but a 2xx to an INVITE of ours: ACK or BYE to a dialog that the
-    /// call does not hold.
+    /// A request made out of nothing but a 2xx to an INVITE of ours: ACK or BYE to a dialog that
+    /// the call does not hold.
     pub(crate) fn out_of_2xx(
         &self,
         response: &Response,

@@ -64,7 +64,8 @@ pub(crate) struct Leg {
 ///
 /// ```text
 /// Opening ──2xx──► Confirmed ──BYE──► (forgotten)
-///    └──failure──►(forgotten) └──must end, but its 2xx has no ACK yet──► Leaving ──BYE──► (forgotten)
+///    │                  └──must end, but its 2xx has no ACK yet──► Leaving ──BYE──► (forgotten)
+///    └──failure──► (forgotten)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LegState {

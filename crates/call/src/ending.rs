@@ -68,8 +68,8 @@ impl Stepper<'_> {
         self.say_bye(id, cause);
     }
 
-    /// Sends a BYE and forgets the leg: "The UAC MUST consider the session terminated … once the BYE
-    /// request is passed to the client transaction" (§15.1.1). Its end was told before.
+    /// Sends a BYE and forgets the leg: "The UAC MUST consider the session terminated … once the
+    /// BYE request is passed to the client transaction" (§15.1.1). Its end was told before.
     pub(crate) fn say_bye(&mut self, id: u16, cause: Option<&Request>) {
         let Some(leg) = self.call.crossing.leg(id) else { return };
         if let Some(fork) = leg.dialogs.first().map(|dialog| dialog.fork) {

@@ -12,8 +12,9 @@ const ORDINALS_AHEAD: u16 = 0x4000;
 const FORKS: u16 = 0x1ffe;
 
 impl Call {
-    /// ACK and BYE for a 2xx to an INVITE of ours whose call no site holds: nobody is left talking to
-    /// a ghost. The call lives until its BYE transaction ends. `None` when `response` is no such.
+    /// ACK and BYE for a 2xx to an INVITE of ours whose call no site holds: nobody is left talking
+    /// to a ghost. The call lives until its BYE transaction ends. `None` when `response` is no
+    /// such.
     #[must_use]
     pub fn ghost(
         key: CallKey,
@@ -34,7 +35,7 @@ impl Call {
             return None;
         }
         let mut call = Self::begin(key, token.salt, token.site, now);
-        // Forks that answered alike get branches of their own, and their repetitions the same again.
+        // Forks that answered alike get branches of their own, their repetitions the same again.
         let tag = crate::call::to_tag(&response.headers)?;
         let fork = tag.iter().fold(0_u16, |sum, byte| sum.rotate_left(5) ^ u16::from(*byte));
         let ahead = ORDINALS_AHEAD + (fork & FORKS);

@@ -146,7 +146,8 @@ impl Stepper<'_> {
         if request.method == Method::Invite {
             // §14.2: "A UAS that receives a second INVITE before it sends the final response to a
             // first INVITE with a lower CSeq sequence number on the same dialog MUST return a 500
-            // (Server Internal Error) response to the second INVITE and MUST include a Retry-After".
+            // (Server Internal Error) response to the second INVITE and MUST include a
+            // Retry-After".
             if local.open_invite_from(id).is_some() {
                 return Some(Refusal::ForNow(StatusCode::SERVER_INTERNAL_ERROR));
             }

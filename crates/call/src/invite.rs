@@ -298,8 +298,8 @@ impl Stepper<'_> {
         }
     }
 
-    /// A 2xx was never acknowledged: "the dialog is confirmed, but the session SHOULD be terminated.
-    /// This is accomplished with a BYE" (§13.3.1.4).
+    /// A 2xx was never acknowledged: "the dialog is confirmed, but the session SHOULD be
+    /// terminated. This is accomplished with a BYE" (§13.3.1.4).
     fn on_no_ack(&mut self, id: u16, leg: Option<u16>) {
         if let Some(serving) = self.call.local.serving_mut(id) {
             serving.unacknowledged = None;

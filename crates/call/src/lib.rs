@@ -10,6 +10,8 @@
 //!
 //! Deliberately absent: forking and record-routing proxies, PRACK towards either leg, TCP and TLS.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 mod activate;
 mod application;
 mod b2bua;

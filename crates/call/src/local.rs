@@ -70,7 +70,8 @@ pub(crate) struct Asking {
     /// It was sent within a dialog.
     pub(crate) is_in_dialog: bool,
     pub(crate) cancel: Cancel,
-    /// When an INVITE without a final response is cancelled; after its CANCEL, when it is forgotten.
+    /// When an INVITE without a final response is cancelled; after its CANCEL, when it is
+    /// forgotten.
     pub(crate) give_up_at: Option<Instant>,
     /// The 2xx that counts has its ACK.
     pub(crate) is_acknowledged: bool,

@@ -5,7 +5,7 @@ use servlet::EndReason;
 use sip_message::{HeaderName, Method, Response, StatusCode};
 use vocab::TokenKind;
 
-use crate::b2bua::Launch;
+use crate::b2bua::{CSEQ_MAX, Launch};
 use crate::call::to_tag;
 use crate::compose::{Answer, MAGIC, Outgoing, reversed_routes, usable_contact};
 use crate::crossing::{Dialog, LegState};
@@ -177,7 +177,7 @@ impl Stepper<'_> {
             Some(at) => at,
             None if leg.dialogs.len() < limits.forks_max => {
                 let first = leg.dialogs.first()?;
-                let fork = leg.dialogs.iter().map(|dialog| dialog.fork).max()? + 1;
+                let fork = leg.dialogs.iter().map(|dialog| dialog.fork).max()?.checked_add(1)?;
                 let made = Dialog { fork, remote_cseq: None, local_cseq: cseq, ..first.clone() };
                 leg.dialogs.push(made);
                 leg.dialogs.len() - 1
@@ -224,7 +224,7 @@ impl Stepper<'_> {
         }
         let Some(mut request) = kept_request(&bytes) else { return false };
         let Some(dialog) = self.call.crossing.dialog_mut(id, fork) else { return false };
-        dialog.local_cseq += 1;
+        dialog.local_cseq = dialog.local_cseq.saturating_add(1).min(CSEQ_MAX);
         dialog.remote_tag = None;
         let cseq = dialog.local_cseq;
         let branch = self.fresh_branch();

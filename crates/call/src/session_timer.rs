@@ -121,8 +121,8 @@ impl Stepper<'_> {
                 };
                 (self.bounded(expires.seconds), refresher)
             }
-            // §7.2: "If the 2xx response did not contain a Session-Expires header field, there is no
-            // session expiration" for the peer. We keep a timer of our own.
+            // §7.2: "If the 2xx response did not contain a Session-Expires header field, there is
+            // no session expiration" for the peer. We keep a timer of our own.
             None => (ours, Refresher::Us),
         };
         self.start_timer(leg, interval, refresher);

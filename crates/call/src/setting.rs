@@ -1,4 +1,5 @@
-//! What a step may know besides the call itself: configuration, the same for all calls of an engine.
+//! What a step may know besides the call itself: the configuration, which all calls of an engine
+//! share. Nothing here changes with a call.
 
 use std::fmt;
 use std::sync::Arc;

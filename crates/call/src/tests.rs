@@ -27,8 +27,8 @@ use crate::{Call, Changed, Destination, Edge, Effect, Input, Setting, Source, St
 
 const ALICE: &str = "192.0.2.1:5060";
 const BOB: &str = "192.0.2.2:5060";
-pub(super) const OFFER: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\n\
-    t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+pub(super) const OFFER: &str = "v=0\r\no=alice 1 1 IN IP4 192.0.2.1\r\ns=-\r\n\
+    c=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 pub(super) const ANSWER: &str = "v=0\r\no=bob 2 2 IN IP4 192.0.2.2\r\ns=-\r\nc=IN IP4 192.0.2.2\r\n\
     t=0 0\r\nm=audio 5000 RTP/AVP 0\r\n";
 

@@ -56,9 +56,8 @@ fn deadlines_that_passed_fire_once_and_spread() {
     assert_eq!(told(&there.input(Input::Due)), "", "nothing fires at once");
     let sent = there.after(secs(60));
     let byes = requests(&sent).into_iter().filter(|request| request.method == Method::Bye);
-    let branches: std::collections::BTreeSet<_> = byes
-        .map(|bye| bye.headers.get(&HeaderName::Via).expect("a Via").clone())
-        .collect();
+    let branches: std::collections::BTreeSet<_> =
+        byes.map(|bye| bye.headers.get(&HeaderName::Via).expect("a Via").clone()).collect();
     assert_eq!(branches.len(), 2, "one BYE on each leg: {}", told(&sent));
     assert!(there.call.summary(there.now).legs.is_empty(), "both sides missed their refreshes");
 }

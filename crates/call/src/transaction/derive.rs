@@ -12,8 +12,8 @@ const MAX_FORWARDS: &str = "70";
 ///
 /// §17.1.1.3: "The ACK request constructed by the client transaction MUST contain values for the
 /// Call-ID, From, and Request-URI that are equal to the values of those header fields in the
-/// request passed to the transport by the client transaction … The To header field in the ACK MUST equal
-/// the To header field in the response being acknowledged".
+/// request passed to the transport by the client transaction … The To header field in the ACK MUST
+/// equal the To header field in the response being acknowledged".
 pub(crate) fn ack_of_failure(invite: &Bytes, response: &Response) -> Option<Bytes> {
     let invite = parse_invite(invite)?;
     let to = response.headers.get(&HeaderName::To)?.clone();
