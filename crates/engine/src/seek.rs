@@ -66,7 +66,8 @@ impl Engine {
         let may_wait = now < since + self.config.limits.seek_wait;
         match turn.seek.answer.take() {
             None if may_wait && self.sites.inbox_waits() => self.pause(now, key, turn),
-            None if self.sites.any_alive() => self.pull(now, key, turn),
+            // Even when no site answers: the gate also knows of sites that have just gone silent.
+            None if self.sites.has_gate() => self.pull(now, key, turn),
             None | Some(PullAnswer::NoSuch) => self.no_such(now, key, turn),
             Some(PullAnswer::AskLater) if may_wait => self.pause(now, key, turn),
             Some(PullAnswer::AskLater) => self.give_up(now, key, turn),

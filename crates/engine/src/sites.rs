@@ -12,12 +12,21 @@ pub(crate) struct Sites {
     alive: Vec<SiteId>,
     wakes_on_message: Vec<SiteId>,
     inbox: u64,
+    has_gate: bool,
 }
 
 impl Sites {
     pub(crate) fn new(here: SiteId, start: u64) -> Self {
         let (alive, wakes_on_message) = (Vec::new(), Vec::new());
-        Self { here, state: SiteState::Serving, start, alive, wakes_on_message, inbox: 0 }
+        Self {
+            here,
+            state: SiteState::Serving,
+            start,
+            alive,
+            wakes_on_message,
+            inbox: 0,
+            has_gate: false,
+        }
     }
 
     /// Takes over `GateWord::Sites`; other words say nothing of the sites.
@@ -29,6 +38,7 @@ impl Sites {
             self.alive = others.collect();
             self.wakes_on_message = wakes_on_message;
             self.inbox = inbox;
+            self.has_gate = true;
         }
     }
 
@@ -51,8 +61,9 @@ impl Sites {
         self.alive.contains(&site)
     }
 
-    pub(crate) fn any_alive(&self) -> bool {
-        !self.alive.is_empty()
+    /// Whether there is a gate that can ask other sites.
+    pub(crate) fn has_gate(&self) -> bool {
+        self.has_gate
     }
 
     pub(crate) fn wakes_on_message(&self, site: SiteId) -> bool {

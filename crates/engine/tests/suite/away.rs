@@ -158,7 +158,12 @@ fn a_stub_is_forwarded_while_its_home_answers_and_sought_when_not() {
     assert_eq!(names(&world.take(ALICE)), ["481"]);
     world.sites(&[], &[1], 0);
     world.deliver(1, ALICE, alice.request("INFO"));
-    assert_eq!(names(&world.take(ALICE)), ["481"]);
+    let turn = asked(&mut world);
+    world.gate(1, GateWord::Pulled { key: call.key, turn, answer: PullAnswer::AskLater });
+    world.advance(Duration::from_secs(3));
+    world.words.clear();
+    world.advance(Duration::from_secs(8));
+    assert!(world.take(ALICE).is_empty(), "its home may come back: nobody has said no");
     assert_eq!(world.count(|stats| stats.turns), 0);
 }
 
