@@ -1,6 +1,7 @@
 //! The bench on which a flow is played: one call, the peers around it, and a clock of its own.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,11 +28,11 @@ const START: Instant = Instant(1_000_000_000_000_000);
 const SALT: u32 = 0x00_5a_17;
 
 /// Relays everything, and writes down what it was told.
-struct Relay(Arc<Mutex<Vec<String>>>);
+struct Relay(Sender<String>);
 
 impl Relay {
     fn note(&self, text: String) {
-        self.0.lock().expect("one thread").push(format!("app {text}"));
+        self.0.send(format!("app {text}")).expect("the bench outlives its application");
     }
 
     fn to_bob(request: Option<&Request>) -> Decision {
@@ -112,7 +113,7 @@ pub(crate) struct Bench {
     /// The call as another site has it.
     crossed: Option<Kept>,
     peers: Vec<Deskset>,
-    app: Arc<Mutex<Vec<String>>>,
+    app: Receiver<String>,
     sent: Vec<(Destination, Bytes)>,
     rules: Rules,
     /// Calls begun: each has a salt of its own.
@@ -128,9 +129,9 @@ fn secret() -> TokenSecret {
 
 impl Bench {
     pub(crate) fn new(carrying: Carrying) -> Self {
-        let app = Arc::new(Mutex::new(Vec::new()));
+        let (told, app) = channel();
         let edge = Edge { host: Host::Name(Bytes::from_static(b"edge.example")), port: 5060 };
-        let relay: Arc<dyn Application> = Arc::new(Relay(Arc::clone(&app)));
+        let relay: Arc<dyn Application> = Arc::new(Relay(told));
         Self {
             carrying,
             now: START,
@@ -306,7 +307,7 @@ impl Bench {
 
     /// Writes down what a step did, and lets the peers hear it.
     fn tell(&mut self, step: Step, always: bool) {
-        let noted = std::mem::take(&mut *self.app.lock().expect("one thread"));
+        let noted: Vec<String> = self.app.try_iter().collect();
         let elapsed = self.now.since(START);
         let quiet = noted.is_empty() && step.effects.is_empty();
         if !always && !quiet {
@@ -384,5 +385,5 @@ impl Bench {
 /// Time since the flow began.
 fn clock(elapsed: Duration) -> String {
     let ms = elapsed.as_millis();
-    if ms % 1000 == 0 { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
+    if ms.is_multiple_of(1000) { format!("{}s", ms / 1000) } else { format!("{ms}ms") }
 }
