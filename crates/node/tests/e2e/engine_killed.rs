@@ -52,6 +52,10 @@ fn engine_killed_at_100_calls_a_second() {
         reached.successful,
         heard.repeated,
     ));
+    for call in steps.values().filter(|call| call.ended.is_none()) {
+        let after = call.invited.unwrap_or_default() - killed;
+        println!("  failed: invited {after:+.3} s after the kill, answered: {:?}", call.answered);
+    }
     assert!(turns > 0 && alive == 1, "the engine that was killed had no part in it");
     assert_eq!(steps.len(), load.calls as usize, "SIPp did not place every call");
     assert_eq!(lost, 0, "an answered call was lost");

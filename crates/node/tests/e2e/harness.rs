@@ -22,17 +22,22 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Asks `look` until it answers; fails with what was waited for after `patience`.
-pub(crate) fn wait_for<T>(
-    what: &str,
+pub(crate) fn wait_for<T>(what: &str, patience: Duration, look: impl FnMut() -> Option<T>) -> T {
+    let found = try_wait_for(patience, look);
+    found.unwrap_or_else(|| panic!("waited {patience:?} in vain for {what}"))
+}
+
+/// Asks `look` until it answers or `patience` is over.
+pub(crate) fn try_wait_for<T>(
     patience: Duration,
     mut look: impl FnMut() -> Option<T>,
-) -> T {
+) -> Option<T> {
     let began = Instant::now();
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || began.elapsed() > patience {
             return found;
         }
-        assert!(began.elapsed() < patience, "waited {patience:?} in vain for {what}");
         thread::sleep(LOOK_EVERY);
     }
 }

@@ -32,8 +32,8 @@ fn no_message_meets_the_engine_of_the_one_before() {
         if let Err(problem) = one_call(&mut pair, number) {
             failures.push(format!("call {number}: {problem}"));
         }
-        pair.caller.forget();
-        pair.callee.forget();
+        pair.caller.leave();
+        pair.callee.leave();
         assert!(failures.len() < 5, "{failures:#?}");
     }
     let sent = site.front.sent();

@@ -131,14 +131,10 @@ impl Agent {
         self.edge
     }
 
-    /// Forgets finished work, between two calls.
-    pub(crate) fn forget(&mut self) {
+    /// Leaves a call behind. What belongs to it is still known when it comes once more.
+    pub(crate) fn leave(&mut self) {
         self.heard.clear();
-        self.answers.clear();
-        self.asking.clear();
-        self.unacknowledged.clear();
-        self.acks.clear();
-        self.told.clear();
+        self.hush();
     }
 
     /// What was heard and not yet taken.

@@ -78,7 +78,8 @@ impl Pair {
                 return Ok(heard);
             }
             if began.elapsed() > patience {
-                let heard: Vec<String> = self.end(end).heard().iter().map(first_line).collect();
+                let heard = [&self.caller, &self.callee]
+                    .map(|agent| agent.heard().iter().map(first_line).collect::<Vec<_>>());
                 return Err(format!("{end:?} waited {patience:?} for {what}, heard {heard:?}"));
             }
             self.turn();

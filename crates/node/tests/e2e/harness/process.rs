@@ -10,7 +10,7 @@ use admin_api::StatusReply;
 
 use super::admin::Admin;
 use super::stage::{Stage, tail};
-use super::wait_for;
+use super::try_wait_for;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rehome");
@@ -82,17 +82,14 @@ impl Node {
         patience: Duration,
         wanted: impl Fn(&StatusReply) -> bool,
     ) -> StatusReply {
-        let what = format!("{}: {what}", self.name);
-        let mut last = None;
-        let began = std::time::Instant::now();
-        wait_for(&what, patience + Duration::from_secs(1), || {
-            let status = self.try_status();
-            let found = status.clone().filter(|status| wanted(status));
-            last = status.or(last.take());
-            if found.is_none() && began.elapsed() > patience {
-                println!("{what}: last status {}", last.as_ref().map_or("none".into(), brief));
-            }
-            found
+        let mut last = "it never answered".to_owned();
+        let found = try_wait_for(patience, || {
+            let status = self.try_status()?;
+            last = brief(&status);
+            Some(status).filter(|status| wanted(status))
+        });
+        found.unwrap_or_else(|| {
+            panic!("{}: waited {patience:?} in vain: {what}; last status: {last}", self.name);
         })
     }
 
@@ -116,8 +113,9 @@ impl Drop for Node {
 pub(crate) fn brief(status: &StatusReply) -> String {
     let value = serde_json::to_value(status).expect("plain data");
     let fields = value.as_object().expect("a struct").iter();
-    let told = fields.filter(|(_, value)| {
-        !value.is_null()
+    let told = fields.filter(|(name, value)| {
+        *name != "counters"
+            && !value.is_null()
             && **value != 0
             && **value != ""
             && value.as_object().is_none_or(|map| !map.is_empty())

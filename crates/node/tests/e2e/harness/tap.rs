@@ -11,6 +11,8 @@ use bytes::BytesMut;
 use tier_protocol::frame::{Decoder, TierFrame};
 use tier_protocol::{Command, Reply};
 
+/// What each end says first, before any word: a challenge of 16 bytes and a proof of 8.
+const HANDSHAKE: usize = 24;
 const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The word at which the link stops, once.
@@ -86,11 +88,15 @@ impl Shared {
         let mut decoder: Decoder<TierFrame> = Decoder::new(FRAME_BYTES_MAX);
         let mut buffer = vec![0_u8; 64 * 1024];
         let mut out = BytesMut::new();
+        let mut handshake = HANDSHAKE;
         while let Ok(length) = from.read(&mut buffer) {
             if length == 0 {
                 break;
             }
-            decoder.push(&buffer[..length]);
+            let (proof, words) = buffer[..length].split_at(handshake.min(length));
+            handshake -= proof.len();
+            out.extend_from_slice(proof);
+            decoder.push(words);
             while let Ok(Some(frame)) = decoder.poll() {
                 if self.may_pass(&frame) {
                     frame.encode_into(&mut out);
