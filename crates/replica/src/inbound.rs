@@ -2,6 +2,10 @@
 //!
 //! The higher epoch wins, then the higher stamp of the same epoch; a tombstone counts as the
 //! newest version of its epoch. Applying anything twice, or late, changes nothing.
+//!
+//! Stamps of one epoch are made at its home and compare, with one exception: the version by which
+//! a call was given back was made by the giver, with a token of the giver's. If its home woke the
+//! call by itself meanwhile, as behind a cut, the two are unrelated, and the home's word counts.
 
 use tier_protocol::{DormantOutcome, Record, RecordHeader, Tombstone};
 use vocab::{CallKey, Epoch, Instant, LockToken, Stamp, Version};
@@ -35,7 +39,7 @@ impl Replica {
             if held == stamp && !call.is_stub {
                 return DormantOutcome::Stored;
             }
-            let is_newest = call.is_active() || (!call.is_stub && held > stamp);
+            let is_newest = call.is_active() || (!call.is_stub && !call.is_given && held > stamp);
             if held.epoch == stamp.epoch && is_newest {
                 // Nobody else may write a call that is active here in its own epoch.
                 return DormantOutcome::Stale;
@@ -51,13 +55,14 @@ impl Replica {
         let epoch = tombstone.epoch();
         let held = self.store.get(key).and_then(|call| {
             let held = call.stamp()?;
-            Some((held, call.is_stub, call.is_active(), call.activated_from))
+            let yields = call.is_stub || call.is_given;
+            Some((held, yields, call.is_active(), call.activated_from))
         });
-        let Some((held, is_stub, is_active, activated_from)) = held else {
+        let Some((held, yields, is_active, activated_from)) = held else {
             self.keep_tombstone(tombstone);
             return DormantOutcome::Stored;
         };
-        if held.epoch < epoch || (held.epoch == epoch && (is_stub || held <= stamp) && !is_active) {
+        if held.epoch < epoch || (held.epoch == epoch && (yields || held <= stamp) && !is_active) {
             self.keep_tombstone(tombstone);
             self.counts.in_removed += 1;
             self.drop_record(key);

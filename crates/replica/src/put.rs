@@ -82,6 +82,7 @@ impl Replica {
         call.record = Some(record);
         call.put_at = now;
         call.is_dormant = !is_home;
+        call.is_given = !is_home;
         call.is_stub = false;
         call.unreleased = flags.unreleased;
         call.at_boundary = at_boundary;
@@ -202,6 +203,7 @@ impl Replica {
         call.record = None;
         call.is_dormant = false;
         call.is_stub = false;
+        call.is_given = false;
         call.unreleased = false;
         call.at_boundary = false;
         call.known_elsewhere = false;

@@ -77,6 +77,8 @@ pub(crate) struct Call {
     pub(crate) at_boundary: bool,
     pub(crate) is_dormant: bool,
     pub(crate) is_stub: bool,
+    /// This version was put here, with another site as its home: a hand-back.
+    pub(crate) is_given: bool,
     /// Another site may know of it: its removal has to cross.
     pub(crate) known_elsewhere: bool,
     /// Its old home had ended it: it goes as soon as it is not locked.

@@ -200,3 +200,32 @@ fn a_tombstone_that_leaves_for_lack_of_room_takes_its_mark_along() {
     let stats = bench.replica.stats(bench.now);
     assert_eq!((stats.outbound[&THERE].removals, stats.counts.tombstones_lost), (2, 3));
 }
+
+#[test]
+fn what_was_given_back_yields_to_any_word_of_its_home() {
+    for ends in [false, true] {
+        let mut bench = Bench::new();
+        bench.turn(key(1), BOUNDARY, |record| record.header.origin = THERE);
+        let (token, old) = bench.lock(A, key(1));
+        let given = bench.put_next(key(1), token, old, BOUNDARY, |record| {
+            record.header.stamp.epoch = record.header.stamp.epoch.moved_to(THERE);
+            record.header.stamp.token.view = VIEW;
+        });
+        bench.unlock(A, key(1), token);
+        // The home had woken its own copy, under the same epoch and a token of its own.
+        let token = LockToken { view: ViewNumber(1), counter: 1 };
+        let theirs = Stamp { token, version: Version(2), ..given };
+        assert!(theirs < given);
+        if ends {
+            assert_eq!(bench.store_tombstone(key(1), theirs), DormantOutcome::Stored);
+            assert_eq!(bench.held(key(1)), None);
+            continue;
+        }
+        let outcome = bench.store_dormant(record(key(1), theirs, THERE));
+        assert_eq!(outcome, DormantOutcome::Stored);
+        assert_eq!(bench.held(key(1)), Some(theirs));
+        let older = Stamp { version: Version(1), ..theirs };
+        let outcome = bench.store_dormant(record(key(1), older, THERE));
+        assert_eq!(outcome, DormantOutcome::Stale, "from there on its home's stamps compare");
+    }
+}
