@@ -76,11 +76,23 @@ impl Stepper<'_> {
                 self.grant_session(id, request, &mut answer.headers);
                 answer.body = self.pass_body(id, &answer.headers, &answer.body);
             }
+            let is_provisional = answer.status.is_provisional();
             self.respond(serving, answer);
+            if is_provisional {
+                self.bound_pending(serving);
+            }
         } else {
             self.pass_on(serving, request, peer, fork);
         }
         self.follow(application, asked);
+    }
+
+    /// An INVITE that the application keeps to itself is refused in the end.
+    fn bound_pending(&mut self, serving: u16) {
+        let give_up_at = self.now + self.setting.timers.ring_max;
+        if let Some(serving) = self.call.local.serving_mut(serving) {
+            serving.deferred_until = serving.is_invite().then_some(give_up_at);
+        }
     }
 
     fn pass_on(&mut self, serving: u16, request: &Request, peer: Option<u16>, fork: u16) {

@@ -109,7 +109,9 @@ impl Stepper<'_> {
         // request against ongoing transactions. If the From tag, Call-ID, and CSeq exactly match
         // those associated with an ongoing transaction, but the request does not match that
         // transaction …, the UAS core SHOULD generate a 482 (Loop Detected) response".
-        if self.call.local.servings.iter().any(|serving| is_merged(serving, request)) {
+        let is_merged = self.call.local.servings.iter().any(|serving| is_merged(serving, request))
+            || self.call.crossing.legs.iter().any(|leg| was_begun_by(leg, request));
+        if is_merged {
             return Some(Answer::new(StatusCode::LOOP_DETECTED));
         }
         if let Some(answer) = unsupported(request) {
@@ -134,6 +136,10 @@ impl Stepper<'_> {
     /// Carries out what the application decided for an initial request.
     pub(crate) fn decide(&mut self, serving: u16, request: &Request, decision: Decision) {
         match decision {
+            Decision::Respond(reply) if reply.status.is_provisional() => {
+                self.respond(serving, Answer::from(reply));
+                self.defer(serving, request);
+            }
             Decision::Respond(reply) => {
                 let is_answered = reply.status.is_success() && request.method == Method::Invite;
                 let mut answer = Answer::from(reply);
@@ -145,14 +151,18 @@ impl Stepper<'_> {
                 self.respond(serving, answer);
             }
             Decision::BackToBack(outbound) => self.open_callee(serving, request, outbound),
-            Decision::Defer => {
-                let give_up_at = self.now + self.setting.timers.ring_max;
-                let Some(serving) = self.call.local.serving_mut(serving) else { return };
-                serving.is_deferred = true;
-                serving.request = Some(request.print());
-                serving.deferred_until = serving.is_invite().then_some(give_up_at);
-            }
+            Decision::Defer => self.defer(serving, request),
         }
+    }
+
+    /// The final answer comes later, by a timer of the application or for want of one. A request
+    /// that is no INVITE is given up by its own transaction.
+    fn defer(&mut self, serving: u16, request: &Request) {
+        let give_up_at = self.now + self.setting.timers.ring_max;
+        let Some(serving) = self.call.local.serving_mut(serving) else { return };
+        serving.is_deferred = true;
+        serving.request = Some(request.print());
+        serving.deferred_until = serving.is_invite().then_some(give_up_at);
     }
 
     /// The leg of a caller whose request is served: a dialog from the UAS side (§12.1.1).
@@ -210,6 +220,21 @@ impl Stepper<'_> {
         }
         self.call.crossing.remove_leg(id);
     }
+}
+
+/// Whether `leg` was begun by this request or a later one: a copy that outlived its transaction, at
+/// this site or at the one that the call came from.
+fn was_begun_by(leg: &Leg, request: &Request) -> bool {
+    let headers = &request.headers;
+    let (Ok(cseq), Ok(call_id)) = (headers.cseq(), headers.call_id()) else { return false };
+    let remote = leg.dialogs.first();
+    request.method == Method::Invite
+        && leg.side == Side::Uas
+        && leg.call_id.as_ref() == Some(call_id)
+        && remote.is_some_and(|dialog| {
+            dialog.remote_tag == from_tag(headers)
+                && dialog.remote_cseq.is_some_and(|remote| cseq.number <= remote)
+        })
 }
 
 /// §8.2.2.3: "If a UAS does not understand an option-tag listed in a Require header field, it MUST

@@ -5,8 +5,8 @@
 //! 7332). Nothing here knows a socket, a lock, a replica or another call. Nothing is random: every
 //! tag, branch and Call-ID is a token, a function of the call's key and a counter in its state.
 //!
-//! The state has two sections: [`crossing`] is what another site needs to resume the call,
-//! [`local`] is what only this site needs (transactions and the bytes they may send again).
+//! The state has two sections: `crossing` is what another site needs to resume the call,
+//! `local` is what only this site needs (transactions and the bytes they may send again).
 //!
 //! Deliberately absent: forking and record-routing proxies, PRACK towards either leg, TCP and TLS.
 

@@ -1,6 +1,6 @@
 //! One step: what comes in is sorted, what was decided is gathered, what ended is told.
 //!
-//! The work is done by [`Stepper`], whose methods are spread over the modules by subject:
+//! The work is done by `Stepper`, whose methods are spread over the modules by subject:
 //! `initial`, `in_dialog`, `invite`, `response`, `ending`, `session_timer`, `b2bua`, `application`,
 //! `activate`.
 //! It removes no transaction before the step is over, so that an index into one stays good.

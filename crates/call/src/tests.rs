@@ -47,6 +47,9 @@ impl Application for ToBob {
                 assert!(cx.set_timer("decide", Duration::from_secs(2)));
                 Decision::Defer
             }
+            (Method::Invite, b"ringing") => {
+                Decision::Respond(servlet::Reply::new(StatusCode::RINGING))
+            }
             (Method::Invite | Method::Message, _) => Decision::BackToBack(
                 OutboundLeg::new("sip:bob@192.0.2.2".parse().expect("a URI"))
                     .via(NextHop::Addr(BOB.parse().expect("an address"))),

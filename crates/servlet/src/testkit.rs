@@ -167,3 +167,6 @@ pub fn request(method: Method, uri: &str) -> Request {
     headers.push(HeaderName::Contact, "<sip:alice@192.0.2.1:5060>");
     request
 }
+
+#[cfg(test)]
+mod tests;

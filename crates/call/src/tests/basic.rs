@@ -181,6 +181,18 @@ fn an_application_may_answer_itself_or_later() {
 }
 
 #[test]
+fn an_application_that_only_rings_is_given_up() {
+    let mut world = World::new();
+    let mut invite = world.invite();
+    invite.uri = "sip:ringing@example.com".parse().expect("a URI");
+    assert_eq!(told(&world.request(invite)), "100/INVITE>alice 180/INVITE>alice");
+    assert_eq!(told(&world.after(secs(179))), "");
+    assert_eq!(responses(&world.after(secs(1)))[0].status, StatusCode::REQUEST_TIMEOUT);
+    let _ = world.after(secs(40));
+    assert!(world.call.is_over());
+}
+
+#[test]
 fn an_application_may_end_the_call() {
     let mut world = World::new();
     let (answered, _) = world.answered();

@@ -15,6 +15,16 @@ fn a_merged_request_is_a_loop() {
 }
 
 #[test]
+fn a_late_copy_of_the_invite_begins_no_second_call() {
+    let mut world = World::new();
+    let _ = world.answered();
+    let _ = world.after(secs(60));
+    let invite = world.invite.clone().expect("it was sent");
+    assert_eq!(told(&world.request(invite)), "482/INVITE>alice");
+    assert_eq!(world.changed, Changed::Nothing);
+}
+
+#[test]
 fn a_lower_cseq_is_out_of_order() {
     let mut world = World::new();
     let (answered, _) = world.answered();

@@ -30,7 +30,7 @@ const ANSWERS: [&str; 16] = [
     "100", "180", "183", "200", "200", "200", "200", "200", "302", "408", "422", "481", "486",
     "487", "491", "503",
 ];
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 20] = [
     "",
     "",
     "",
@@ -49,8 +49,10 @@ const OPTIONS: [&str; 18] = [
     "rr=proxy",
     "mf=0",
     "new",
+    "sdp=18446744073709551615",
+    "tag=",
 ];
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 18] = [
     "",
     "",
     "",
@@ -61,6 +63,14 @@ const HEADERS: [&str; 10] = [
     " | Allow: INVITE, UPDATE, ACK, BYE",
     " | Min-SE: 4000000000",
     " | Require: none-such",
+    " | Record-Route: <nonsense, <sip:192.0.2.9;lr>",
+    " | Record-Route: <sip:192.0.2.9;lr>, <sip:elsewhere.example>",
+    " | Contact: <tel:+15550100>",
+    " | Contact: *",
+    " | Session-Expires: soon | Min-SE: never",
+    " | Allow: | Supported: ,,timer | Session-Expires: 0",
+    " | Route: <sip:edge.example;lr> | Via: SIP/2.0/UDP 192.0.2.77;branch=z9hG4bKfar",
+    " | Reason: SIP;cause=200 | X-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
 
 fn line(dice: &mut Dice) -> String {
