@@ -1,6 +1,6 @@
 //! A call that no site holds any more: a 2xx to an INVITE of ours still finds its way here.
 
-use sip_message::{Method, Response};
+use sip_message::{HeaderName, Method, Response};
 use vocab::{CallKey, Instant, TokenKind};
 
 use crate::compose::MAGIC;
@@ -25,6 +25,11 @@ impl Call {
     ) -> Option<(Self, Step)> {
         // The dialog's Contact and route set say where requests go, not where this came from.
         let _ = source;
+        // §8.1.3.3: "If more than one Via header field value is present in a response, the UAC
+        // SHOULD discard the message."
+        if response.headers.values(&HeaderName::Via).count() != 1 {
+            return None;
+        }
         let via = response.headers.via_top().ok()??;
         let token = setting.secret.read(via.branch()?.strip_prefix(MAGIC.as_bytes())?)?;
         let is_answer = response.status.is_success()

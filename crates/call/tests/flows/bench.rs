@@ -204,11 +204,11 @@ impl Bench {
         let heard_by = command.option("of").unwrap_or(self.peers[index].name).to_owned();
         let heard = self.peers.iter().find(|peer| peer.name == heard_by);
         let request = heard.and_then(|peer| peer.heard(command.option("to")));
-        let Some(request) = request else {
+        let peer = &mut self.peers[index];
+        let Some(response) = request.and_then(|request| peer.answer(command, &request)) else {
             self.out.push("nothing to say".to_owned());
             return;
         };
-        let response = self.peers[index].answer(command, &request);
         self.rules.heard(&response);
         if self.call.is_some() {
             self.step(Input::Response { response, source });

@@ -55,11 +55,9 @@ fn text(bytes: &Bytes) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-pub(crate) fn parse(datagram: &str) -> Message {
-    let bytes = Bytes::from(datagram.to_owned());
-    parse_datagram(&bytes, &Limits::default()).unwrap_or_else(|error| {
-        panic!("a flow says what is not SIP: {error:?}\n{datagram}");
-    })
+/// What an engine makes of `datagram`; `None` for what it refuses before any call hears of it.
+fn parse(datagram: &str) -> Option<Message> {
+    parse_datagram(&Bytes::from(datagram.to_owned()), &Limits::default()).ok()
 }
 
 fn line(headers: &sip_message::Headers, name: &HeaderName) -> String {
@@ -135,9 +133,7 @@ impl Deskset {
             },
         };
         self.sent.insert(again, datagram.clone());
-        let Message::Request(request) = parse(&datagram) else {
-            panic!("a request was written");
-        };
+        let Message::Request(request) = parse(&datagram)? else { return None };
         if request.method == Method::Invite {
             self.invite = Some(request.clone());
         }
@@ -305,7 +301,7 @@ impl Deskset {
     }
 
     /// What `command` makes this user agent answer to `request`.
-    pub(crate) fn answer(&mut self, command: &Command, request: &Request) -> Response {
+    pub(crate) fn answer(&mut self, command: &Command, request: &Request) -> Option<Response> {
         let code = command.word(1).parse().ok().and_then(StatusCode::new);
         let code = code.expect("an answer begins with a status code");
         let mut response = Response::to_request(request, code);
@@ -352,9 +348,9 @@ impl Deskset {
                 routes: if routes.is_empty() { known.unwrap_or_default() } else { routes },
             });
         }
-        match parse(&(head + &self.tail(command))) {
-            Message::Response(response) => response,
-            Message::Request(_) => panic!("an answer was written"),
+        match parse(&(head + &self.tail(command)))? {
+            Message::Response(response) => Some(response),
+            Message::Request(_) => None,
         }
     }
 }

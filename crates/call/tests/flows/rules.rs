@@ -25,6 +25,9 @@ pub(crate) struct Rules {
 /// How long an INVITE is known to have been answered: 64*T1.
 const LINGERING: Duration = Duration::from_secs(32);
 
+/// A CSeq that no dialog of a storm reaches: that of a BYE to a dialog which the call does not hold.
+const FAR: u32 = 1 << 20;
+
 /// Call-ID, our tag, the peer's tag.
 type Dialog = (Bytes, Bytes, Bytes);
 
@@ -79,7 +82,8 @@ impl Rules {
         let method_bytes = Bytes::copy_from_slice(method.as_bytes());
         let is_new = self.branches.insert((branch.clone(), method_bytes, uri));
         // What answers a late 2xx is made of it: the same branch, perhaps another way there.
-        let is_late = *method == Method::Ack || self.ended.contains(&dialog);
+        let is_far = headers.cseq().is_ok_and(|cseq| cseq.number > FAR);
+        let is_late = *method == Method::Ack || (*method == Method::Bye && is_far);
         assert!(is_new || is_late, "§8.1.1.7: a branch is unique, {method} is not");
         if *method == Method::Cancel {
             assert!(
