@@ -144,11 +144,19 @@ impl Local {
         servings.chain(askings).min()
     }
 
-    /// Forgets the transactions that ended.
+    /// Forgets the transactions that ended, and the requests that are not sent again: once there is
+    /// a final response, neither a repetition nor a CANCEL is made of them.
     pub(crate) fn sweep(&mut self) {
         self.servings
             .retain(|serving| serving.unacknowledged.is_some() || !serving.machine.is_terminated());
         self.askings.retain(|asking| !asking.machine.is_terminated());
+        for asking in self.askings.iter_mut().filter(|asking| !asking.is_pending()) {
+            asking.give_up_at = None;
+            match &mut asking.machine {
+                ClientMachine::Invite(machine) => machine.request.bytes = Bytes::new(),
+                ClientMachine::Other(machine) => machine.request.bytes = Bytes::new(),
+            }
+        }
     }
 
     /// The INVITE of ours on `leg` that has no final response, or whose 2xx has no ACK yet.
@@ -218,7 +226,7 @@ impl Asking {
         matches!(self.machine, ClientMachine::Invite(_))
     }
 
-    /// The request as it was sent.
+    /// The request as it was sent; without bytes once it has a final response.
     pub(crate) fn request(&self) -> &Packet {
         match &self.machine {
             ClientMachine::Invite(machine) => &machine.request,

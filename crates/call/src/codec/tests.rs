@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sip_message::Method;
 
 use super::{DecodeError, SCHEMA};
-use crate::tests::{World, key, setting};
+use crate::tests::{World, answer, key, requests, setting};
 use crate::{Call, Input, Source};
 
 #[test]
@@ -77,19 +77,73 @@ fn another_schema_and_damaged_bytes_are_refused() {
     }
 }
 
+/// A call in each of the states whose bytes are kept.
+fn kept() -> Vec<(&'static str, World)> {
+    let mut answered = World::new();
+    let (ok, _) = answered.answered();
+
+    let mut ringing = World::new();
+    let invite = ringing.invite();
+    let to_bob = requests(&ringing.request(invite)).remove(0);
+    let _ = ringing.response(answer(&to_bob, 180));
+
+    let mut cancelled = World::new();
+    let invite = cancelled.invite();
+    let to_bob = requests(&cancelled.request(invite)).remove(0);
+    let _ = cancelled.response(answer(&to_bob, 180));
+    let cancel = cancelled.cancel();
+    let _ = cancelled.request(cancel);
+    let _ = cancelled.response(answer(&to_bob, 487));
+
+    let mut deferred = World::new();
+    let mut invite = deferred.invite();
+    invite.uri = "sip:later@example.com".parse().expect("a URI");
+    let _ = deferred.request(invite);
+
+    let mut busy = World::new();
+    let _ = busy.answered();
+    let info = busy.within(Method::Info, &ok);
+    let _ = busy.request(info);
+
+    let mut unacknowledged = World::new();
+    let invite = unacknowledged.invite();
+    let to_bob = requests(&unacknowledged.request(invite)).remove(0);
+    let _ = unacknowledged.response(crate::tests::ok(&to_bob));
+
+    vec![
+        ("answered", answered),
+        ("ringing", ringing),
+        ("cancelled", cancelled),
+        ("deferred", deferred),
+        ("busy", busy),
+        ("unacknowledged", unacknowledged),
+    ]
+}
+
+macro_rules! golden {
+    ($($name:literal)*) => {
+        [$((
+            $name,
+            &include_bytes!(concat!("../../golden/v1/", $name, ".crossing"))[..],
+            &include_bytes!(concat!("../../golden/v1/", $name, ".local"))[..],
+        ),)*]
+    };
+}
+
 /// The bytes of schema 1 as they were when it was released: they are read for ever.
 #[test]
 fn golden_bytes_of_schema_1_are_read() {
-    let crossing = Bytes::from_static(include_bytes!("../../golden/v1/answered.crossing"));
-    let local = Bytes::from_static(include_bytes!("../../golden/v1/answered.local"));
-    let mut world = World::new();
-    let _ = world.answered();
-    let (call, effects) = Call::decode(key(), 1, &crossing, &local, Duration::ZERO, world.now)
-        .expect("golden bytes are read");
-    assert_eq!(effects, []);
-    assert_eq!(call, world.call);
-    if SCHEMA == 1 {
-        let encoded = world.call.encode(world.now, &[]);
-        assert_eq!((encoded.crossing, encoded.local), (crossing, local));
+    let golden = golden!["answered" "ringing" "cancelled" "deferred" "busy" "unacknowledged"];
+    for ((name, world), (golden, crossing, local)) in kept().into_iter().zip(golden) {
+        assert_eq!(name, golden);
+        let (crossing, local) = (Bytes::from_static(crossing), Bytes::from_static(local));
+        let (call, effects) = Call::decode(key(), 1, &crossing, &local, Duration::ZERO, world.now)
+            .expect("golden bytes are read");
+        assert_eq!(effects, []);
+        assert_eq!(call, world.call, "{name}");
+        if SCHEMA == 1 {
+            let encoded = world.call.encode(world.now, &[]);
+            assert_eq!((encoded.crossing, encoded.local), (crossing, local), "{name}");
+        }
     }
 }
