@@ -4,6 +4,9 @@
 //! or broken, and lets them cross to other sites. It never decodes a call, and it has no clock, no
 //! socket and no disk: see [`Replica::handle_input`] and [`gate::Gate::handle_input`].
 
+// A new state or input must break every place that has to think about it; tests may look for one.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tier_protocol::{Command, Reply};

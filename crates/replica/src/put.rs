@@ -1,7 +1,7 @@
 //! Puts and removals under a lock.
 
 use tier_protocol::{PutFlags, Record, Refusal, Reply, Tombstone};
-use vocab::{CallKey, EngineId, Epoch, Instant, Stamp};
+use vocab::{CallKey, EngineId, Instant, Stamp, Version};
 
 use crate::Replica;
 use crate::lock::Ending;
@@ -11,6 +11,10 @@ use crate::store::Call;
 
 /// What a removal takes in a batch, about.
 pub(crate) const REMOVAL_BYTES: usize = 64;
+
+/// Version of the put that begins a call. A call that was fetched from another site, which goes on
+/// knowing it, continues with the versions after those it had.
+const FIRST: Version = Version(1);
 
 impl Replica {
     pub(crate) fn put(
@@ -57,9 +61,7 @@ impl Replica {
         let here = self.config.here;
         let is_home = record.header.home() == here;
         let at_boundary = flags.boundary && record.header.is_steady();
-        let is_fresh = is_home
-            && record.header.origin == here
-            && stamp.epoch.n.is_multiple_of(Epoch::PER_START);
+        let is_fresh = is_home && record.header.origin == here && stamp.version == FIRST;
         let expires_at = now + self.config.pace.lock_lease;
         let Some(call) = self.store.get_mut(key) else {
             return;

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //!   Batch ─► Writing ──on disk, acknowledged──► Waiting ──offered──► WithEngine ──done──► gone
-//!               └──disk failed: refused            ▲ ◄── deferred, link down, lease ──┘ └─poison─► aside
+//!               │                                  ▲                    │  │
+//!               └──disk failed: refused            └──deferred, link ───┘  └──poison──► aside
+//!                                                     down, lease over
 //! ```
 //! The disk is behind the door; this is the order of its rows. Doing a batch twice is harmless, so
 //! a batch that was offered again counts as done by whoever says so first.

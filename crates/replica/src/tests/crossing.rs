@@ -339,3 +339,14 @@ fn batch_numbers_differ_between_views() {
     bench.turn(key(1), BOUNDARY, |_| {});
     assert_eq!(sent(&mut bench, ms(150))[0].1, 7 << 32 | 1);
 }
+
+#[test]
+fn the_removal_of_a_call_that_was_fetched_from_another_site_crosses() {
+    let mut bench = bench();
+    let (token, _) = bench.lock(A, key(1));
+    // The engine pulled it: version 4 there, put here without a base.
+    bench.put_next(key(1), token, None, BUSY, |record| record.header.stamp.version = Version(5));
+    bench.unlock(A, key(1), token);
+    let removed = bench.delete(key(1));
+    assert_eq!(sent(&mut bench, ms(50))[0].2[0].stamp(), removed);
+}

@@ -171,6 +171,11 @@ impl Site {
         self.replica(now, Input::Command { engine, command });
     }
 
+    /// Above the epoch before, and above all that this site gave before its last start.
+    fn waking(&self, epoch: Epoch) -> Epoch {
+        epoch.moved_to(self.id).max(Epoch::of_start(self.id, self.start))
+    }
+
     fn view(&self) -> ViewNumber {
         ViewNumber(self.start)
     }
@@ -214,7 +219,7 @@ impl Site {
             Cause::Due | Cause::Resume => {}
             Cause::Activate => {
                 if let Some(old) = record.filter(|_| dormant) {
-                    let epoch = old.header.stamp.epoch.moved_to(self.id);
+                    let epoch = self.waking(old.header.stamp.epoch);
                     self.put(now, token, Some(old.header.stamp), epoch, old.clone());
                 }
             }
@@ -247,7 +252,7 @@ impl Site {
                 self.unlock(now, key, token);
             }
             Some(old) => {
-                let epoch = old.header.stamp.epoch.moved_to(self.id);
+                let epoch = self.waking(old.header.stamp.epoch);
                 let woken = self.put(now, token, Some(old.header.stamp), epoch, old);
                 self.act(now, key, token, intent, &woken);
             }
@@ -314,7 +319,7 @@ impl Site {
                 let Some((token, _, intent)) = self.pulling.remove(&turn) else { return };
                 let fate = match answer {
                     PullAnswer::Yours(record) => {
-                        let epoch = record.header.stamp.epoch.moved_to(self.id);
+                        let epoch = self.waking(record.header.stamp.epoch);
                         let woken = self.put(now, token, None, epoch, record);
                         return self.act(now, key, token, intent, &woken);
                     }
