@@ -60,7 +60,8 @@ pub struct CallStory {
     pub locked_by: Option<u64>,
     /// Turns that wait for the lock.
     pub waiters: u64,
-    /// Both legs, in words; empty where the state cannot be decoded (role `state` keeps bytes only).
+    /// Both legs, in words; empty where the state cannot be decoded (role `state` keeps bytes
+    /// only).
     pub summary: Vec<String>,
     /// Further lines that the store knows of this call.
     pub notes: Vec<String>,

@@ -32,7 +32,8 @@ pub struct RouteReply {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouteOrder {
-    /// The version of the new policy; one more than the present when absent. A lower one is refused.
+    /// The version of the new policy; one more than the present when absent. A lower one is
+    /// refused.
     pub version: Option<u64>,
     /// Home of a call -> the site that serves it; only the homes named change.
     pub serves: BTreeMap<u16, u16>,

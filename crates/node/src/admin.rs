@@ -247,12 +247,10 @@ async fn forget(State(owner): State<Owner>, body: Given<ForgetOrder>) -> Result<
     Ok(ask(&owner, Ask::Forget(key)).await)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], admin_api::OPENAPI)
 }
 
-#[expect(clippy::unused_async, reason = "handlers are async")]
 async fn unknown(request: Request) -> Refusal {
     let error = format!("no such route: {}; see /v1/openapi.json", request.uri().path());
     Refusal { status: 404, error }

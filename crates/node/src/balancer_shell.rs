@@ -38,6 +38,7 @@ impl BalancerShell {
     /// Takes datagrams that wait; says how many.
     pub(crate) fn receive(&mut self, now: Instant) -> usize {
         let core = &mut self.core;
+        self.inner.refusals(|addr| core.handle_input(now, Input::EngineUnreachable { addr }));
         let inner = self.inner.receive(|from, bytes| {
             core.handle_input(now, Input::Engine { from, bytes });
         });

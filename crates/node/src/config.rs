@@ -1,8 +1,8 @@
 //! The configuration: one typed TOML file, checked before anything starts.
 //!
-//! Three passes: the TOML grammar and its types (`file`), what the values mean together (`check`),
-//! and how a mistake is told (`mistake`): file, line, what is wrong, what to do about it. Nothing is
-//! read here but the file itself and the secret's file; no address is bound.
+//! Three passes: the TOML grammar and its types (`file`), what the values mean together
+//! (`check`), and how a mistake is told (`mistake`): file, line, what is wrong, what to do about
+//! it. Nothing is read here but the file itself and the secret's file; no address is bound.
 
 pub mod check;
 pub mod file;

@@ -1,6 +1,7 @@
 //! Starts a role and runs its owner until SIGTERM.
 
 use std::fmt;
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use engine::Engine;
 use replica::Replica;
-use replica::gate::Gate;
+use replica::gate::{Gate, QueuedBatch};
 use tier_protocol::frame::{SiteFrame, TierFrame};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -93,6 +94,7 @@ trait Owner {
     fn turn(&mut self, now: Instant);
     fn wake_at(&self) -> Instant;
     fn has_words(&self) -> bool;
+    fn drain(&mut self);
 }
 
 impl Owner for Site {
@@ -113,6 +115,9 @@ impl Owner for Site {
     }
     fn has_words(&self) -> bool {
         Site::has_words(self)
+    }
+    fn drain(&mut self) {
+        Site::drain(self);
     }
 }
 
@@ -135,6 +140,7 @@ impl Owner for BalancerShell {
     fn has_words(&self) -> bool {
         false
     }
+    fn drain(&mut self) {}
 }
 
 /// The loop of every role. Events (heartbeats and tier words among them) come before datagrams.
@@ -147,6 +153,7 @@ async fn run(
         signal(SignalKind::terminate()).named(|| "SIGTERM cannot be watched".into())?;
     let mut interrupt =
         signal(SignalKind::interrupt()).named(|| "SIGINT cannot be watched".into())?;
+    let mut is_told_to_end = false;
     let mut ends_at: Option<Instant> = None;
     let sleep = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(sleep);
@@ -186,8 +193,12 @@ async fn run(
             },
             () = owner.datagrams() => {}
             () = &mut sleep => {}
-            _ = terminate.recv() => ends_at = Some(ends_at.unwrap_or(clock.now() + DRAIN_FOR)),
-            _ = interrupt.recv() => ends_at = Some(ends_at.unwrap_or(clock.now() + DRAIN_FOR)),
+            _ = terminate.recv() => is_told_to_end = true,
+            _ = interrupt.recv() => is_told_to_end = true,
+        }
+        if is_told_to_end && ends_at.is_none() {
+            ends_at = Some(clock.now() + DRAIN_FOR);
+            owner.drain();
         }
     }
 }
@@ -198,7 +209,8 @@ async fn serve_balancer(config: Config) -> Result<(), StartError> {
     let balancer = config.balancer.as_ref().expect("a checked balancer has its section");
     let buffer = config.sip.as_ref().map_or(4 << 20, |sip| sip.receive_buffer_bytes);
     let outer = bind_udp("balancer.listen", balancer.listen, buffer)?;
-    let inner = bind_udp("balancer.inner", balancer.inner, buffer)?;
+    let mut inner = bind_udp("balancer.inner", balancer.inner, buffer)?;
+    inner.hear_refusals().named(|| "`balancer.inner`: refusals cannot be heard".into())?;
     start_admin(&config, &sender).await?;
     let core = balancer::Balancer::new(clock.now(), setting::balancer(&config, balancer));
     tracing::info!(role = "balancer", listen = %balancer.listen, "ready");
@@ -210,14 +222,9 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     let (sender, events) = event::channel();
     let bytes_max = config.limits.link_bytes_max.unwrap_or(LINK_BYTES_MAX);
     let links = Links { events: sender.clone(), secret: setting::secret(&config), bytes_max };
-    let (mut start, mut held, mut tier) = (0, Vec::new(), None);
-    if let Some(data_dir) = config.site.data_dir.as_ref().filter(|_| config.role.has_tier()) {
-        start = start_count::count(data_dir)
-            .named(|| format!("the start cannot be counted in {}", data_dir.display()))?;
-        let (queue, loaded) = open_queue(data_dir, &sender)?;
-        held = loaded;
-        tier = Some(queue);
-    }
+    let data_dir = config.site.data_dir.as_ref().filter(|_| config.role.has_tier());
+    let disk = data_dir.map(|dir| Disk::open(dir, &sender)).transpose()?;
+    let start = disk.as_ref().map_or(0, |disk| disk.start);
     let id = engine_id(config.role, start);
     let engine = if config.role.has_engine() {
         Some(engine_seat(&config, &sender, clock, id, start)?)
@@ -225,11 +232,18 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
         None
     };
     start_admin(&config, &sender).await?;
-    let tier = tier.map(|queue| tier_seat(&config, clock, start, queue, engine.as_ref()));
+    let (mut held, mut tier, mut lock) = (Vec::new(), None, None);
+    if let Some(disk) = disk {
+        tier = Some(tier_seat(&config, clock, start, disk.queue, engine.as_ref()));
+        held = disk.held;
+        lock = Some(disk.lock);
+    }
     listen_and_dial(&config, &links).await?;
     let mut site = Site::new(config, clock, start, engine, tier);
     site.begin(held);
-    run(&mut site, clock, events).await
+    let ended = run(&mut site, clock, events).await;
+    drop(lock);
+    ended
 }
 
 /// Unique among all lives of all engines of the site: by the start count where there is one, else
@@ -269,16 +283,30 @@ fn engine_seat(
     Ok(EngineSeat::new(core, id, name, door, Names::new(sender.clone())))
 }
 
-type Loaded = (Queue, Vec<replica::gate::QueuedBatch>);
+/// What a site keeps on its disk.
+struct Disk {
+    /// Held for as long as the process lives.
+    lock: File,
+    start: u64,
+    queue: Queue,
+    /// What the queue held.
+    held: Vec<QueuedBatch>,
+}
 
-fn open_queue(data_dir: &Path, sender: &mpsc::Sender<Event>) -> Result<Loaded, StartError> {
-    let events = sender.clone();
-    Queue::open(data_dir, move |answer| {
-        // The owner is gone only when the process ends.
-        drop(events.blocking_send(Event::Queue(answer)));
-    })
-    .map_err(io::Error::other)
-    .named(|| format!("the queue cannot be opened in {}", data_dir.display()))
+impl Disk {
+    fn open(data_dir: &Path, sender: &mpsc::Sender<Event>) -> Result<Self, StartError> {
+        let named = |what: &str| format!("`data_dir` {}: {what}", data_dir.display());
+        let lock = start_count::lock(data_dir).named(|| named("it cannot be used"))?;
+        let start = start_count::count(data_dir).named(|| named("the start is not counted"))?;
+        let events = sender.clone();
+        let (queue, held) = Queue::open(data_dir, move |answer| {
+            // The owner is gone only when the process ends.
+            drop(events.blocking_send(Event::Queue(answer)));
+        })
+        .map_err(io::Error::other)
+        .named(|| named("the queue cannot be opened"))?;
+        Ok(Self { lock, start, queue, held })
+    }
 }
 
 fn tier_seat(

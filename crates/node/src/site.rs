@@ -79,6 +79,7 @@ pub(crate) struct Site {
     pub(crate) uplink: Option<Outbox>,
     words: VecDeque<Word>,
     was_serving: bool,
+    is_draining: bool,
 }
 
 impl Site {
@@ -98,6 +99,7 @@ impl Site {
             uplink: None,
             words: VecDeque::new(),
             was_serving: false,
+            is_draining: false,
         }
     }
 
@@ -130,7 +132,8 @@ impl Site {
     pub(crate) fn receive(&mut self, now: Instant) -> usize {
         let Some(seat) = &mut self.engine else { return 0 };
         let words = &mut self.words;
-        seat.door.receive(now, seat.is_serving, |input| words.push_back(Word::Engine(input)))
+        let serving = seat.is_serving && !self.is_draining;
+        seat.door.receive(now, serving, |input| words.push_back(Word::Engine(input)))
     }
 
     /// When a core wants to be woken.
@@ -142,8 +145,7 @@ impl Site {
 
     /// Wakes the cores whose moment has come, and lets all speak until they are quiet.
     pub(crate) fn turn(&mut self, now: Instant) {
-        if let Some(seat) = self.engine.as_ref().filter(|seat| seat.wake_at <= now) {
-            let _ = seat;
+        if self.engine.as_ref().is_some_and(|seat| seat.wake_at <= now) {
             self.words.push_back(Word::Engine(engine::Input::Wake));
         }
         if let Some(seat) = &self.tier {
@@ -317,6 +319,14 @@ impl Site {
         }
         if let Some(seat) = &mut self.tier {
             seat.flush(&mut self.words);
+        }
+    }
+
+    /// This process is about to end: balancers hear that it takes no traffic.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+        if self.engine.is_some() {
+            self.words.push_back(Word::Engine(engine::Input::Drain(true)));
         }
     }
 

@@ -3,9 +3,22 @@
 //! Epochs of new calls begin at this number (design: home epochs), so a site that came back never
 //! makes an epoch that its earlier life made. It is on disk, synced, before anything else starts.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
+
+/// Keeps a second process out of the directory for as long as it is held.
+pub(crate) fn lock(data_dir: &Path) -> io::Result<File> {
+    fs::create_dir_all(data_dir)?;
+    let file = File::create(data_dir.join("lock"))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            io::Error::new(io::ErrorKind::AddrInUse, "another process of this site uses it")
+        }
+        TryLockError::Error(error) => error,
+    })?;
+    Ok(file)
+}
 
 /// Counts this start and returns the new number, from 1.
 pub(crate) fn count(data_dir: &Path) -> io::Result<u64> {
@@ -45,6 +58,15 @@ mod tests {
         for start in 1..4 {
             assert_eq!(count(scratch.path()).unwrap(), start);
         }
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let scratch = Scratch::new("start_lock");
+        let held = lock(scratch.path()).unwrap();
+        assert!(lock(scratch.path()).is_err());
+        drop(held);
+        assert!(lock(scratch.path()).is_ok());
     }
 
     #[test]

@@ -10,7 +10,11 @@ use std::os::fd::AsRawFd;
 
 use bytes::Bytes;
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+use nix::libc::sock_extended_err;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, sendmmsg,
+    setsockopt, sockopt,
+};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -27,6 +31,8 @@ pub(crate) struct Udp {
     headers_in: MultiHeaders<SockaddrStorage>,
     headers_out: MultiHeaders<SockaddrStorage>,
     queue: VecDeque<(SocketAddr, Bytes)>,
+    /// What the network says of datagrams that it did not deliver is taken from the kernel.
+    hears_refusals: bool,
     /// The kernel takes no more until the socket is writable.
     is_stuck: bool,
     dropped: u64,
@@ -48,9 +54,53 @@ impl Udp {
             headers_in: MultiHeaders::preallocate(BATCH, None),
             headers_out: MultiHeaders::preallocate(BATCH, None),
             queue: VecDeque::new(),
+            hears_refusals: false,
             is_stuck: false,
             dropped: 0,
         })
+    }
+
+    /// From here on [`Self::refusals`] says where nobody listens (ICMP port unreachable).
+    pub(crate) fn hear_refusals(&mut self) -> io::Result<()> {
+        if self.socket.local_addr()?.is_ipv4() {
+            setsockopt(&self.socket, sockopt::Ipv4RecvErr, &true)?;
+        } else {
+            setsockopt(&self.socket, sockopt::Ipv6RecvErr, &true)?;
+        }
+        self.hears_refusals = true;
+        Ok(())
+    }
+
+    /// Takes what the network said of earlier datagrams: destinations where nobody listens.
+    pub(crate) fn refusals(&mut self, mut take: impl FnMut(SocketAddr)) {
+        if !self.hears_refusals {
+            return;
+        }
+        let socket = &self.socket;
+        loop {
+            // The kernel gives the refused datagram back; of it only the destination matters.
+            let outcome = socket.try_io(Interest::ERROR, || {
+                let (mut payload, mut control) = ([0; 64], nix::cmsg_space!(Refusal));
+                let mut slices = [IoSliceMut::new(&mut payload)];
+                let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+                let fd = socket.as_raw_fd();
+                let message =
+                    recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), flags)?;
+                let is_refused = message.cmsgs()?.any(|control| match control {
+                    ControlMessageOwned::Ipv4RecvErr(error, _)
+                    | ControlMessageOwned::Ipv6RecvErr(error, _) => {
+                        error.ee_errno == Errno::ECONNREFUSED as u32
+                    }
+                    _ => false,
+                });
+                Ok(message.address.as_ref().and_then(to_std).filter(|_| is_refused))
+            });
+            match outcome {
+                Ok(Some(destination)) => take(destination),
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     #[cfg(test)]
@@ -60,11 +110,13 @@ impl Udp {
 
     /// Completes when datagrams wait, or when a full kernel buffer has room again.
     pub(crate) async fn ready(&self) {
-        let interest = if self.is_stuck {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
+        let mut interest = Interest::READABLE;
+        if self.is_stuck {
+            interest |= Interest::WRITABLE;
+        }
+        if self.hears_refusals {
+            interest |= Interest::ERROR;
+        }
         if let Err(error) = self.socket.ready(interest).await {
             tracing::warn!(%error, "a UDP socket cannot be waited for");
         }
@@ -170,6 +222,9 @@ impl Udp {
     }
 }
 
+/// Room for one control message of the error queue: the error and who reported it.
+type Refusal = (sock_extended_err, SockaddrStorage);
+
 fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(SocketAddrV4::new(v4.ip(), v4.port()).into());
@@ -207,6 +262,24 @@ mod tests {
         assert!(got.iter().all(|(source, _)| *source == from));
         assert_eq!(got.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(), texts);
         assert_eq!(one.dropped(), 0);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_destination_where_nobody_listens_is_told() {
+        let mut one = Udp::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
+        one.hear_refusals().unwrap();
+        let gone = Udp::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
+        let nobody = gone.local_address().unwrap();
+        drop(gone);
+        one.send(nobody, Bytes::from_static(b"hello"));
+        flush_all(&mut one).await;
+        let mut refused = Vec::new();
+        while refused.is_empty() {
+            one.ready().await;
+            one.receive(|_, _| {});
+            one.refusals(|destination| refused.push(destination));
+        }
+        assert_eq!(refused, [nobody]);
     }
 
     #[tokio::test(flavor = "current_thread")]

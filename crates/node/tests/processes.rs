@@ -1,5 +1,7 @@
 //! The real program in every role, over real sockets on the loopback, watched by its admin API.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "processes/node.rs"]
 mod node;
 #[path = "processes/phone.rs"]
@@ -8,7 +10,7 @@ mod phone;
 use std::net::SocketAddr;
 
 use admin_api::route::Health;
-use admin_api::{RouteOrder, RouteReply};
+use admin_api::{OrderReply, RouteOrder, RouteReply};
 use node::{Node, Ports, status_until};
 use phone::Call;
 
@@ -126,44 +128,106 @@ fn engine_up(balancer: &Node, engine: SocketAddr, health: Health) {
     });
 }
 
+/// Two sites that back each other up; `role` is what keeps the calls.
+fn paired(id: u16, role: &str, edge: &Ports, ports: [&Ports; 2], callee: SocketAddr) -> String {
+    let [here, there] = ports;
+    let peer = 3 - id;
+    behind(id, role, edge, here, callee)
+        + &format!(
+            "[tier]\nlisten = \"{}\"\n[sites]\nlisten = \"{}\"\nbackup_to = {peer}\n\
+             [[sites.peer]]\nid = {peer}\naddress = \"{}\"\n[test]\nallow_forget = {}\n",
+            here.tier,
+            here.sites,
+            there.sites,
+            id == 2,
+        )
+}
+
+/// Sets a call up at site 1, kills that site once the call has crossed, and lets the call go on.
+/// Returns site 2's keeper of calls and the edge.
+fn lose_a_site(call: &mut Call, first: Vec<Node>, second: &Node, front: &Node) {
+    status_until(&first[0], |status| status.peers[&2].alive);
+    call.set_up();
+    status_until(second, |status| status.calls_dormant.get(&1) == Some(&1));
+    status_until(&first[0], |status| status.at_risk[&2].calls == 0);
+
+    first.into_iter().for_each(Node::kill);
+    route(front, &[(1, 2), (2, 2)], &[(1, 0), (2, 1)]);
+    status_until(second, |status| !status.peers[&1].alive);
+    call.say_something();
+    let status = status_until(second, |status| status.calls_active == 1);
+    assert_eq!(status.activated, 1);
+}
+
 #[test]
 fn an_answered_call_survives_the_loss_of_its_site() {
     let [edge, one, two] = ["edge", "one", "two"].map(|name| Ports::new(&format!("sites-{name}")));
     let mut call = Call::new(edge.sip);
     let callee = call.callee_address();
-    let site = |id: u16, ports: &Ports, other: &Ports| {
-        let peer = 3 - id;
-        behind(id, "all", &edge, ports, callee)
-            + &format!(
-                "[sites]\nlisten = \"{}\"\nbackup_to = {peer}\n\
-                 [[sites.peer]]\nid = {peer}\naddress = \"{}\"\n",
-                ports.sites, other.sites
-            )
-    };
-    let first = Node::start("site 1", &one, &site(1, &one, &two));
-    let second = Node::start("site 2", &two, &site(2, &two, &one));
-    let front = Node::start("edge", &edge, &balancer(&edge, &[(1, &[one.edge]), (2, &[two.edge])]));
+    let config = paired(1, "all", &edge, [&one, &two], callee);
+    let first = Node::start("site 1", &one, &config);
+    let second = Node::start("site 2", &two, &paired(2, "all", &edge, [&two, &one], callee));
+    let engines: [(u16, &[SocketAddr]); 2] = [(1, &[one.edge]), (2, &[two.edge])];
+    let front = Node::start("edge", &edge, &balancer(&edge, &engines));
     route(&front, &[(1, 1), (2, 2)], &[(1, 1), (2, 0)]);
     engine_up(&front, one.edge, Health::Up);
     engine_up(&front, two.edge, Health::Up);
-    status_until(&first, |status| status.peers[&2].alive);
-    call.set_up();
-    status_until(&second, |status| status.calls_dormant.get(&1) == Some(&1));
-    status_until(&first, |status| status.at_risk[&2].calls == 0);
+    lose_a_site(&mut call, vec![first], &second, &front);
 
-    first.kill();
-    route(&front, &[(1, 2), (2, 2)], &[(1, 0), (2, 1)]);
-    status_until(&second, |status| !status.peers[&1].alive);
-    call.say_something();
-    let status = status_until(&second, |status| status.calls_active == 1);
-    assert_eq!(status.activated, 1);
-    call.hang_up();
-
-    // The site comes back, empty, and serves.
-    let first = Node::start("site 1", &one, &site(1, &one, &two));
+    // The site comes back, empty, is told what it had, and takes its call home.
+    let first = Node::start("site 1", &one, &config);
     assert_eq!(status_until(&first, |status| status.state == "serving").start, 2);
     route(&front, &[(1, 1), (2, 2)], &[(1, 1), (2, 0)]);
     engine_up(&front, one.edge, Health::Up);
+    status_until(&first, |status| status.calls_active == 1);
+    call.say_something();
+    call.hang_up();
+}
+
+#[test]
+fn sites_of_many_processes_back_each_other_up_too() {
+    let [edge, one, two, engine_one, engine_two] = ["edge", "one", "two", "engine1", "engine2"]
+        .map(|name| Ports::new(&format!("split-{name}")));
+    let mut call = Call::new(edge.sip);
+    let callee = call.callee_address();
+    let state = |id: u16, here: &Ports, there: &Ports| {
+        let config = paired(id, "state", &edge, [here, there], callee);
+        Node::start(&format!("state {id}"), here, &config)
+    };
+    let engine = |id: u16, here: &Ports, state: &Ports| {
+        let tier = format!("[tier]\nconnect = \"{}\"\nname = \"e{id}\"\n", state.tier);
+        let config = behind(id, "engine", &edge, here, callee) + &tier;
+        Node::start(&format!("engine {id}"), here, &config)
+    };
+    let first = vec![state(1, &one, &two), engine(1, &engine_one, &one)];
+    let second = state(2, &two, &one);
+    let _second_engine = engine(2, &engine_two, &two);
+    let engines: [(u16, &[SocketAddr]); 2] = [(1, &[engine_one.edge]), (2, &[engine_two.edge])];
+    let front = Node::start("edge", &edge, &balancer(&edge, &engines));
+    route(&front, &[(1, 1), (2, 2)], &[(1, 1), (2, 0)]);
+    engine_up(&front, engine_one.edge, Health::Up);
+    engine_up(&front, engine_two.edge, Health::Up);
+    lose_a_site(&mut call, first, &second, &front);
+    call.hang_up();
+}
+
+#[test]
+fn a_call_is_lost_on_purpose_only_where_the_configuration_says_so() {
+    let [edge, one, two] = ["edge", "one", "two"].map(|name| Ports::new(&format!("lost-{name}")));
+    let mut call = Call::new(edge.sip);
+    let callee = call.callee_address();
+    let first = Node::start("site 1", &one, &paired(1, "all", &edge, [&one, &two], callee));
+    let second = Node::start("site 2", &two, &paired(2, "all", &edge, [&two, &one], callee));
+    let front = Node::start("edge", &edge, &balancer(&edge, &[(1, &[one.edge])]));
+    engine_up(&front, one.edge, Health::Up);
+    status_until(&first, |status| status.peers[&2].alive);
+    call.set_up();
+    status_until(&second, |status| status.calls_dormant.get(&1) == Some(&1));
+    let order = admin_api::ForgetOrder::default();
+    let refused = first.client().post::<OrderReply>("/v1/test/forget", &order);
+    assert!(matches!(refused, Err(cli::ClientError::Refused { status: 403, .. })), "{refused:?}");
+    second.client().post::<OrderReply>("/v1/test/forget", &order).unwrap();
+    status_until(&second, |status| status.calls_dormant.values().sum::<u64>() == 0);
 }
 
 fn route(balancer: &Node, serves: &[(u16, u16)], weights: &[(u16, u32)]) {

@@ -46,14 +46,9 @@ pub(crate) fn print(status: &StatusReply) -> String {
             page.sample("edge_engine_up", &labels, u64::from(engine.health == Health::Up));
         }
     }
+    page.family("events", "counter", "What happened, by name.");
     for (name, value) in &status.counters {
-        let labels = format!(r#"{{name="{name}"}}"#);
-        if page.0.contains("# TYPE rehome_events counter") {
-            page.sample("events_total", &labels, *value);
-        } else {
-            page.family("events", "counter", "Counters by name.");
-            page.sample("events_total", &labels, *value);
-        }
+        page.sample("events_total", &format!(r#"{{name="{name}"}}"#), *value);
     }
     page.0.push_str("# EOF\n");
     page.0

@@ -198,7 +198,7 @@ fn tier(config: &Config, findings: &mut Findings<'_>) {
         Role::Engine if tier.is_none_or(|tier| tier.connect.is_none()) => findings.mistake(
             &["tier"],
             "role `engine` has no state tier".into(),
-            "add [tier] with `connect = \"127.0.0.1:9000\"`, the `tier.listen` of the state process",
+            "add [tier] with `connect = \"127.0.0.1:9000\"`, the state process's `tier.listen`",
         ),
         Role::All | Role::State | Role::Engine | Role::Balancer => {}
     }

@@ -111,7 +111,8 @@ impl<'a> Lines<'a> {
         Self { file, text, table: DeTable::parse(text).ok() }
     }
 
-    /// The line of the word at `path`, or of the last table on the way that exists; 0 when none does.
+    /// The line of the word at `path`, or of the last table on the way that exists; 0 if none
+    /// does.
     /// A number in the path is an index into an array.
     #[must_use]
     pub fn of(&self, path: &[&str]) -> usize {

@@ -139,7 +139,7 @@ impl TierSeat {
                     words.push_back(Word::Engine(input));
                 }
                 replica::Output::Reply { engine, reply } => {
-                    self.to_engine(engine, &TierFrame::Reply { partition: PARTITION, reply });
+                    self.tell_engine(engine, &TierFrame::Reply { partition: PARTITION, reply });
                 }
                 replica::Output::Gate(output) => {
                     let input = GateInput::FromReplica { partition: PARTITION, output };
@@ -166,7 +166,7 @@ impl TierSeat {
                     words.push_back(Word::Engine(engine::Input::Gate(word)));
                 }
                 GateOutput::ToEngine { engine, word } => {
-                    self.to_engine(engine, &TierFrame::Gate(word));
+                    self.tell_engine(engine, &TierFrame::Gate(word));
                 }
                 GateOutput::ToReplica { partition: _, input } => {
                     if let SiteInput::Status { here, .. } = &input {
@@ -185,7 +185,7 @@ impl TierSeat {
         }
     }
 
-    fn to_engine(&mut self, engine: EngineId, frame: &TierFrame) {
+    fn tell_engine(&mut self, engine: EngineId, frame: &TierFrame) {
         let link = self.engine_links.get(&engine).and_then(|link| self.engines.get_mut(link));
         if let Some(link) = link {
             frame.encode_into(link.outbox.buffer());
@@ -225,8 +225,12 @@ impl TierSeat {
             (Some(engine), TierFrame::Engine(word)) => {
                 words.push_back(Word::Gate(GateInput::FromEngine { engine, word }));
             }
-            (_, frame) => {
-                tracing::warn!(link, ?frame, "an engine sent a word that is not due");
+            (None, TierFrame::Hello { version, .. }) => {
+                tracing::warn!(link, version, "an engine speaks another version of the protocol");
+                self.lose_engine(link, words);
+            }
+            (_, _) => {
+                tracing::warn!(link, "an engine sent a word that is not due");
                 self.lose_engine(link, words);
             }
         }
