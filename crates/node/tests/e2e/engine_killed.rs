@@ -21,7 +21,7 @@ fn engine_killed_at_100_calls_a_second() {
     let load = Load { calls: 100 * seconds, per_second: 100, hold: Duration::from_secs(3) };
     let [callee_at, caller_at, tier, edge] = [(); 4].map(|()| stage.address());
     let (mut state, [mut one, mut two], mut balancer) = start(&stage, callee_at, tier, edge);
-    let mut callee = Sipp::callee(&stage, "uas", callee_at, load.calls);
+    let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, load.calls);
     let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, edge, &load);
 
     let_pass(Duration::from_secs(u64::from(seconds) / 2));

@@ -14,7 +14,7 @@ fn queue_survives_kill9() {
     let (calls, kills) = sized((400_u32, 5_u32), (1_000, 20));
     let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
     let mut sites = TwoSites::start(&stage, callee_at);
-    let mut callee = Sipp::callee(&stage, "uas", callee_at, calls);
+    let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
     let placing = Duration::from_secs(u64::from(calls / 50));
     let hold = placing + Duration::from_secs(15);
     let load = Load { calls, per_second: 50, hold };

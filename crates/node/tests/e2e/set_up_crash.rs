@@ -153,12 +153,16 @@ fn invite_lost_at(stage: &Stage, word: StopAt) -> Told {
     case.answer_and_end(caller, &there)
 }
 
-/// The first engine dies between the INVITE and the 180, with nothing in hand.
+/// The first engine dies between the INVITE and the 180, with nothing in hand; the callee is slow.
 fn killed_before_180(stage: &Stage) -> Told {
     let mut case = Case::new(stage);
     let (caller, _) = case.invite();
     let there = case.there();
     case.kill();
+    // RFC 3261 §17.1.1.2: the INVITE is repeated, the same bytes from another engine; the agent
+    // compares them.
+    case.pair.let_work(4 * T1);
+    assert!(case.pair.callee.repetitions > 0, "nobody repeated the INVITE");
     case.ring(&there);
     case.answer_and_end(caller, &there)
 }

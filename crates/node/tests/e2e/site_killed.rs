@@ -14,7 +14,7 @@ fn site_killed_while_held() {
     let calls = sized(500, 1_000);
     let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
     let mut sites = TwoSites::start(&stage, callee_at);
-    let mut callee = Sipp::callee(&stage, "uas", callee_at, calls);
+    let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
     // Long enough that the first call still stands when the last one has crossed.
     let hold = Duration::from_secs(u64::from(calls / 100) + 8);
     let load = Load { calls, per_second: 100, hold };

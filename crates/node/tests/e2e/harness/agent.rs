@@ -48,6 +48,8 @@ pub(crate) struct Agent {
     /// ACKs of 2xx, by Call-ID and CSeq number.
     acks: BTreeMap<(Bytes, u32), Bytes>,
     told: BTreeSet<(Transaction, u16)>,
+    /// Requests as they came first: a repetition is the same bytes.
+    came: BTreeMap<Transaction, Bytes>,
     /// Messages that came more than once.
     pub(crate) repetitions: u64,
 }
@@ -104,6 +106,7 @@ impl Agent {
             unacknowledged: BTreeMap::new(),
             acks: BTreeMap::new(),
             told: BTreeSet::new(),
+            came: BTreeMap::new(),
             repetitions: 0,
         }
     }
@@ -213,7 +216,7 @@ impl Agent {
             busy = true;
             let bytes = Bytes::copy_from_slice(&buffer[..length]);
             match parse_datagram(&bytes, &Limits::default()) {
-                Ok(Message::Request(request)) => self.take_request(request),
+                Ok(Message::Request(request)) => self.take_request(&bytes, request),
                 Ok(Message::Response(response)) => self.take_response(response),
                 Err(error) => panic!("{} heard what is not SIP: {error}", self.name),
             }
@@ -222,9 +225,11 @@ impl Agent {
         busy
     }
 
-    fn take_request(&mut self, request: Request) {
+    fn take_request(&mut self, bytes: &Bytes, request: Request) {
         let message = Message::Request(request);
         let key = transaction(&message);
+        let first = self.came.entry(key.clone()).or_insert_with(|| bytes.clone());
+        assert_eq!(first, bytes, "{}: a repetition has other bytes", self.name);
         if let Message::Request(request) = &message
             && request.method == Method::Ack
         {

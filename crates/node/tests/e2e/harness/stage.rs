@@ -76,11 +76,15 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        let keep = std::env::var_os("REHOME_TEST_KEEP").is_some();
+        if !std::thread::panicking() && !keep {
             let _gone = fs::remove_dir_all(&self.folder);
             return;
         }
         println!("{}: logs are kept in {}", self.name, self.folder.display());
+        if !std::thread::panicking() {
+            return;
+        }
         let mut logs: Vec<PathBuf> = fs::read_dir(&self.folder)
             .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
             .unwrap_or_default();
