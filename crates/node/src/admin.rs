@@ -4,6 +4,7 @@
 //! No state is kept here. TLS is deliberately absent: bind loopback, or a private network with a
 //! token.
 
+mod bounded;
 pub(crate) mod metrics;
 
 use std::time::Duration;
@@ -102,7 +103,7 @@ type Owner = mpsc::Sender<Event>;
 pub(crate) fn start(listener: TcpListener, owner: Owner, token: Option<String>) {
     let router = router(owner, token);
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        if let Err(error) = axum::serve(bounded::Bounded::new(listener), router).await {
             tracing::error!(%error, "the admin server ended");
         }
     });

@@ -141,14 +141,17 @@ impl Links {
         tokio::spawn(async move {
             let mut back_off = BACK_OFF_MIN;
             loop {
-                match links.dial_once::<F>(address, link).await {
+                let began_at = tokio::time::Instant::now();
+                // A link that lived was a good one; one that is refused at its first word is not.
+                let lived = match links.dial_once::<F>(address, link).await {
                     Ok(Closed::ByOwner) => return,
-                    Ok(Closed::ByPeer) => back_off = BACK_OFF_MIN,
+                    Ok(Closed::ByPeer) => began_at.elapsed() > BACK_OFF_MAX,
                     Err(error) => {
                         tracing::debug!(%address, ?link, %error, "a link cannot be dialled");
-                        back_off = (back_off * 2).min(BACK_OFF_MAX);
+                        false
                     }
-                }
+                };
+                back_off = if lived { BACK_OFF_MIN } else { (back_off * 2).min(BACK_OFF_MAX) };
                 tokio::time::sleep(back_off).await;
             }
         });

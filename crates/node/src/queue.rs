@@ -16,8 +16,6 @@ use vocab::{PartitionId, SiteId, ViewNumber};
 
 use crate::clock::wall_time;
 
-/// Orders that may wait for the disk. The gate's own bound is lower; beyond it, the shell waits.
-const ORDERS_MAX: usize = 4_096;
 /// Orders in one commit.
 const GROUP_MAX: usize = 256;
 
@@ -52,7 +50,9 @@ pub(crate) enum Answer {
 /// The way to the queue's thread.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    orders: mpsc::SyncSender<Order>,
+    /// Its bound is the gate's: one append and one end for each batch of the inbox. The owner must
+    /// never wait here, as the thread may be waiting for the owner.
+    orders: mpsc::Sender<Order>,
 }
 
 impl Queue {
@@ -65,7 +65,7 @@ impl Queue {
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.execute_batch(SCHEMA)?;
         let held = load(&connection)?;
-        let (orders, inbox) = mpsc::sync_channel(ORDERS_MAX);
+        let (orders, inbox) = mpsc::channel();
         let work = move || {
             while let Ok(first) = inbox.recv() {
                 let mut group = vec![first];

@@ -311,11 +311,12 @@ fn stamp_words(stamp: &Stamp) -> String {
     )
 }
 
-/// All that is known of one call; with what is inside when `record` is given.
+/// All that is known of one call; with what is inside when `decodes`.
 pub(crate) fn call_story(
     now: Instant,
     story: &replica::CallStory,
     record: Option<&Record>,
+    decodes: bool,
 ) -> CallStory {
     let header = story.header.as_ref();
     let held = story.summary.stamp;
@@ -343,7 +344,7 @@ pub(crate) fn call_story(
         mark: marks.collect::<Vec<_>>().join("; "),
         locked_by: story.lock.as_ref().map(|lock| lock.engine.0),
         waiters: story.waiters.len() as u64,
-        summary: record.map_or_else(Vec::new, |record| decoded(now, record)),
+        summary: record.filter(|_| decodes).map_or_else(Vec::new, |record| decoded(now, record)),
         notes: notes(story),
     }
 }

@@ -38,7 +38,12 @@ impl<'a> Findings<'a> {
     }
 
     pub(super) fn mistake(&mut self, path: &[&str], what: String, remedy: &str) {
-        let (file, line) = (self.lines.file.to_owned(), self.lines.of(path));
+        // What is missing altogether is told where the role that needs it is named, or at the top.
+        let line = match self.lines.of(path) {
+            0 => self.lines.of(&["role"]).max(1),
+            line => line,
+        };
+        let file = self.lines.file.to_owned();
         self.mistakes.push(Mistake { file, line, what, remedy: remedy.into() });
     }
 

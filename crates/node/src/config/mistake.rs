@@ -64,7 +64,7 @@ fn remedy_of(message: &str) -> String {
     if message.starts_with("duplicate key") {
         return "keep one of the two".into();
     }
-    "see docs/configuration.md for the file's words".into()
+    "mend the TOML at this line; text stands in quotes, tables in brackets".into()
 }
 
 /// The known word that is at most a third of its letters away.

@@ -71,13 +71,11 @@ impl Site {
         let Some(story) = seat.replica.get(now, key) else {
             return Err(Refusal { status: 404, error: format!("no call {key} is held here") });
         };
+        let record = seat.record(now, key, &mut self.words);
         // Only a process that runs applications decodes calls: one that cannot be decoded must not
         // reach the process that keeps them.
-        let record = match &self.engine {
-            Some(_) => seat.record(now, key, &mut self.words),
-            None => None,
-        };
-        Body::json(&status::call_story(now, &story, record.as_ref()))
+        let decodes = self.engine.is_some();
+        Body::json(&status::call_story(now, &story, record.as_ref(), decodes))
     }
 
     fn backup(&self, now: Instant) -> Answer {
