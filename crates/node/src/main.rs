@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 /// A SIP application server that keeps calls alive when a whole site dies.
 #[derive(Debug, Parser)]
-#[command(name = "rehome", version, about, max_term_width = 100)]
+#[command(name = "rehome", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -28,6 +28,15 @@ fn hello(start: u64) -> SiteFrame {
     SiteFrame(SiteWord::Hello { site: SiteId(1), start, state: SiteState::Serving })
 }
 
+fn batch(id: u64, length: usize) -> SiteFrame {
+    SiteFrame(SiteWord::Batch {
+        id,
+        partition: vocab::PartitionId(0),
+        view: vocab::ViewNumber(1),
+        bytes: bytes::Bytes::from(vec![0; length]),
+    })
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn words_arrive_in_order_and_a_break_is_told() {
     let (there, mut inbox_there) = links(7);
@@ -70,6 +79,39 @@ async fn a_peer_with_another_secret_is_refused_by_both_ends() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_link_that_was_full_goes_on_when_the_peer_reads() {
+    let (there, mut inbox_there) = links(7);
+    let (here, mut inbox_here) = links(7);
+    let address = listen(&there).await;
+    here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2)));
+    let (_, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
+    // 16 MiB are more than the kernel's buffers take at once.
+    const BATCHES: u64 = 64;
+    for id in 0..BATCHES {
+        batch(id, 256 << 10).encode_into(outbox.buffer());
+    }
+    outbox.flush().unwrap();
+    assert!(outbox.is_stuck);
+    let (_, LinkWord::Up(_open)) = next(&mut inbox_there).await else { panic!("not up") };
+    let (mut came, mut times_writable) = (0, 0);
+    while came < BATCHES {
+        tokio::select! {
+            (_, word) = next(&mut inbox_there) => if let LinkWord::Frame(frame) = word {
+                assert_eq!(frame, batch(came, 256 << 10));
+                came += 1;
+            },
+            (_, word) = next(&mut inbox_here) => {
+                assert!(matches!(word, LinkWord::Writable));
+                times_writable += 1;
+                outbox.note_writable();
+                outbox.flush().unwrap();
+            }
+        }
+    }
+    assert!(times_writable > 0);
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_peer_that_reads_nothing_is_given_up_at_the_bound() {
     let (there, mut inbox_there) = links(7);
     let (mut here, mut inbox_here) = links(7);
@@ -77,16 +119,10 @@ async fn a_peer_that_reads_nothing_is_given_up_at_the_bound() {
     let address = listen(&there).await;
     here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2)));
     let (_, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
-    let batch = SiteFrame(SiteWord::Batch {
-        id: 1,
-        partition: vocab::PartitionId(0),
-        view: vocab::ViewNumber(1),
-        bytes: bytes::Bytes::from(vec![0; 1 << 20]),
-    });
     // Nobody takes events over there beyond the channel's bound, so the kernel's buffers fill.
     let mut turns = 0;
     loop {
-        batch.encode_into(outbox.buffer());
+        batch(1, 1 << 20).encode_into(outbox.buffer());
         if outbox.flush().is_err() {
             break;
         }
