@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -26,16 +27,21 @@ impl Ports {
     pub(crate) fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("rehome-e2e-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        // All are held at once, so that no two are the same.
-        let udp: Vec<_> = (0..2).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
-        let tcp: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        Self {
-            sip: udp[0].local_addr().unwrap(),
-            edge: udp[1].local_addr().unwrap(),
-            admin: tcp[0].local_addr().unwrap(),
-            tier: tcp[1].local_addr().unwrap(),
-            sites: tcp[2].local_addr().unwrap(),
-            dir,
+        let [sip, edge, admin, tier, sites] = [(); 5].map(|()| free_address());
+        Self { sip, edge, admin, tier, sites, dir }
+    }
+}
+
+/// An address that is free for UDP and TCP, below the ports that the kernel gives to connections,
+/// which could be in use again before the program binds it.
+fn free_address() -> SocketAddr {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (std::process::id() * 101 + given) % 20_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return address;
         }
     }
 }
