@@ -83,8 +83,7 @@ impl Sites {
     /// The epoch of a call of `epoch` that wakes here: above it, and above all that this site gave
     /// before its last start.
     pub(crate) fn waking_epoch(&self, epoch: Epoch) -> Epoch {
-        let moved = epoch.moved_to(self.here);
-        Epoch { n: moved.n.max(self.first_epoch().n), site: self.here }
+        epoch.woken_at(self.here).max(self.first_epoch())
     }
 }
 
@@ -100,6 +99,8 @@ mod tests {
         assert_eq!(sites.waking_epoch(low), Epoch { n: floor, site: SiteId(2) });
         let high = Epoch { n: floor + 9, site: SiteId(1) };
         assert_eq!(sites.waking_epoch(high), Epoch { n: floor + 10, site: SiteId(2) });
+        let given = Epoch { n: floor + 10, site: SiteId(1) };
+        assert_eq!(sites.waking_epoch(given), Epoch { n: floor + 12, site: SiteId(2) });
         let same = Epoch { n: floor, site: SiteId(1) };
         assert!(sites.waking_epoch(same) > same);
     }

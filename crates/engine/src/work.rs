@@ -312,7 +312,7 @@ impl Engine {
         };
         let before = record.header.stamp;
         let stamp = Stamp {
-            epoch: before.epoch.moved_to(to),
+            epoch: before.epoch.given_to(to),
             token: grant.token,
             version: Version(before.version.0 + 1),
         };

@@ -48,6 +48,11 @@ impl Replica {
         }
         while let Some((kind, site)) = self.next_bulk(last) {
             last = Some((kind, site));
+            if kind == BulkKind::Activate && self.sites.contains_key(&site) {
+                // The home answers again: what it owns is not taken over.
+                self.end_bulk(kind, site);
+                continue;
+            }
             for _ in 0..STEP {
                 if !self.may_step(kind, site) || !self.step_may_pass(now, kind) {
                     break;

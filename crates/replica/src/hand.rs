@@ -124,7 +124,12 @@ impl Replica {
                 }
                 Some(Cause::Activate)
             }
-            Kind::Activate => (call.is_dormant && !call.is_stub).then_some(Cause::Activate),
+            Kind::Activate => {
+                let home = call.record.as_ref().map(|record| record.header.home());
+                // Ordered while its home was silent; it answers again.
+                let is_owned = home.is_some_and(|home| self.sites.contains_key(&home));
+                (call.is_dormant && !call.is_stub && !is_owned).then_some(Cause::Activate)
+            }
             Kind::HandBack => self.destination(call).map(|to| Cause::HandBack { to }),
         };
         let (Some(cause), Some(engine)) = (cause, self.next_engine()) else {

@@ -272,7 +272,7 @@ impl Bench {
     /// Activates a dormant call as an engine does: under the lock, epoch + 1, home here.
     fn activate(&mut self, key: CallKey, token: LockToken, old: Record, flags: PutFlags) -> Stamp {
         self.put_next(key, token, Some(old), flags, |record| {
-            record.header.stamp.epoch = record.header.stamp.epoch.moved_to(HERE);
+            record.header.stamp.epoch = record.header.stamp.epoch.woken_at(HERE);
         })
     }
 }

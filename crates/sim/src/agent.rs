@@ -15,6 +15,8 @@ use vocab::Instant;
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
 const GIVE_UP: Duration = Duration::from_secs(32);
+/// A callee that nobody answers or cancels stops ringing by itself.
+const RINGS_MAX: Duration = Duration::from_secs(200);
 /// Responses kept for repeated requests; the oldest leaves first.
 const ANSWERS_MAX: usize = 32;
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
@@ -158,7 +160,7 @@ pub struct Agent {
     answers_order: Vec<String>,
     last_ack: Option<Bytes>,
     /// The INVITE that rings, and when it is answered.
-    ringing: Option<(Request, Option<Instant>)>,
+    ringing: Option<(Request, Instant)>,
     cancel_wanted: bool,
     out: Vec<Sent>,
 }
@@ -237,7 +239,7 @@ impl Agent {
     pub fn wake_at(&self) -> Instant {
         let asking = self.asking.iter().map(|one| one.next_at.min(one.give_up_at));
         let answering = self.answering.iter().map(|one| one.next_at.min(one.give_up_at));
-        let ringing = self.ringing.iter().filter_map(|(_, at)| *at);
+        let ringing = self.ringing.iter().map(|(_, at)| *at);
         asking.chain(answering).chain(ringing).min().unwrap_or(Instant::NEVER)
     }
 
@@ -319,8 +321,8 @@ impl Agent {
                 self.ask(now, Method::Bye, None);
             }
         }
-        if self.ringing.as_ref().is_some_and(|(_, at)| at.is_some_and(|at| now >= at)) {
-            self.answer(now);
+        if self.ringing.as_ref().is_some_and(|(_, at)| now >= *at) {
+            self.stop_ringing(now);
         }
     }
 
@@ -404,7 +406,7 @@ impl Agent {
         }
         let (branch, cseq) = (invite.branch.clone(), invite.cseq);
         // §9.1: without a final response in 64*T1 the client considers the INVITE cancelled.
-        invite.give_up_at = now + GIVE_UP;
+        invite.give_up_at = invite.give_up_at.min(now + GIVE_UP);
         let target = self.remote_uri.clone();
         let mut text = format!(
             "CANCEL {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={branch}\r\n\

@@ -28,8 +28,8 @@ pub(crate) enum Event {
     ToEngine { site: SiteId, engine: EngineId, word: DownWord },
     /// A site's words arrive at another, over the link of this life.
     SiteWord { from: SiteId, to: SiteId, link: u64, word: SiteWord },
-    /// The other end notices that the link broke.
-    LinkBroke { at: SiteId, other: SiteId, link: u64 },
+    /// Both ends notice that the link broke.
+    LinkBroke { link: u64 },
     /// The link between the sites is set up, if both are there.
     LinkUp,
     /// The disk has the row.

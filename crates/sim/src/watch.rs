@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sip_message::{Bytes, Limits, Method, parse_datagram};
 use tier_protocol::{Cause, Command, GateWord, Reply, SiteState, SiteWord};
-use vocab::{CallKey, EngineId, Instant, LockToken, SiteId, Stamp, TokenKind};
+use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp, TokenKind};
 
 use crate::site::secret;
 
@@ -55,6 +55,7 @@ pub struct Watch {
     newest_token: BTreeMap<(SiteId, CallKey), LockToken>,
     stored: BTreeMap<(SiteId, CallKey), Stamp>,
     serving: BTreeSet<EngineId>,
+    epochs: BTreeMap<CallKey, Epoch>,
 }
 
 impl Watch {
@@ -185,11 +186,9 @@ impl Watch {
             if before > stamp {
                 self.went_back.push((now, site, key, before, stamp));
             }
-            if before.epoch != stamp.epoch {
-                self.moved_at.entry(key).or_default().push(now);
-            }
         }
-        if stamp.epoch.n % vocab::Epoch::PER_START != 0 {
+        // The home changed: at this site, or from another that may be dead.
+        if self.epochs.insert(key, stamp.epoch).is_some_and(|before| before != stamp.epoch) {
             self.moved_at.entry(key).or_default().push(now);
         }
     }
@@ -200,9 +199,15 @@ impl Watch {
             Reply::Stored { key, .. } | Reply::Refused { key, .. } => {
                 self.putting.remove(&(engine, *key));
             }
-            Reply::Granted { .. }
-            | Reply::Unchanged { .. }
-            | Reply::Queued { .. }
+            Reply::Granted { key, token, .. } | Reply::Unchanged { key, token, .. } => {
+                // A newer lock: the put under the older one is given up, and what leaves from here on
+                // is explained by the record that came with the grant.
+                let slot = (engine, *key);
+                if self.putting.get(&slot).is_some_and(|stamp| stamp.token < *token) {
+                    self.putting.remove(&slot);
+                }
+            }
+            Reply::Queued { .. }
             | Reply::Busy { .. }
             | Reply::NotHere { .. }
             | Reply::StaleView { .. }

@@ -57,6 +57,8 @@ pub struct World {
     /// The life of the link between the sites; `None` while it is down.
     pub(crate) link: Option<u64>,
     pub(crate) link_is_cut: bool,
+    /// A link that broke, and that the ends have not noticed yet.
+    broken_link: Option<u64>,
     lives: u64,
     planted: Option<Planted>,
     callees: BTreeMap<String, SocketAddr>,
@@ -99,6 +101,7 @@ impl World {
             agenda: Agenda::default(),
             link: None,
             link_is_cut: false,
+            broken_link: None,
             lives: 0,
             planted,
             callees: BTreeMap::new(),
@@ -147,11 +150,7 @@ impl World {
                     self.gate(to, GateInput::FromSite { site: from, word });
                 }
             }
-            Event::LinkBroke { at, other, link } => {
-                if self.link != Some(link) {
-                    self.gate(at, GateInput::LinkDown { site: other });
-                }
-            }
+            Event::LinkBroke { link } => self.link_broke(link),
             Event::LinkUp => self.link_up(),
             Event::Appended { site, life, row } => {
                 if self.life_of(site) == Some(life) {
@@ -478,6 +477,9 @@ impl World {
         if self.link.is_some() || self.link_is_cut || !both {
             return;
         }
+        if let Some(broken) = self.broken_link {
+            self.link_broke(broken);
+        }
         self.lives += 1;
         self.link = Some(self.lives);
         self.trace.note(self.now, format_args!("the link between the sites is up"));
@@ -487,10 +489,18 @@ impl World {
 
     fn link_down(&mut self, notice_after: Duration) {
         let Some(link) = self.link.take() else { return };
-        let at = self.now + notice_after;
-        for (here, other) in [(SiteId(1), SiteId(2)), (SiteId(2), SiteId(1))] {
-            self.agenda.add(at, Event::LinkBroke { at: here, other, link });
+        self.broken_link = Some(link);
+        self.agenda.add(self.now + notice_after, Event::LinkBroke { link });
+    }
+
+    /// Both ends notice that a link broke: in time, or when they set up the next one.
+    fn link_broke(&mut self, link: u64) {
+        if self.broken_link != Some(link) {
+            return;
         }
+        self.broken_link = None;
+        self.gate(SiteId(1), GateInput::LinkDown { site: SiteId(2) });
+        self.gate(SiteId(2), GateInput::LinkDown { site: SiteId(1) });
     }
 
     // ---- life and death --------------------------------------------------------------------

@@ -44,10 +44,19 @@ impl Epoch {
         Self { n: start * Self::PER_START, site }
     }
 
-    /// The epoch after this one when the call's home becomes `site`.
+    /// The epoch of a call of this one that wakes at `site`: the next even `n`.
+    ///
+    /// Waking and giving never share an `n`: behind a cut one site may give a call away while the
+    /// other wakes its copy, and the two must compare.
     #[must_use]
-    pub fn moved_to(self, site: SiteId) -> Self {
-        Self { n: self.n + 1, site }
+    pub fn woken_at(self, site: SiteId) -> Self {
+        Self { n: (self.n / 2 + 1) * 2, site }
+    }
+
+    /// The epoch of a call of this one that its home gives to `site`: the next odd `n`.
+    #[must_use]
+    pub fn given_to(self, site: SiteId) -> Self {
+        Self { n: (self.n + 1) | 1, site }
     }
 }
 

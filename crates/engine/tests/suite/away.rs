@@ -198,7 +198,7 @@ fn a_call_goes_home_when_it_is_at_rest() {
     backup.advance(Duration::from_secs(5));
     assert_eq!(backup.count(|stats| stats.handed_back), 1);
     let given = backup.last_put().clone();
-    assert_eq!(given.header.stamp.epoch, away.moved_to(SiteId(1)));
+    assert_eq!(given.header.stamp.epoch, away.given_to(SiteId(1)));
     // The home takes it, and its next message is stepped there.
     let mut home = World::new();
     home.sites(&[2], &[2], 0);

@@ -104,7 +104,7 @@ fn a_dropped_backup_is_gone_but_for_what_is_on_its_way_home() {
     bench.turn(key(250), BOUNDARY, |_| {});
     let (token, old) = bench.lock(A, key(250));
     bench.put_next(key(250), token, old, BOUNDARY, |record| {
-        record.header.stamp.epoch = record.header.stamp.epoch.moved_to(THERE);
+        record.header.stamp.epoch = record.header.stamp.epoch.given_to(THERE);
     });
     bench.unlock(A, key(250), token);
     let (token, _) = bench.lock(A, wide_key(3));
@@ -116,4 +116,17 @@ fn a_dropped_backup_is_gone_but_for_what_is_on_its_way_home() {
     bench.input(Input::Order(Order::DropBackup { site: THERE }));
     bench.pass(ms(1_000));
     assert_eq!(bench.replica.stats(bench.now).dormant[&THERE], 1);
+}
+
+#[test]
+fn what_a_living_site_owns_is_not_taken_over() {
+    let mut bench = Bench::new();
+    asleep(&mut bench, 3);
+    bench.alive(&[THERE]);
+    let order = Input::Order(Order::ActivateAll { site: THERE });
+    let mut said = bench.input(order).to_vec();
+    said.extend(bench.pass(ms(10_000)));
+    assert!(grants(&said).is_empty(), "{said:?}");
+    assert!(!progress(&bench, BulkKind::Activate).is_running);
+    assert_eq!(bench.replica.stats(bench.now).dormant[&THERE], 3);
 }

@@ -216,13 +216,13 @@ fn next_record(
             "unreleased" => flags.unreleased = true,
             "unchanged" => flags.crossing_unchanged = true,
             "steady=no" => next.header.hints = vec![(1, Hint::Busy)],
-            "wake" => epoch = epoch.moved_to(HERE),
+            "wake" => epoch = epoch.woken_at(HERE),
             other => match other.split_once('=') {
                 Some(("due", time)) => {
                     next.header.deadline = Some(time_of(time));
                     next.header.crossing_deadline = next.header.deadline;
                 }
-                Some(("home", site)) => epoch = epoch.moved_to(SiteId(number(site))),
+                Some(("home", site)) => epoch = epoch.given_to(SiteId(number(site))),
                 _ => panic!("{other}"),
             },
         }

@@ -151,7 +151,7 @@ fn a_superseded_call_yields() {
     let mut bench = Bench::new();
     bench.alive(&[THERE]);
     let ours = bench.turn(key(1), UNRELEASED, |record| record.header.deadline = Some(ms(500)));
-    let epoch = ours.epoch.moved_to(THERE);
+    let epoch = ours.epoch.given_to(THERE);
     bench.site(SiteInput::Superseded(vec![Superseded { key: key(1), epoch }]));
     assert!(bench.pass(ms(60_000)).is_empty(), "no timer, no resume, no crossing");
     assert_eq!(bench.held(key(1)).map(|stamp| stamp.epoch), Some(epoch));
@@ -175,7 +175,7 @@ fn calls_go_home_when_their_site_serves_and_they_are_steady() {
     let [(call, token, old)] = given.as_slice() else { panic!("{given:?}") };
     assert_eq!(*call, key(1));
     let home = bench.put_next(key(1), *token, old.clone(), BOUNDARY, |record| {
-        record.header.stamp.epoch = away.epoch.moved_to(THERE);
+        record.header.stamp.epoch = away.epoch.given_to(THERE);
     });
     bench.unlock(A, key(1), *token);
     let out = batches(&bench.pass(ms(50)));
@@ -240,7 +240,7 @@ fn a_call_of_ours_that_was_taken_back_from_a_dead_site_stays() {
 #[test]
 fn a_call_that_arrives_home_is_woken_and_a_fruitless_waking_tried_later() {
     let mut bench = Bench::new();
-    let arriving = record(key(1), stamp(65_538, HERE, 7), HERE);
+    let arriving = record(key(1), stamp(65_537, HERE, 7), HERE);
     assert_eq!(bench.store_dormant(arriving.clone()), DormantOutcome::Stored);
     let (_, _, token, cause, record, _) = grants(&bench.said)[0].clone();
     assert_eq!(cause, Cause::Activate);
@@ -252,7 +252,7 @@ fn a_call_that_arrives_home_is_woken_and_a_fruitless_waking_tried_later() {
     bench.unlock(A, key(1), token);
     assert_eq!(
         bench.store_dormant(arriving),
-        DormantOutcome::Superseded { held: Epoch { n: 65_539, site: HERE } }
+        DormantOutcome::Superseded { held: Epoch { n: 65_538, site: HERE } }
     );
     assert_eq!(bench.replica.stats(bench.now).active, 1);
 }

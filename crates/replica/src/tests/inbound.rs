@@ -56,7 +56,7 @@ fn a_lower_epoch_is_told_to_yield() {
     let (token, old) = bench.lock(A, key(1));
     let active = bench.activate(key(1), token, old.expect("dormant"), BOUNDARY);
     bench.unlock(A, key(1), token);
-    assert_eq!(active.epoch, Epoch { n: 65_537, site: HERE });
+    assert_eq!(active.epoch, Epoch { n: 65_538, site: HERE });
     let held = active.epoch;
     assert_eq!(bench.store_dormant(from_there(1, 9)), DormantOutcome::Superseded { held });
     assert_eq!(bench.replica.stats(bench.now).counts.activated, 1);
@@ -208,7 +208,7 @@ fn what_was_given_back_yields_to_any_word_of_its_home() {
         bench.turn(key(1), BOUNDARY, |record| record.header.origin = THERE);
         let (token, old) = bench.lock(A, key(1));
         let given = bench.put_next(key(1), token, old, BOUNDARY, |record| {
-            record.header.stamp.epoch = record.header.stamp.epoch.moved_to(THERE);
+            record.header.stamp.epoch = record.header.stamp.epoch.given_to(THERE);
             record.header.stamp.token.view = VIEW;
         });
         bench.unlock(A, key(1), token);

@@ -173,7 +173,7 @@ impl Site {
 
     /// Above the epoch before, and above all that this site gave before its last start.
     fn waking(&self, epoch: Epoch) -> Epoch {
-        epoch.moved_to(self.id).max(Epoch::of_start(self.id, self.start))
+        epoch.woken_at(self.id).max(Epoch::of_start(self.id, self.start))
     }
 
     fn view(&self) -> ViewNumber {
@@ -225,7 +225,7 @@ impl Site {
             }
             Cause::HandBack { to } => {
                 if let Some(old) = record {
-                    let epoch = old.header.stamp.epoch.moved_to(to);
+                    let epoch = old.header.stamp.epoch.given_to(to);
                     self.put(now, token, Some(old.header.stamp), epoch, old.clone());
                 }
             }

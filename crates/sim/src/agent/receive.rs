@@ -4,7 +4,8 @@ use sip_message::{Bytes, HeaderName, Headers, Method, Request, Response};
 use vocab::Instant;
 
 use super::{
-    ANSWERS_MAX, Agent, Answer, Answering, Fact, GIVE_UP, SDP, Sent, Standing, T1, finish,
+    ANSWERS_MAX, Agent, Answer, Answering, Fact, GIVE_UP, RINGS_MAX, SDP, Sent, Standing, T1,
+    finish,
 };
 
 fn text(bytes: &Bytes) -> String {
@@ -106,7 +107,10 @@ impl Agent {
         let Ok(cseq) = request.headers.cseq() else { return };
         let branch = via.branch().map(text).unwrap_or_default();
         if request.method == Method::Ack {
-            self.on_ack(now, cseq.number);
+            // An ACK of the other fork's 2xx is not ours.
+            if tag_of(&request.headers, true).as_deref() == Some(self.local_tag.as_str()) {
+                self.on_ack(now, cseq.number);
+            }
             return;
         }
         let slot = format!("{branch} {}", request.method.as_str());
@@ -142,18 +146,18 @@ impl Agent {
             self.note(now, Fact::CseqWentBack { last, this: cseq });
         }
         self.remote_cseq = Some(cseq);
+        if request.method == Method::Invite && !self.asking.is_empty() {
+            // §14.2: an INVITE while one of ours is pending is answered 491.
+            let answer = self.response(request, 491, "Request Pending", None);
+            self.reply(slot, answer);
+            return;
+        }
         let relayed =
             request.headers.contains(&HeaderName::Other(Bytes::from_static(b"X-Relayed")));
         self.note(now, Fact::Asked { method: request.method.clone(), cseq, relayed });
         if request.method == Method::Bye {
             self.note(now, Fact::Bye);
             self.end();
-        }
-        if request.method == Method::Invite && !self.asking.is_empty() {
-            // §14.2: an INVITE while one of ours is pending is answered 491.
-            let answer = self.response(request, 491, "Request Pending", None);
-            self.reply(slot, answer);
-            return;
         }
         let body = (request.method == Method::Invite).then_some(SDP);
         let answer = self.response(request, 200, "OK", body);
@@ -196,14 +200,27 @@ impl Agent {
         self.reply(slot, answer);
         let at = match self.manner.answer {
             Answer::After(after) | Answer::DespiteCancel(after) | Answer::Twice(after) => {
-                Some(now + after)
+                now + after
             }
-            Answer::Never | Answer::Busy => None,
+            Answer::Never | Answer::Busy => now + RINGS_MAX,
         };
         self.ringing = Some((request, at));
     }
 
-    pub(super) fn answer(&mut self, now: Instant) {
+    /// The ringing is over: the callee answers, or gives up (§21.4.18).
+    pub(super) fn stop_ringing(&mut self, now: Instant) {
+        if self.manner.answer != Answer::Never {
+            return self.answer(now);
+        }
+        let Some((request, _)) = self.ringing.take() else { return };
+        let branch = request.headers.via_top().ok().flatten();
+        let branch = branch.and_then(|via| via.branch().map(text)).unwrap_or_default();
+        let answer = self.response(&request, 480, "Temporarily Unavailable", None);
+        self.reply(format!("{branch} INVITE"), answer);
+        self.end();
+    }
+
+    fn answer(&mut self, now: Instant) {
         let Some((request, _)) = self.ringing.take() else { return };
         let Ok(cseq) = request.headers.cseq() else { return };
         let branch = request.headers.via_top().ok().flatten();
