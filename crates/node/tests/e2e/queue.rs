@@ -3,6 +3,9 @@
 
 use std::time::Duration;
 
+use crate::harness::config::{self, Door};
+use crate::harness::direct_site::wait_linked;
+use crate::harness::process::Node;
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
 use crate::harness::two_sites::TwoSites;
@@ -50,6 +53,63 @@ fn queue_survives_kill9() {
         reached.successful,
     ));
     assert_eq!(last.start, u64::from(kills) + 1, "site 2 counts its starts on disk");
+    assert_eq!(heard.successful, u64::from(calls), "a call that had crossed was lost");
+    assert_eq!(reached.successful, u64::from(calls), "a call that had crossed was lost");
+}
+
+/// Site 2 has no engine yet: what crosses to it is on its disk and nowhere else. Both sites die.
+#[test]
+fn queue_on_disk_outlives_both_sites() {
+    let stage = Stage::new("queue_on_disk");
+    let calls = sized(200_u32, 1_000);
+    let [callee_at, caller_at, tier, edge_2] = [(); 4].map(|()| stage.address());
+    let [inner, engine_admin, state_admin] = [(); 3].map(|()| stage.address());
+    let mut sites = TwoSites::start_with(&stage, callee_at, inner, edge_2, |links| {
+        let data = stage.path("data2");
+        std::fs::create_dir_all(&data).expect("the test's folder is writable");
+        let text = config::head("state", 2, Some(&data), state_admin)
+            + &config::tier_listen(tier)
+            + &config::sites(links.two, 1, links.one);
+        Node::start(&stage, "site2", &text, state_admin)
+    });
+    for site in [&mut sites.one, &mut sites.two] {
+        site.wait_serving();
+        site.wait_until("hears its peer", Duration::from_secs(10), |status| {
+            status.peers.values().all(|peer| peer.alive)
+        });
+    }
+    let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
+    let hold = Duration::from_secs(u64::from(calls / 100) + 20);
+    let load = Load { calls, per_second: 100, hold };
+    let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, sites.edge, &load);
+    sites.one.wait_until("has nothing at risk", Duration::from_secs(30), |status| {
+        status.calls_active == u64::from(calls)
+            && status.at_risk.values().all(|risk| risk.calls == 0)
+    });
+    let before = sites.two.try_status().expect("it lives");
+    assert_eq!(before.calls_held, 0, "a call was stored without an engine");
+
+    sites.one.kill();
+    sites.two.kill();
+    sites.two.start_again();
+    let read = sites.two.wait_serving();
+    let text = config::head("engine", 2, None, engine_admin)
+        + &config::sip(sites.edge, &Door::Edge { listen: edge_2, balancer: inner }, callee_at, 500)
+        + &config::tier_connect(tier, "late");
+    let mut engine = Node::start(&stage, "engine2", &text, engine_admin);
+    wait_linked(&mut engine);
+    sites.two.wait_until("has read its queue", Duration::from_secs(10), |status| {
+        status.inbox_batches == 0 && status.calls_dormant.get(&1) == Some(&u64::from(calls))
+    });
+    sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    let heard = caller.finish(hold + Duration::from_secs(45));
+    let reached = callee.finish(Duration::from_secs(10));
+    stage.say(&format!(
+        "{calls} calls in {} acknowledged batches; both sites killed; site 2 found {} batches on \
+         its disk; {} BYEs answered, {} reached the callee",
+        before.inbox_batches, read.inbox_batches, heard.successful, reached.successful,
+    ));
+    assert_eq!(read.inbox_batches, before.inbox_batches, "an acknowledged batch was lost");
     assert_eq!(heard.successful, u64::from(calls), "a call that had crossed was lost");
     assert_eq!(reached.successful, u64::from(calls), "a call that had crossed was lost");
 }

@@ -19,29 +19,42 @@ pub(crate) struct TwoSites {
     pub(crate) two: Node,
 }
 
+/// Where the outside sends SIP, and where each site hears the other.
+pub(crate) struct Links {
+    pub(crate) edge: SocketAddr,
+    pub(crate) one: SocketAddr,
+    pub(crate) two: SocketAddr,
+}
+
 impl TwoSites {
     /// Starts all three; returns when calls can be placed.
     pub(crate) fn start(stage: &Stage, callee: SocketAddr) -> Self {
-        let [edge, inner, front] = [(); 3].map(|()| stage.address());
-        let [edge_1, link_1, admin_1] = [(); 3].map(|()| stage.address());
-        let [edge_2, link_2, admin_2] = [(); 3].map(|()| stage.address());
-        let text = config::balancer(front, edge, inner, &[(1, &[edge_1], 1), (2, &[edge_2], 0)]);
-        let balancer = Node::start(stage, "balancer", &text, front);
-        let site = |id: u16, door: SocketAddr, link, peer: u16, peer_link, admin| {
-            let name = format!("site{id}");
-            let data = stage.path(&format!("data{id}"));
-            std::fs::create_dir_all(&data).expect("the test's folder is writable");
-            let door = Door::Edge { listen: door, balancer: inner };
-            let text = config::head("all", id, Some(&data), admin)
-                + &config::sip(edge, &door, callee, 500)
-                + &config::sites(link, peer, peer_link);
-            Node::start(stage, &name, &text, admin)
-        };
-        let one = site(1, edge_1, link_1, 2, link_2, admin_1);
-        let two = site(2, edge_2, link_2, 1, link_1, admin_2);
-        let mut sites = Self { edge, balancer, one, two };
+        let [inner, edge, admin] = [(); 3].map(|()| stage.address());
+        let mut sites = Self::start_with(stage, callee, inner, edge, |links| {
+            let door = Door::Edge { listen: edge, balancer: inner };
+            let sip = config::sip(links.edge, &door, callee, 500);
+            whole_site(stage, 2, admin, &sip, &config::sites(links.two, 1, links.one))
+        });
         sites.wait_ready();
         sites
+    }
+
+    /// The same, with a site 2 of the test's own behind the engine address `edge_2`.
+    pub(crate) fn start_with(
+        stage: &Stage,
+        callee: SocketAddr,
+        inner: SocketAddr,
+        edge_2: SocketAddr,
+        two: impl FnOnce(&Links) -> Node,
+    ) -> Self {
+        let [edge, front, edge_1, admin_1] = [(); 4].map(|()| stage.address());
+        let links = Links { edge, one: stage.address(), two: stage.address() };
+        let text = config::balancer(front, edge, inner, &[(1, &[edge_1], 1), (2, &[edge_2], 0)]);
+        let balancer = Node::start(stage, "balancer", &text, front);
+        let sip = config::sip(edge, &Door::Edge { listen: edge_1, balancer: inner }, callee, 500);
+        let one = whole_site(stage, 1, admin_1, &sip, &config::sites(links.one, 2, links.two));
+        let two = two(&links);
+        Self { edge, balancer, one, two }
     }
 
     /// Waits until both sites serve and hear each other, and the balancer hears both.
@@ -68,4 +81,12 @@ impl TwoSites {
             status.inbox_batches == 0 && status.calls_dormant.get(&1) == Some(&calls)
         });
     }
+}
+
+/// Starts a site of role `all`.
+fn whole_site(stage: &Stage, id: u16, admin: SocketAddr, sip: &str, sites: &str) -> Node {
+    let data = stage.path(&format!("data{id}"));
+    std::fs::create_dir_all(&data).expect("the test's folder is writable");
+    let text = config::head("all", id, Some(&data), admin) + sip + sites;
+    Node::start(stage, &format!("site{id}"), &text, admin)
 }
