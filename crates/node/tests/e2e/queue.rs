@@ -42,9 +42,9 @@ fn queue_survives_kill9() {
     let heard = caller.finish(hold + Duration::from_secs(45));
     let reached = callee.finish(Duration::from_secs(10));
     stage.say(&format!(
-        "site 2 killed {kills} times while {calls} calls crossed ({} batches sent, {} acknowledged, \
-         {batches} received in lives that ended); {} calls dormant at start {}; then site 1 killed: \
-         {} BYEs answered, {} reached the callee",
+        "site 2 killed {kills} times while {calls} calls crossed ({} batches sent, {} \
+         acknowledged, {batches} received in lives that ended); {} calls dormant at start {}; then \
+         site 1 killed: {} BYEs answered, {} reached the callee",
         sent.batches_out,
         sent.batches_acknowledged,
         last.calls_dormant.get(&1).unwrap_or(&0),

@@ -14,7 +14,7 @@ use crate::harness::pair::{End, Pair};
 use crate::harness::stage::Stage;
 use crate::harness::tap::StopAt;
 
-/// Shorter than RFC 3261's, for both sides alike, so that repetitions do not cost the test a minute.
+/// Shorter than RFC 3261's, for both sides alike: repetitions do not cost the test a minute.
 const T1: Duration = Duration::from_millis(100);
 
 /// A fresh site, both agents, and a call whose INVITE has not been sent.
