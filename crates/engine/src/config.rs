@@ -68,7 +68,7 @@ impl Default for Limits {
             inputs_bytes_max: 64 << 20,
             inputs_per_call_max: 32,
             lock_wait: Duration::from_secs(8),
-            lock_lease: Duration::from_secs(10),
+            lock_lease: Duration::from_secs(3),
             store_wait: Duration::from_secs(30),
             seek_every: Duration::from_millis(20),
             seek_wait: Duration::from_secs(2),

@@ -94,7 +94,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            lock_lease: Duration::from_secs(10),
+            lock_lease: Duration::from_secs(3),
             settle_for: Duration::from_millis(100),
             batch_after: Duration::from_millis(50),
             disregarded_max: Duration::from_secs(30),

@@ -38,6 +38,8 @@ pub(crate) enum Event {
     Wake(Sleeper),
     /// The next step of the scenario.
     Step(usize),
+    /// An engine process starts in the place of a dead one.
+    StartEngine { site: SiteId, index: usize },
 }
 
 /// From an engine to its state process.

@@ -79,7 +79,7 @@ fn replay(seed: u64, planted: Option<Planted>) -> ExitCode {
 fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
     let started = Instant::now();
     let mut said = started;
-    let (mut calls, mut answered, mut survivors, mut violations) = (0, 0, 0, 0);
+    let (mut calls, mut answered, mut survivors, mut split, mut violations) = (0, 0, 0, 0, 0);
     let mut grants = [0; 5];
     let mut lasted = Duration::ZERO;
     for seed in from..from + seeds {
@@ -87,6 +87,7 @@ fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
         calls += outcome.calls;
         answered += outcome.answered;
         survivors += outcome.survivors;
+        split += outcome.split;
         lasted += outcome.lasted;
         for (sum, one) in grants.iter_mut().zip(outcome.grants) {
             *sum += one;
@@ -104,7 +105,7 @@ fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
     let [asked, due, resume, activate, hand_back] = grants;
     println!(
         "sim: {seeds} seeds from {from}, {violations} violations; {calls} calls, {answered} answered, \
-         {survivors} crossed when their site was killed; grants: {asked} asked, {due} due, \
+         {survivors} crossed when their site was killed, {split} owned twice behind a cut; grants: {asked} asked, {due} due, \
          {resume} resumed, {activate} activated, {hand_back} handed back; {:.1} h of virtual time in {:.1} s",
         lasted.as_secs_f64() / 3_600.0,
         started.elapsed().as_secs_f64()

@@ -28,6 +28,8 @@ pub struct Survivor {
     pub call: usize,
     /// When its site was killed.
     pub killed_at: Instant,
+    /// The caller's address.
+    pub caller: SocketAddr,
 }
 
 /// What a run came to.
@@ -41,8 +43,10 @@ pub struct Outcome {
     pub calls: usize,
     /// Calls that both parties saw answered.
     pub answered: usize,
-    /// Calls that survived the loss of their site.
+    /// Calls that had crossed when their site was killed.
     pub survivors: usize,
+    /// Calls that both sites owned at a time, behind a cut link.
+    pub split: usize,
     /// Grants by cause: asked, due, resume, activate, hand-back.
     pub grants: [u64; 5],
     /// Virtual time that passed.
@@ -89,6 +93,7 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
         calls: scenario.calls.len(),
         answered: (0..scenario.calls.len()).filter(|call| world.was_up(*call)).count(),
         survivors: world.survivors.len(),
+        split: world.survey.split.len(),
         grants: world.watch.grants,
         lasted: world.now.since(began),
         trace: world.trace,
@@ -144,10 +149,9 @@ fn act(world: &mut World, action: &Action) {
         Action::KillEngine(site, index) => world.kill_engine(*site, *index),
         Action::StartEngine(site, index) => world.start_engine(*site, *index),
         Action::PauseEngine(site, index, for_) => world.pause_engine(*site, *index, *for_),
-        Action::KillSite(site) => {
-            world.note_survivors(*site);
-            world.kill_site(*site);
-        }
+        Action::KillSite(site) => world.kill_site(*site),
+        Action::KillEngineAtPut(site, puts) => world.kill_engine_at_put(*site, *puts),
+        Action::KillSiteAtPut(site, puts) => world.kill_site_at_put(*site, *puts),
         Action::StartSite(site) => world.start_site(*site),
         Action::Route(home, to) => world.route(*home, *to),
         Action::ActivateAll(site) => {
@@ -208,7 +212,7 @@ impl World {
         secret().read(tag.as_bytes()).map(|token| token.key)
     }
 
-    fn note_survivors(&mut self, lost: SiteId) {
+    pub(crate) fn note_survivors(&mut self, lost: SiteId) {
         let (now, other) = (self.now, SiteId(3 - lost.0));
         let other_works = self.sites[&other].state.is_some();
         let Some(state) = &self.sites[&lost].state else { return };
@@ -222,7 +226,7 @@ impl World {
             let clean =
                 story.marks.is_empty() && !story.summary.is_dormant && !story.summary.is_stub;
             if up && clean && other_works && story.lock.is_none() {
-                found.push(Survivor { call, killed_at: now });
+                found.push(Survivor { call, killed_at: now, caller: caller_addr(call) });
             }
         }
         self.survivors.extend(found);
@@ -254,6 +258,11 @@ impl World {
         let moves = self.key_of_call(addr).and_then(|key| self.watch.moved_at.get(&key));
         moves.is_some_and(|moves| moves.iter().any(within))
             || self.watch.killed_at.iter().any(|(at, _)| within(at))
+    }
+
+    /// Whether both sites ever owned the call of the agent at a time.
+    pub(crate) fn was_split(&self, addr: SocketAddr) -> bool {
+        self.key_of_call(addr).is_some_and(|key| self.survey.split.contains(&key))
     }
 
     /// Whether the call of the agent ever changed its home, or a site was killed at all.

@@ -38,8 +38,13 @@ pub(crate) enum Action {
     StartEngine(SiteId, usize),
     /// An engine process stops for a while.
     PauseEngine(SiteId, usize, Duration),
+    /// The engine that makes the n-th put from then on is killed when the put arrives, and another
+    /// process starts in its place.
+    KillEngineAtPut(SiteId, u64),
     /// All processes of a site are killed.
     KillSite(SiteId),
+    /// All processes of a site are killed when its n-th put from then on arrives.
+    KillSiteAtPut(SiteId, u64),
     /// A site is started again.
     StartSite(SiteId),
     /// Calls of one home are routed to a site.
@@ -134,6 +139,13 @@ impl Scenario {
                 self.draw_engine_fault(rng);
             }
         }
+        if rng.chance(500) {
+            for _ in 0..1 + rng.below(4) {
+                let site = SiteId(1 + u16::from(rng.chance(500)));
+                let at = rng.below(FAULTS_UNTIL_MS);
+                self.add(at, Action::KillEngineAtPut(site, 1 + rng.below(8)));
+            }
+        }
         if rng.chance(250) {
             let at = rng.below(FAULTS_UNTIL_MS);
             self.add(at, Action::CutLink);
@@ -146,6 +158,10 @@ impl Scenario {
         let other = SiteId(3 - lost.0);
         let at = 2_000 + rng.below(35_000);
         let routed = at + 100 + rng.below(4_000);
+        if rng.chance(500) {
+            self.add(at.saturating_sub(1_500), Action::KillSiteAtPut(lost, 1 + rng.below(12)));
+        }
+        // Whatever the puts were, it is dead by then.
         self.add(at, Action::KillSite(lost));
         self.add(routed, Action::Route(lost, other));
         if rng.chance(300) {

@@ -75,6 +75,18 @@ pub(crate) struct Site {
     pub(crate) disk: BTreeMap<u64, OnDisk>,
     pub(crate) state: Option<StateProcess>,
     pub(crate) engines: Vec<Option<EngineProcess>>,
+    /// Puts until an engine is to die.
+    pub(crate) kill_engine_in: Option<u64>,
+    /// Puts until the whole site is to die.
+    pub(crate) kill_site_in: Option<u64>,
+}
+
+impl Site {
+    /// A site that never ran.
+    pub(crate) fn new(id: SiteId, engines: Vec<Option<EngineProcess>>) -> Self {
+        let (disk, state) = (BTreeMap::new(), None);
+        Self { id, start: 0, disk, state, engines, kill_engine_in: None, kill_site_in: None }
+    }
 }
 
 /// Test-sized session timers: a refresh every ten seconds.

@@ -13,7 +13,7 @@ use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp, TokenKi
 use crate::site::secret;
 
 /// A lock's lease, as long as the replica's default.
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(3);
 
 /// A grant as the replica gave it.
 #[derive(Clone, Copy, Debug)]

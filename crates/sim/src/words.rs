@@ -40,8 +40,9 @@ pub(crate) fn command(command: &Command) -> String {
 
 pub(crate) fn reply(reply: &Reply) -> String {
     match reply {
-        Reply::Granted { key, token, cause, record, dormant, resume } => format!(
-            "Granted {} token={} {cause:?} record={} dormant={dormant} resume={resume}",
+        Reply::Granted { key, token, cause, record, dormant, resume, floor } => format!(
+            "Granted {} token={} {cause:?} record={} dormant={dormant} resume={resume} \
+             floor={floor:?}",
             short(*key),
             token.counter,
             record.as_ref().map_or("none".to_owned(), |record| stamp(&record.header.stamp))

@@ -13,7 +13,7 @@ use call::Destination;
 use replica::SiteInput;
 use replica::gate::{GateInput, GateOutput};
 use sip_message::{Bytes, Limits, Message, parse_datagram};
-use tier_protocol::SiteWord;
+use tier_protocol::{Command, SiteWord};
 use vocab::{EngineId, Instant, SiteId};
 
 use crate::agent::Agent;
@@ -84,7 +84,7 @@ impl World {
             .iter()
             .map(|id| {
                 let engines = (0..engines).map(|_| None).collect();
-                (*id, Site { id: *id, start: 0, disk: BTreeMap::new(), state: None, engines })
+                (*id, Site::new(*id, engines))
             })
             .collect();
         let mut world = Self {
@@ -158,6 +158,7 @@ impl World {
                 }
             }
             Event::Wake(sleeper) => self.wake(sleeper),
+            Event::StartEngine { site, index } => self.start_engine(site, index),
             Event::Step(_) => {}
         }
     }
@@ -416,7 +417,11 @@ impl World {
                 self.watch.delivered(self.now, site, engine, &command);
                 let text = words::command(&command);
                 self.trace.note(self.now, format_args!("  site {site} <- e{engine}  {text}"));
+                let is_put = matches!(command, Command::Put { .. } | Command::Delete { .. });
                 self.replica(site, replica::Input::Command { engine, command });
+                if is_put {
+                    self.count_put(site, engine);
+                }
             }
             UpWord::Gate(word) => {
                 let text = words::engine(&word);
@@ -536,8 +541,36 @@ impl World {
         self.agenda.add(now + Duration::from_millis(50), Event::LinkUp);
     }
 
+    /// From here on the engine whose put is the n-th to arrive dies at that moment.
+    pub fn kill_engine_at_put(&mut self, site: SiteId, puts: u64) {
+        self.site_mut(site).kill_engine_in = Some(puts);
+    }
+
+    /// From here on the site dies at the moment when the n-th put arrives.
+    pub fn kill_site_at_put(&mut self, site: SiteId, puts: u64) {
+        self.site_mut(site).kill_site_in = Some(puts);
+    }
+
+    fn count_put(&mut self, id: SiteId, engine: EngineId) {
+        let site = self.site_mut(id);
+        let kills_engine = count_down(&mut site.kill_engine_in);
+        if count_down(&mut site.kill_site_in) {
+            return self.kill_site(id);
+        }
+        if kills_engine && let Some((_, index)) = self.find_engine(engine) {
+            self.kill_engine(id, index);
+            let at = self.now + Duration::from_millis(500);
+            self.agenda.add(at, Event::StartEngine { site: id, index });
+        }
+    }
+
     /// Kills every process of a site at once; its disk stays.
     pub fn kill_site(&mut self, id: SiteId) {
+        if self.life_of(id).is_none() {
+            return;
+        }
+        self.note_survivors(id);
+        self.site_mut(id).kill_site_in = None;
         self.trace.note(self.now, format_args!("site {id} is killed"));
         self.watch.site_killed(self.now, id);
         let site = self.site_mut(id);
@@ -661,6 +694,12 @@ pub enum Advance {
     Step(usize),
     /// Nothing more happens before the given instant.
     Over,
+}
+
+/// Counts a trigger down; true when it goes off.
+fn count_down(trigger: &mut Option<u64>) -> bool {
+    *trigger = trigger.map(|left| left.saturating_sub(1));
+    trigger.take_if(|left| *left == 0).is_some()
 }
 
 fn resolve(to: &Destination) -> Option<SocketAddr> {
