@@ -41,6 +41,18 @@ impl Call {
             && self.crossing.applications.iter().all(|state| state.timers.is_empty())
     }
 
+    /// Nothing is left that another site could resume: no leg, no timer, no request that waits for
+    /// its answer. Transactions may linger, to absorb what comes again.
+    ///
+    /// A BYE without an answer counts as something left: until then another site that still has
+    /// the dialog could send it again.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.crossing.legs.is_empty()
+            && self.crossing.applications.iter().all(|state| state.timers.is_empty())
+            && self.local.is_quiet()
+    }
+
     /// The container's own rule for a good moment to copy the call elsewhere: everything is
     /// answered and acknowledged, and nothing of ours is on its way.
     #[must_use]

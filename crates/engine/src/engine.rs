@@ -221,13 +221,15 @@ impl Engine {
 
     fn on_reply(&mut self, now: Instant, partition: PartitionId, reply: Reply) {
         match reply {
-            Reply::Granted { key, token, cause, record, dormant, resume } => {
+            Reply::Granted { key, token, cause, record, dormant, resume, floor } => {
                 let base = record.as_ref().map(|record| record.header.stamp);
-                self.on_granted(now, key, Grant { token, cause, dormant, resume, base }, record);
+                let grant = Grant { token, cause, dormant, resume, base, floor };
+                self.on_granted(now, key, grant, record);
             }
             Reply::Unchanged { key, token, turn, stamp, age: _ } => {
                 let (cause, base) = (Cause::Asked { turn }, Some(stamp));
-                let grant = Grant { token, cause, dormant: false, resume: false, base };
+                let (dormant, resume, floor) = (false, false, None);
+                let grant = Grant { token, cause, dormant, resume, base, floor };
                 self.on_unchanged(now, key, grant, turn);
             }
             Reply::Queued { .. } | Reply::Got { .. } => {}

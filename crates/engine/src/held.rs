@@ -6,7 +6,7 @@
 
 use call::Effect;
 use tier_protocol::Cause;
-use vocab::{LockToken, Stamp};
+use vocab::{Epoch, LockToken, Stamp};
 
 use crate::arrival::Arrival;
 
@@ -24,6 +24,8 @@ pub(crate) struct Grant {
     pub(crate) resume: bool,
     /// Stamp of the record that is held; `None` when none is.
     pub(crate) base: Option<Stamp>,
+    /// Epoch under which an earlier call of this key ended, if that is remembered.
+    pub(crate) floor: Option<Epoch>,
 }
 
 /// Effects and inputs of a turn, until its put is stored.

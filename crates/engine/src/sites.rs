@@ -80,6 +80,19 @@ impl Sites {
         Epoch::of_start(self.here, self.start)
     }
 
+    /// The epoch of a call that begins here on a key whose earlier call ended under `floor`: one
+    /// whose stamps are above the earlier call's, or other sites would take it for an old copy.
+    ///
+    /// Under an epoch of our own the token of a later lock is above already.
+    pub(crate) fn beginning_epoch(&self, floor: Option<Epoch>) -> Epoch {
+        let first = self.first_epoch();
+        match floor.filter(|floor| *floor > first) {
+            None => first,
+            Some(floor) if floor.site == self.here => floor,
+            Some(floor) => floor.woken_at(self.here),
+        }
+    }
+
     /// The epoch of a call of `epoch` that wakes here: above it, and above all that this site gave
     /// before its last start.
     pub(crate) fn waking_epoch(&self, epoch: Epoch) -> Epoch {
@@ -90,6 +103,20 @@ impl Sites {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_begins_above_what_ended_before() {
+        let sites = Sites::new(SiteId(2), 3);
+        let first = Epoch { n: 3 * Epoch::PER_START, site: SiteId(2) };
+        let at = |n, site| Epoch { n: first.n + n, site: SiteId(site) };
+        assert_eq!(sites.beginning_epoch(None), first);
+        let low = Epoch { n: 65_540, site: SiteId(1) };
+        assert_eq!(sites.beginning_epoch(Some(low)), first);
+        assert_eq!(sites.beginning_epoch(Some(first)), first);
+        assert_eq!(sites.beginning_epoch(Some(at(4, 2))), at(4, 2));
+        assert_eq!(sites.beginning_epoch(Some(at(4, 1))), at(6, 2));
+        assert_eq!(sites.beginning_epoch(Some(at(0, 1))), at(2, 2));
+    }
 
     #[test]
     fn a_waking_epoch_is_above_both() {

@@ -71,6 +71,8 @@ pub(crate) struct Form {
     pub(crate) call: Box<Call>,
     pub(crate) encoded: Encoded,
     pub(crate) boundary: bool,
+    /// To other sites the call is over.
+    pub(crate) ended: bool,
     pub(crate) hints: Vec<(u16, Hint)>,
 }
 
@@ -101,7 +103,7 @@ pub(crate) fn form_at_rest(key: CallKey, record: &Record, now: Instant) -> Optio
     }));
     let form = form.ok().flatten()?;
     let steady = !form.hints.is_empty() && form.hints.iter().all(|(_, hint)| *hint == Hint::Steady);
-    (form.boundary && steady).then_some(form)
+    (form.boundary && !form.ended && steady).then_some(form)
 }
 
 impl<'a> Start<'a> {
@@ -205,7 +207,8 @@ fn form(call: Call, now: Instant, unreleased: &[Effect]) -> Form {
     encoded.crossing_deadline = encoded.crossing_deadline.map(|after| after.max(DEADLINE_MIN));
     let hints = call.hints().into_iter().map(|(number, hint)| (number, hint_word(hint)));
     let hints = hints.collect();
-    Form { encoded, boundary: call.at_boundary(), hints, call: Box::new(call) }
+    let (boundary, ended) = (call.at_boundary(), call.has_ended());
+    Form { encoded, boundary, ended, hints, call: Box::new(call) }
 }
 
 fn hint_word(hint: servlet::Hint) -> Hint {

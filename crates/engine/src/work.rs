@@ -272,6 +272,7 @@ impl Engine {
                     boundary: form.boundary,
                     crossing_unchanged: start.is_active() && changed < Changed::Crossing,
                     unreleased: unsent,
+                    ended: form.ended,
                 };
                 let (record, call) = self.record(stamp, key, start.header(), *form);
                 (What::Put { record, base, flags }, Some(call), became)
@@ -317,7 +318,7 @@ impl Engine {
             version: Version(before.version.0 + 1),
         };
         let (record, _) = self.record(stamp, key, Some(&record.header), form);
-        let flags = PutFlags { boundary: true, crossing_unchanged: false, unreleased: false };
+        let flags = PutFlags { boundary: true, ..PutFlags::default() };
         let what = What::Put { record, base: grant.base, flags };
         let held = Held::until(stamp, Vec::new(), turn.arrivals);
         let (token, became) = (grant.token, Became::HandedBack);
@@ -328,7 +329,8 @@ impl Engine {
     fn next_stamp(&self, work: &Work<'_>) -> Stamp {
         let token = work.grant.token;
         let Some(before) = work.start.header().map(|header| header.stamp) else {
-            return Stamp { epoch: self.sites.first_epoch(), token, version: Version(1) };
+            let epoch = self.sites.beginning_epoch(work.grant.floor);
+            return Stamp { epoch, token, version: Version(1) };
         };
         // A record that another site gave may be newer than the one held here, or older.
         let held = work.grant.base.unwrap_or(before);
@@ -347,7 +349,7 @@ impl Engine {
         before: Option<&RecordHeader>,
         form: Form,
     ) -> (Record, Box<Call>) {
-        let Form { call, encoded, boundary: _, hints } = form;
+        let Form { call, encoded, boundary: _, ended: _, hints } = form;
         let header = RecordHeader {
             key,
             stamp,

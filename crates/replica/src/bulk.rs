@@ -10,6 +10,7 @@ use crate::Replica;
 use crate::agenda::Kind;
 use crate::outbound::Stage;
 use crate::stats::{BulkKind, BulkStats};
+use crate::store::Call;
 
 /// Calls that bulk work puts on the agenda ahead of their turn.
 const AHEAD: usize = 256;
@@ -141,14 +142,15 @@ impl Replica {
         if self.config.backup_to != Some(site) {
             return;
         }
-        let Some(call) = self.store.get_mut(key).filter(|call| call.is_active()) else {
+        let lives = |call: &&mut Call| call.is_active() && !call.has_ended();
+        let Some(call) = self.store.get_mut(key).filter(lives) else {
             return;
         };
         if let Some(record) = &mut call.record {
             record.header.crossed.retain(|(known, _)| *known != site);
         }
         let at_boundary = call.at_boundary;
-        let is_known = call.known_elsewhere;
+        let was_at_boundary = call.was_at_boundary;
         let outbound = self.outbound_mut(site);
         let is_on_its_way = outbound.mark(key).is_some_and(|mark| match mark.stage {
             Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } => true,
@@ -156,7 +158,7 @@ impl Replica {
         });
         if !is_on_its_way {
             // A call that crossed before has been at a boundary, whatever it is doing.
-            outbound.note_record(now, key, at_boundary || is_known);
+            outbound.note_record(now, key, at_boundary || was_at_boundary, was_at_boundary);
             self.evaluate_busy(now, key);
         }
     }

@@ -228,8 +228,10 @@ impl Replica {
         for (key, stamp) in flight.entries {
             let outbound = self.outbound_mut(site);
             if outbound.is_in_flight(key, id) {
-                outbound.remove(key);
-                self.note_crossed(key, site, None);
+                match outbound.remove(key).map(|mark| mark.what) {
+                    Some(What::Record) => self.note_crossed(key, site, None),
+                    Some(What::Removal(_)) | None => {}
+                }
             } else {
                 let put_at = self.store.get(key).map(|call| call.put_at);
                 if let Some(put_at) = put_at {

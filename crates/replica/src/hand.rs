@@ -62,7 +62,7 @@ impl Replica {
 
     /// The site that a call is to go home to, when it is ready to go.
     pub(crate) fn destination(&self, call: &Call) -> Option<SiteId> {
-        if !call.is_active() || !call.at_boundary {
+        if !call.is_active() || !call.at_boundary || call.has_ended() {
             return None;
         }
         let here = self.config.here;

@@ -7,6 +7,7 @@ use crate::Replica;
 use crate::door::{GateBound, SiteStatus};
 use crate::put::REMOVAL_BYTES;
 use crate::stats::BulkKind;
+use crate::store::Call;
 
 /// Removals told again to a backup site that came back empty; those before were long applied.
 const REPEATED_REMOVALS: usize = 10_000;
@@ -17,7 +18,8 @@ impl Replica {
         let (now, here) = (self.now, self.config.here);
         for tombstone in self.tombs.newest(REPEATED_REMOVALS) {
             let is_ours = tombstone.epoch().site == here;
-            if is_ours && self.store.get(tombstone.key).is_none() {
+            let is_over = self.store.get(tombstone.key).is_none_or(Call::has_ended);
+            if is_ours && is_over {
                 self.outbound_mut(site).note_removal(now, tombstone, REMOVAL_BYTES);
             }
         }
@@ -67,7 +69,8 @@ impl Replica {
                 KeysetKind::Moved => moved.next(),
                 KeysetKind::Dormant => asleep.next(),
             };
-            if let Some(stamp) = self.store.get(key).and_then(|call| call.stamp()) {
+            let call = self.store.get(key).filter(|call| !call.has_ended());
+            if let Some(stamp) = call.and_then(|call| call.stamp()) {
                 entries.push(KeysetEntry { key, epoch: stamp.epoch, kind });
             }
         }

@@ -84,7 +84,7 @@ impl Replica {
         DormantOutcome::Superseded { held: held.epoch }
     }
 
-    fn keep_tombstone(&mut self, tombstone: Tombstone) {
+    pub(crate) fn keep_tombstone(&mut self, tombstone: Tombstone) {
         if let Some(lost) = self.tombs.insert(tombstone) {
             for outbound in self.outbound.values_mut().filter(|site| site.is_removal(lost)) {
                 outbound.remove(lost);
@@ -157,6 +157,8 @@ impl Replica {
             call.is_dormant = true;
             call.is_stub = is_stub;
             call.known_elsewhere = true;
+            // Only such calls cross.
+            call.was_at_boundary = true;
             call.broken_locks = 0;
             call.not_before = Instant(0);
         }

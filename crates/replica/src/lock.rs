@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use tier_protocol::{Cause, Reply};
+use tier_protocol::{Cause, Record, Reply};
 use vocab::{CallKey, EngineId, Instant, LockToken};
 
 use crate::Replica;
@@ -116,9 +116,11 @@ impl Replica {
         let Some(Lock { engine, cause, token, resumes, .. }) = call.lock else {
             return;
         };
-        let granted = |record| {
-            let dormant = call.is_dormant;
-            Reply::Granted { key, token, cause, record, dormant, resume: resumes }
+        let granted = |record: Option<Record>| {
+            let (dormant, resume) = (call.is_dormant, resumes);
+            let removed = self.tombs.stamp(key).filter(|_| record.is_none());
+            let floor = removed.map(|stamp| stamp.epoch);
+            Reply::Granted { key, token, cause, record, dormant, resume, floor }
         };
         let has_same = call.stamp().filter(|stamp| Some(*stamp) == cached);
         let reply = match (cause, has_same) {
@@ -191,6 +193,7 @@ impl Replica {
         if self.store.get(key).is_some_and(|call| call.ends_when_free) {
             self.end_as_old_home_did(now, key);
         }
+        self.tell_end(now, key);
         while let Some(call) = self.store.get_mut(key) {
             let Some(waiter) = call.waiters.pop_front() else {
                 break;

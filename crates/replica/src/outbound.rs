@@ -47,6 +47,8 @@ pub(crate) struct Mark {
     pub(crate) since: Instant,
     /// Since when it could have crossed: the first put at a boundary.
     pub(crate) boundary_since: Option<Instant>,
+    /// The call never was at a boundary: it is being set up.
+    pub(crate) in_set_up: bool,
     pub(crate) stage: Stage,
 }
 
@@ -65,6 +67,7 @@ pub(crate) struct Outbound {
     ready: BTreeSet<(Instant, CallKey)>,
     ready_bytes: usize,
     removals: usize,
+    in_set_up: usize,
     pub(crate) flights: BTreeMap<u64, Flight>,
     pub(crate) is_alive: bool,
     pub(crate) is_stopped: bool,
@@ -83,7 +86,13 @@ impl Outbound {
     }
 
     /// Marks a call whose record changed under its lock, or has to cross again.
-    pub(crate) fn note_record(&mut self, now: Instant, key: CallKey, at_boundary: bool) {
+    pub(crate) fn note_record(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        at_boundary: bool,
+        was_at_boundary: bool,
+    ) {
         let old = self.remove(key);
         let kept = old.filter(|mark| mark.what == What::Record);
         let since = kept.map_or(now, |mark| mark.since);
@@ -93,8 +102,16 @@ impl Outbound {
             Stage::InFlight { .. } => None,
         });
         let boundary_since = boundary_since.or_else(|| at_boundary.then_some(now));
-        let mark = Mark { what: What::Record, since, boundary_since, stage: Stage::Busy };
-        self.marks.insert(key, mark);
+        let (what, in_set_up) = (What::Record, !was_at_boundary);
+        self.in_set_up += usize::from(in_set_up);
+        self.marks.insert(key, Mark { what, since, boundary_since, in_set_up, stage: Stage::Busy });
+    }
+
+    /// The call came to a boundary for the first time; what is marked of it is at risk from here on.
+    pub(crate) fn note_answered(&mut self, key: CallKey) {
+        if let Some(mark) = self.marks.get_mut(&key) {
+            self.in_set_up -= usize::from(std::mem::take(&mut mark.in_set_up));
+        }
     }
 
     /// The call came to a boundary without a change that the site would have to hear of.
@@ -110,7 +127,8 @@ impl Outbound {
         let since = self.remove(key).map_or(now, |mark| mark.since);
         self.removals += 1;
         let what = What::Removal(tombstone);
-        self.marks.insert(key, Mark { what, since, boundary_since: None, stage: Stage::Busy });
+        let (boundary_since, in_set_up, stage) = (None, false, Stage::Busy);
+        self.marks.insert(key, Mark { what, since, boundary_since, in_set_up, stage });
         self.set_stage(key, Stage::Ready { at: now, bytes });
     }
 
@@ -148,6 +166,7 @@ impl Outbound {
     pub(crate) fn remove(&mut self, key: CallKey) -> Option<Mark> {
         let mark = self.marks.remove(&key)?;
         self.unlist(key, mark.stage);
+        self.in_set_up -= usize::from(mark.in_set_up);
         match mark.what {
             What::Record => {}
             What::Removal(_) => self.removals -= 1,
@@ -220,16 +239,28 @@ impl Outbound {
     }
 
     pub(crate) fn stats(&self, now: Instant) -> OutboundStats {
-        let oldest = self.marks.values().map(|mark| mark.since).min();
+        let at_risk = self.marks.values().filter(|mark| mark.is_at_risk());
+        let oldest = at_risk.map(|mark| mark.since).min();
         OutboundStats {
             is_alive: self.is_alive,
             is_stopped: self.is_stopped,
-            at_risk: (self.marks.len() - self.removals) as u64,
+            at_risk: (self.marks.len() - self.removals - self.in_set_up) as u64,
+            in_set_up: self.in_set_up as u64,
             removals: self.removals as u64,
             oldest: oldest.map_or(Duration::ZERO, |since| now.since(since)),
             ready: self.ready.len() as u64,
             in_flight: self.flights.len() as u64,
             ..self.stats.clone()
+        }
+    }
+}
+
+impl Mark {
+    /// Whether an answered call would be lost, or set back, by what is marked.
+    pub(crate) fn is_at_risk(&self) -> bool {
+        match self.what {
+            What::Record => !self.in_set_up,
+            What::Removal(_) => false,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Puts and removals under a lock.
 
 use tier_protocol::{PutFlags, Record, Refusal, Reply, Tombstone};
-use vocab::{CallKey, EngineId, Instant, Stamp, Version};
+use vocab::{CallKey, EngineId, Instant, SiteId, Stamp, Version};
 
 use crate::Replica;
 use crate::lock::Ending;
 use crate::outbound::Outbound;
 use crate::planted::Planted;
-use crate::store::Call;
+use crate::store::{Call, Life};
 
 /// What a removal takes in a batch, about.
 pub(crate) const REMOVAL_BYTES: usize = 64;
@@ -63,6 +63,9 @@ impl Replica {
         let at_boundary = flags.boundary && record.header.is_steady();
         let is_fresh = is_home && record.header.origin == here && stamp.version == FIRST;
         let expires_at = now + self.config.pace.lock_lease;
+        // The removal of an earlier call of this key has yet to arrive somewhere.
+        let is_awaited = self.outbound.values().any(|outbound| outbound.is_removal(key));
+        let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
         let Some(call) = self.store.get_mut(key) else {
             return;
         };
@@ -70,7 +73,8 @@ impl Replica {
             // The engine may not have heard of the newest acknowledgements.
             Some(old) => record.header.crossed = old.header.crossed,
             None => {
-                call.known_elsewhere = !is_fresh;
+                call.known_elsewhere = !is_fresh || is_awaited;
+                call.was_at_boundary = !is_fresh;
                 call.activated_from = None;
             }
         }
@@ -88,6 +92,13 @@ impl Replica {
         call.is_stub = false;
         call.unreleased = flags.unreleased;
         call.at_boundary = at_boundary;
+        let begins_again = call.has_ended() && !flags.ended;
+        call.was_at_boundary = flags.boundary || (call.was_at_boundary && !begins_again);
+        call.life = match (flags.ended && is_home, call.life) {
+            (false, Life::Lives | Life::Ended | Life::EndTold) => Life::Lives,
+            (true, Life::EndTold) if !is_moved => Life::EndTold,
+            (true, Life::Lives | Life::Ended | Life::EndTold) => Life::Ended,
+        };
         call.broken_locks = 0;
         call.not_before = Instant(0);
         if let Some(lock) = &mut call.lock {
@@ -96,11 +107,11 @@ impl Replica {
         }
         self.store.reindex(key);
         self.counts.hint_busy += u64::from(flags.boundary && !at_boundary);
-        if base.is_none() {
+        if base.is_none() || begins_again {
             self.begin_over_tombstone(key, stamp);
         }
-        let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
-        self.note_put(now, key, is_moved, flags);
+        let is_same = flags.crossing_unchanged && !is_moved && !begins_again;
+        self.note_put(now, key, is_moved, is_same);
     }
 
     /// A key may name one call after another, as when a challenged INVITE comes again.
@@ -113,30 +124,81 @@ impl Replica {
     }
 
     /// Marks the call for the site that is to have it, if that site misses something.
-    fn note_put(&mut self, now: Instant, key: CallKey, is_moved: bool, flags: PutFlags) {
+    fn note_put(&mut self, now: Instant, key: CallKey, is_moved: bool, is_same: bool) {
         let Some(call) = self.store.get(key) else {
             return;
         };
         let target = self.target(call);
         let (at_boundary, is_dormant) = (call.at_boundary, call.is_dormant);
-        if is_moved {
+        let (was_at_boundary, has_ended) = (call.was_at_boundary, call.has_ended());
+        if is_moved || has_ended {
             for outbound in self.outbound.values_mut() {
                 outbound.remove_record(key);
             }
         }
-        let Some(site) = target else {
+        let Some(site) = target.filter(|_| !has_ended) else {
             return;
         };
-        if is_moved || !flags.crossing_unchanged {
+        if !is_same {
             // A call on its way home is marked to go at once: nobody here touches it any more.
-            self.outbound_mut(site).note_record(now, key, at_boundary || is_dormant);
+            let may_go = at_boundary || is_dormant;
+            self.outbound_mut(site).note_record(now, key, may_go, was_at_boundary);
             return;
         }
         if self.outbound.get(&site).and_then(|outbound| outbound.mark(key)).is_none() {
             // The site has this version in all but its stamp.
             self.note_crossed(key, site, None);
-        } else if at_boundary {
+            return;
+        }
+        if was_at_boundary {
+            self.outbound_mut(site).note_answered(key);
+        }
+        if at_boundary {
             self.outbound_mut(site).note_boundary(now, key);
+        }
+    }
+
+    /// Tells the sites that may know a call that it is over for them, once the effects of its end
+    /// have left. Its record stays for what lingers; it crosses no more, unless it begins again.
+    pub(crate) fn tell_end(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.store.get_mut(key) else {
+            return;
+        };
+        match call.life {
+            Life::Ended if call.is_released() => call.life = Life::EndTold,
+            Life::Lives | Life::Ended | Life::EndTold => return,
+        }
+        // A call that was refused or cancelled is nobody's business.
+        if let Some(stamp) = call.stamp().filter(|_| call.known_elsewhere) {
+            let targets = self.knowers(key);
+            self.keep_tombstone(Tombstone { key, stamp });
+            self.tell_removal(now, Tombstone { key, stamp }, targets);
+        }
+    }
+
+    /// The sites that may hold a copy of the call.
+    fn knowers(&self, key: CallKey) -> [Option<SiteId>; 4] {
+        let call = self.store.get(key);
+        let header = call.and_then(|call| call.record.as_ref()).map(|record| &record.header);
+        let origin = header.map(|header| header.origin);
+        let home = header.map(|header| header.home());
+        let from = call.and_then(|call| call.activated_from).map(|epoch| epoch.site);
+        [self.config.backup_to, origin, home, from]
+    }
+
+    fn tell_removal(
+        &mut self,
+        now: Instant,
+        tombstone: Tombstone,
+        mut targets: [Option<SiteId>; 4],
+    ) {
+        let here = self.config.here;
+        targets.sort_unstable();
+        let mut last = None;
+        for site in targets.into_iter().flatten().filter(|site| *site != here) {
+            if last.replace(site) != Some(site) {
+                self.outbound_mut(site).note_removal(now, tombstone, REMOVAL_BYTES);
+            }
         }
     }
 
@@ -171,29 +233,19 @@ impl Replica {
         let Some(call) = self.store.get(key) else {
             return;
         };
-        let origin = call.record.as_ref().map(|record| record.header.origin);
-        let home = call.record.as_ref().map(|record| record.header.home());
-        let from = call.activated_from.map(|epoch| epoch.site);
-        let is_known = call.known_elsewhere;
+        let (is_known, life) = (call.known_elsewhere, call.life);
+        let targets = self.knowers(key);
         self.drop_record(key);
         if !is_known {
             self.repeats.insert(tombstone);
             return;
         }
-        if let Some(lost) = self.tombs.insert(tombstone) {
-            for outbound in self.outbound.values_mut().filter(|site| site.is_removal(lost)) {
-                outbound.remove(lost);
-                self.counts.tombstones_lost += 1;
-            }
-        }
-        let here = self.config.here;
-        let mut targets = [self.config.backup_to, origin, home, from];
-        targets.sort_unstable();
-        let mut last = None;
-        for site in targets.into_iter().flatten().filter(|site| *site != here) {
-            if last.replace(site) != Some(site) {
-                self.outbound_mut(site).note_removal(now, tombstone, REMOVAL_BYTES);
-            }
+        self.keep_tombstone(tombstone);
+        match life {
+            Life::Lives | Life::Ended => self.tell_removal(now, tombstone, targets),
+            // The tombstone of its end is marked until it is acknowledged, and none came to know
+            // the call since.
+            Life::EndTold => {}
         }
     }
 
@@ -208,6 +260,8 @@ impl Replica {
         call.is_given = false;
         call.unreleased = false;
         call.at_boundary = false;
+        call.was_at_boundary = false;
+        call.life = Life::Lives;
         call.known_elsewhere = false;
         call.ends_when_free = false;
         call.activated_from = None;

@@ -48,11 +48,14 @@ pub struct OutboundStats {
     pub is_alive: bool,
     /// Whether an operator stopped the sending.
     pub is_stopped: bool,
-    /// Calls whose newest state the site has not acknowledged: what its loss of us would lose.
+    /// Answered calls whose newest state the site has not acknowledged: what our loss would lose,
+    /// or set back.
     pub at_risk: u64,
-    /// Removals that the site has not acknowledged.
+    /// Calls that never were at a boundary: nobody talks yet, and no other site could resume them.
+    pub in_set_up: u64,
+    /// Removals that the site has not acknowledged, of calls of which transactions linger too.
     pub removals: u64,
-    /// Age of the oldest mark.
+    /// For how long the oldest of the calls at risk is one.
     pub oldest: Duration,
     /// Marks that are ready to be sent.
     pub ready: u64,
@@ -204,6 +207,8 @@ pub struct CallStory {
     pub unreleased: bool,
     /// The last put was at a boundary.
     pub at_boundary: bool,
+    /// Only transactions linger: to other sites the call is over.
+    pub has_ended: bool,
     /// Locks in a row that broke without a put.
     pub broken_locks: u32,
     /// Time to the next deadline that will be handed, if armed.
@@ -234,6 +239,8 @@ pub struct MarkStory {
     pub site: SiteId,
     /// For how long the site has not had the newest state.
     pub age: Duration,
+    /// An answered call's state, and no removal.
+    pub is_at_risk: bool,
     /// What it waits for.
     pub stage: MarkStage,
 }

@@ -52,6 +52,18 @@ pub(crate) enum Place {
     Stub,
 }
 
+/// How far a call is, as other sites are concerned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// There is something that another site could resume.
+    #[default]
+    Lives,
+    /// Only transactions linger, and the effects of its end may not have left.
+    Ended,
+    /// The same; every site that may know it is told, or being told.
+    EndTold,
+}
+
 /// One call.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
@@ -75,6 +87,9 @@ pub(crate) struct Call {
     pub(crate) unreleased: bool,
     /// The newest put was at a boundary, and every application was steady.
     pub(crate) at_boundary: bool,
+    /// It was at a boundary before: its parties talk, and its loss is a call lost.
+    pub(crate) was_at_boundary: bool,
+    pub(crate) life: Life,
     pub(crate) is_dormant: bool,
     pub(crate) is_stub: bool,
     /// This version was put here, with another site as its home: a hand-back.
@@ -119,6 +134,14 @@ impl Call {
 
     pub(crate) fn is_active(&self) -> bool {
         self.record.is_some() && !self.is_dormant
+    }
+
+    /// Nothing is left that another site could resume.
+    pub(crate) fn has_ended(&self) -> bool {
+        match self.life {
+            Life::Lives => false,
+            Life::Ended | Life::EndTold => true,
+        }
     }
 
     fn place_now(&self, here: SiteId) -> Place {

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod crossing;
+mod ended;
 mod flow;
 mod homing;
 mod inbound;
@@ -77,12 +78,11 @@ fn from_there(number: u8, version: u64) -> Record {
 }
 
 const BOUNDARY: PutFlags =
-    PutFlags { boundary: true, crossing_unchanged: false, unreleased: false };
+    PutFlags { boundary: true, crossing_unchanged: false, unreleased: false, ended: false };
 const BUSY: PutFlags = PutFlags { boundary: false, ..BOUNDARY };
-const UNRELEASED: PutFlags =
-    PutFlags { boundary: true, crossing_unchanged: false, unreleased: true };
-const UNCHANGED: PutFlags =
-    PutFlags { boundary: true, crossing_unchanged: true, unreleased: false };
+const UNRELEASED: PutFlags = PutFlags { unreleased: true, ..BOUNDARY };
+const UNCHANGED: PutFlags = PutFlags { crossing_unchanged: true, ..BOUNDARY };
+const ENDED: PutFlags = PutFlags { ended: true, ..BOUNDARY };
 
 struct Bench {
     replica: Replica,
@@ -302,7 +302,7 @@ fn grants(said: &[Output]) -> Vec<(EngineId, CallKey, LockToken, Cause, Option<R
     let grants = said.iter().filter_map(|output| match output {
         Output::Reply {
             engine,
-            reply: Reply::Granted { key, token, cause, record, dormant: _, resume },
+            reply: Reply::Granted { key, token, cause, record, dormant: _, resume, floor: _ },
         } => Some((*engine, *key, *token, *cause, record.clone(), *resume)),
         _ => None,
     });

@@ -49,7 +49,7 @@ impl Replica {
         let marks = self.outbound.iter().filter_map(|(site, outbound)| {
             let mark = outbound.mark(key)?;
             let (age, stage) = (now.since(mark.since), mark.stage.told());
-            Some(MarkStory { site: *site, age, stage })
+            Some(MarkStory { site: *site, age, is_at_risk: mark.is_at_risk(), stage })
         });
         Some(CallStory {
             summary: summary(key, call),
@@ -63,6 +63,7 @@ impl Replica {
             waiters: call.waiters.iter().map(|waiter| (waiter.engine, waiter.turn)).collect(),
             unreleased: call.unreleased,
             at_boundary: call.at_boundary,
+            has_ended: call.has_ended(),
             broken_locks: call.broken_locks,
             due_in: call.armed.at(Kind::Due).map(until),
             activated_from: call.activated_from,

@@ -16,6 +16,9 @@ pub struct PutFlags {
     pub crossing_unchanged: bool,
     /// The local section holds effects that have not left: a broken lock leads to `Resume`.
     pub unreleased: bool,
+    /// Nothing is left that another site could resume, only transactions that linger: to other
+    /// sites the call is over.
+    pub ended: bool,
 }
 
 /// An engine's words to a replica.

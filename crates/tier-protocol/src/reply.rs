@@ -75,6 +75,9 @@ pub enum Reply {
         dormant: bool,
         /// The record was put and never unlocked: its effects may not have left.
         resume: bool,
+        /// Without a record: the epoch under which an earlier call of this key ended, if that is
+        /// remembered. What begins below it is refused by every site that remembers it too.
+        floor: Option<Epoch>,
     },
     /// The lock is the engine's, and its cached copy is the newest.
     Unchanged {

@@ -214,6 +214,7 @@ fn next_record(
             "boundary" => flags.boundary = true,
             "busy" => flags.boundary = false,
             "unreleased" => flags.unreleased = true,
+            "ended" => flags.ended = true,
             "unchanged" => flags.crossing_unchanged = true,
             "steady=no" => next.header.hints = vec![(1, Hint::Busy)],
             "wake" => epoch = epoch.woken_at(HERE),

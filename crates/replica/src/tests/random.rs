@@ -140,7 +140,8 @@ impl World {
         next.header.deadline = (self.rng.below(2) == 0).then(|| ms(500 + self.rng.below(9_000)));
         let boundary = self.rng.below(2) == 0;
         let unreleased = self.rng.below(2) == 0;
-        let flags = PutFlags { boundary, crossing_unchanged: false, unreleased };
+        let ended = self.rng.below(4) == 0;
+        let flags = PutFlags { boundary, crossing_unchanged: false, unreleased, ended };
         let command = Command::Put { view: VIEW, record: next.clone(), base, flags };
         match self.bench.command(engine, command).as_slice() {
             [Reply::Stored { .. }] => {
@@ -248,7 +249,9 @@ impl World {
         for (key, stamp) in &self.newest {
             let story = self.bench.replica.get(self.bench.now, *key).expect("held");
             assert!(!story.unreleased, "{key}");
-            if story.at_boundary {
+            if story.has_ended {
+                assert_eq!(story.marks, [], "whoever knew it was told");
+            } else if story.at_boundary {
                 assert_eq!(self.there.get(key), Some(stamp), "{story:?}");
             }
         }

@@ -121,6 +121,61 @@ fn a_call_that_was_taken_over_behind_a_cut_is_given_up_by_its_home() {
     assert_eq!(world.places(key(2)), (vec![], vec![]));
 }
 
+#[test]
+fn a_call_that_merely_lingers_leaves_no_copy_behind() {
+    let mut world = World::new();
+    world.pass(s(1));
+    for number in 0..20 {
+        world.begin(LEFT, key(number));
+    }
+    world.pass(s(2));
+    for number in 0..20 {
+        assert_eq!(world.hang_up(LEFT, key(number)), Fate::Done);
+    }
+    world.pass(Duration::from_millis(60));
+    assert_eq!(world.at_risk(), 0);
+    for number in 0..20 {
+        assert_eq!(world.places(key(number)), (vec![LEFT], vec![]), "call {number}");
+    }
+    // Whichever site a late message comes to, it finds what lingers.
+    assert_eq!(world.message(RIGHT, key(3), false), Fate::Done);
+    // One key names a new call on the same record, another a call that begins at the other site.
+    world.begin(LEFT, key(4));
+    world.begin(RIGHT, key(5));
+    world.pass(s(2));
+    check_home(&world, 4, LEFT);
+    check_home(&world, 5, RIGHT);
+    world.crash(LEFT);
+    world.pass(s(3));
+    world.order(RIGHT, Order::ActivateAll { site: LEFT });
+    world.pass(s(3));
+    for number in 0..20 {
+        let active = if (4..=5).contains(&number) { vec![RIGHT] } else { vec![] };
+        assert_eq!(world.places(key(number)), (active, vec![]), "call {number}");
+    }
+    world.restart(LEFT);
+    world.pass(s(60));
+    check_home(&world, 4, LEFT);
+}
+
+#[test]
+fn a_key_begins_again_above_what_ended_under_a_higher_epoch() {
+    let mut world = World::new();
+    world.pass(s(1));
+    world.begin(LEFT, key(1));
+    world.pass(s(2));
+    world.cut();
+    world.pass(s(3));
+    // Woken there, ended there.
+    assert_eq!(world.message(RIGHT, key(1), true), Fate::Done);
+    world.link();
+    world.pass(s(5));
+    assert_eq!(world.places(key(1)), (vec![], vec![]));
+    world.begin(LEFT, key(1));
+    world.pass(s(2));
+    check_home(&world, 1, LEFT);
+}
+
 struct Rng(u64);
 
 impl Rng {
@@ -152,14 +207,17 @@ fn whatever_happens_the_sites_agree_when_it_is_over() {
         world.pass(s(1));
         let mut calls: BTreeMap<u8, SiteId> = BTreeMap::new();
         let mut begun: BTreeSet<u8> = BTreeSet::new();
+        let mut ended: BTreeSet<u8> = BTreeSet::new();
         let mut must_live: BTreeSet<u8> = BTreeSet::new();
         for _ in 0..120 {
             let number = u8::try_from(rng.below(20)).expect("small");
             let site = if rng.below(2) == 0 { LEFT } else { RIGHT };
             match rng.below(10) {
                 0..=2 if !calls.contains_key(&number) && world.sites.contains_key(&site) => {
-                    // A key names one call here: another after it may begin below its tombstone.
-                    if begun.insert(number) && world.sites[&site].state == SiteState::Serving {
+                    // A key may name another call once its end is known everywhere.
+                    let is_free =
+                        begun.insert(number) || (world.at_risk() == 0 && ended.remove(&number));
+                    if is_free && world.sites[&site].state == SiteState::Serving {
                         world.begin(site, key(number));
                         calls.insert(number, site);
                     }
@@ -171,8 +229,13 @@ fn whatever_happens_the_sites_agree_when_it_is_over() {
                     world.order(site, Order::ActivateAll { site: SiteId(3 - site.0) });
                 }
                 5 if rng.below(3) == 0 => {
-                    if world.message(site, key(number), true) == Fate::Done {
+                    let fate = match rng.below(2) {
+                        0 => world.message(site, key(number), true),
+                        _ => world.hang_up(site, key(number)),
+                    };
+                    if fate == Fate::Done {
                         calls.remove(&number);
+                        ended.insert(number);
                     }
                 }
                 5 => {

@@ -26,8 +26,15 @@ const ONLY: PartitionId = PartitionId(0);
 enum Intent {
     Begin,
     Change,
+    /// Its dialogs are over; the record lingers for `LINGER`.
+    Linger,
     End,
 }
+
+/// How long what merely lingers is kept.
+const LINGER: Duration = Duration::from_secs(32);
+/// The local section of a call of which only transactions linger.
+const LINGERS: &[u8] = b"lingers";
 
 /// What came of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +65,8 @@ pub(crate) struct Site {
     wake: Instant,
     turns: u64,
     intents: BTreeMap<u64, (Intent, CallKey)>,
+    /// What the last grant said of an earlier call of its key.
+    floor: Option<Epoch>,
     /// Locks kept while another site is asked.
     pulling: BTreeMap<u64, (LockToken, CallKey, Intent)>,
     pub(crate) fates: VecDeque<(CallKey, Fate)>,
@@ -96,6 +105,7 @@ impl Site {
             wake: now,
             turns: 0,
             intents: BTreeMap::new(),
+            floor: None,
             pulling: BTreeMap::new(),
             fates: VecDeque::new(),
             applying: BTreeMap::new(),
@@ -191,7 +201,8 @@ impl Site {
 
     fn reply(&mut self, now: Instant, reply: Reply) {
         match reply {
-            Reply::Granted { key, token, cause, record, dormant, .. } => {
+            Reply::Granted { key, token, cause, record, dormant, floor, .. } => {
+                self.floor = floor;
                 self.granted(now, key, token, cause, record, dormant);
             }
             Reply::Dormant { key, batch, outcome } => self.applied(now, key, batch, outcome),
@@ -216,7 +227,12 @@ impl Site {
                 let (intent, _) = self.intents.remove(&turn).expect("asked");
                 return self.asked(now, key, token, intent, record, dormant);
             }
-            Cause::Due | Cause::Resume => {}
+            Cause::Due => {
+                if let Some(old) = record.filter(|old| old.local == LINGERS) {
+                    return self.delete(now, key, token, old.header.stamp);
+                }
+            }
+            Cause::Resume => {}
             Cause::Activate => {
                 if let Some(old) = record.filter(|_| dormant) {
                     let epoch = self.waking(old.header.stamp.epoch);
@@ -257,7 +273,11 @@ impl Site {
                 self.act(now, key, token, intent, &woken);
             }
             None if intent == Intent::Begin => {
-                let epoch = Epoch::of_start(self.id, self.start);
+                let first = Epoch::of_start(self.id, self.start);
+                let epoch = match self.floor.filter(|floor| *floor > first) {
+                    Some(floor) if floor.site != self.id => floor.woken_at(self.id),
+                    floor => floor.unwrap_or(first),
+                };
                 let fresh = fresh(key, self.id);
                 self.put(now, token, None, epoch, fresh);
                 self.unlock(now, key, token);
@@ -274,18 +294,29 @@ impl Site {
 
     fn act(&mut self, now: Instant, key: CallKey, token: LockToken, intent: Intent, old: &Record) {
         self.fates.push_back((key, Fate::Done));
+        let base = old.header.stamp;
+        let mut next = old.clone();
         match intent {
-            Intent::Begin | Intent::Change => {
-                self.put(now, token, Some(old.header.stamp), old.header.stamp.epoch, old.clone());
-                self.unlock(now, key, token);
+            // A message that comes late is absorbed by what lingers.
+            Intent::Change => {}
+            Intent::Begin => {
+                next.local = Bytes::new();
+                next.header.deadline = None;
             }
-            Intent::End => {
-                let base = old.header.stamp;
-                let stamp = Stamp { token, version: Version(base.version.0 + 1), ..base };
-                let tombstone = Tombstone { key, stamp };
-                self.command(now, Command::Delete { view: self.view(), tombstone, base });
+            Intent::Linger => {
+                next.local = Bytes::from_static(LINGERS);
+                next.header.deadline = Some(LINGER);
             }
+            Intent::End => return self.delete(now, key, token, base),
         }
+        self.put(now, token, Some(base), base.epoch, next);
+        self.unlock(now, key, token);
+    }
+
+    fn delete(&mut self, now: Instant, key: CallKey, token: LockToken, base: Stamp) {
+        let stamp = Stamp { token, version: Version(base.version.0 + 1), ..base };
+        let tombstone = Tombstone { key, stamp };
+        self.command(now, Command::Delete { view: self.view(), tombstone, base });
     }
 
     fn put(
@@ -299,7 +330,8 @@ impl Site {
         let version = Version(next.header.stamp.version.0 + 1);
         next.header.stamp = Stamp { epoch, token, version };
         next.header.age = Duration::ZERO;
-        let flags = PutFlags { boundary: true, crossing_unchanged: false, unreleased: false };
+        let ended = next.local == LINGERS;
+        let flags = PutFlags { boundary: true, ended, ..PutFlags::default() };
         let (view, record) = (self.view(), next.clone());
         self.command(now, Command::Put { view, record, base, flags });
         next
@@ -472,7 +504,15 @@ impl World {
 
     /// A message within a call comes to a site and follows the call where it lives.
     pub(crate) fn message(&mut self, id: SiteId, key: CallKey, ends: bool) -> Fate {
-        let intent = if ends { Intent::End } else { Intent::Change };
+        self.send(id, key, if ends { Intent::End } else { Intent::Change })
+    }
+
+    /// The message that ends a call's dialogs; its record lingers.
+    pub(crate) fn hang_up(&mut self, id: SiteId, key: CallKey) -> Fate {
+        self.send(id, key, Intent::Linger)
+    }
+
+    fn send(&mut self, id: SiteId, key: CallKey, intent: Intent) -> Fate {
         let mut at = id;
         for _ in 0..20 {
             match self.ask(at, key, intent) {

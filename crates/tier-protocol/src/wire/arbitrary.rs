@@ -106,11 +106,14 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn flags() -> impl Strategy<Value = PutFlags> {
-    any::<(bool, bool, bool)>().prop_map(|(boundary, crossing_unchanged, unreleased)| PutFlags {
-        boundary,
-        crossing_unchanged,
-        unreleased,
-    })
+    any::<(bool, bool, bool, bool)>().prop_map(
+        |(boundary, crossing_unchanged, unreleased, ended)| PutFlags {
+            boundary,
+            crossing_unchanged,
+            unreleased,
+            ended,
+        },
+    )
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -183,14 +186,15 @@ fn outcome() -> impl Strategy<Value = DormantOutcome> {
 fn reply() -> impl Strategy<Value = Reply> {
     let turn = any::<u64>;
     prop_oneof![
-        (key(), token(), cause(), of(record()), any::<bool>(), any::<bool>()).prop_map(
-            |(key, token, cause, record, dormant, resume)| Reply::Granted {
+        (key(), token(), cause(), of(record()), any::<(bool, bool)>(), of(epoch())).prop_map(
+            |(key, token, cause, record, (dormant, resume), floor)| Reply::Granted {
                 key,
                 token,
                 cause,
                 record,
                 dormant,
-                resume
+                resume,
+                floor
             }
         ),
         (key(), token(), turn(), stamp(), duration()).prop_map(|(key, token, turn, stamp, age)| {

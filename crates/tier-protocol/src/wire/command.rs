@@ -37,6 +37,8 @@ pub(crate) struct Command {
     tombstone: Option<Tombstone>,
     #[prost(uint64, tag = "14")]
     batch: u64,
+    #[prost(bool, tag = "15")]
+    ended: bool,
 }
 
 const LOCK_AND_GET: u32 = 1;
@@ -72,6 +74,7 @@ impl From<&command::Command> for Command {
                 boundary: flags.boundary,
                 crossing_unchanged: flags.crossing_unchanged,
                 unreleased: flags.unreleased,
+                ended: flags.ended,
                 ..Self::default()
             },
             command::Command::Unlock { view: _, key, token } => Self {
@@ -136,6 +139,7 @@ impl TryFrom<Command> for command::Command {
                     boundary: wire.boundary,
                     crossing_unchanged: wire.crossing_unchanged,
                     unreleased: wire.unreleased,
+                    ended: wire.ended,
                 },
             },
             UNLOCK => {

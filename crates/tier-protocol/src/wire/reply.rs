@@ -42,6 +42,8 @@ pub(crate) struct Reply {
     held_epoch: Option<Epoch>,
     #[prost(uint64, tag = "15")]
     batch: u64,
+    #[prost(message, optional, tag = "16")]
+    floor: Option<Epoch>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -152,7 +154,7 @@ impl From<&reply::Reply> for Reply {
     fn from(reply: &reply::Reply) -> Self {
         use reply::Reply as Word;
         let (key, wire) = match reply {
-            Word::Granted { key, token, cause, record, dormant, resume } => {
+            Word::Granted { key, token, cause, record, dormant, resume, floor } => {
                 let wire = Self {
                     kind: GRANTED,
                     token: Some((*token).into()),
@@ -160,6 +162,7 @@ impl From<&reply::Reply> for Reply {
                     record: record.as_ref().map(Record::from),
                     dormant: *dormant,
                     resume: *resume,
+                    floor: floor.map(Epoch::from),
                     ..Self::default()
                 };
                 (key, wire)
@@ -218,6 +221,7 @@ impl TryFrom<Reply> for reply::Reply {
                 record: wire.record.map(TryInto::try_into).transpose()?,
                 dormant: wire.dormant,
                 resume: wire.resume,
+                floor: wire.floor.map(TryInto::try_into).transpose()?,
             },
             UNCHANGED => Self::Unchanged {
                 key,

@@ -44,7 +44,14 @@ fn record() -> Record {
 }
 
 pub(super) fn put() -> TierFrame {
-    let flags = PutFlags { boundary: true, crossing_unchanged: true, unreleased: true };
+    let flags =
+        PutFlags { boundary: true, crossing_unchanged: true, unreleased: true, ended: false };
+    let command = Command::Put { view: VIEW, record: record(), base: Some(BASE), flags };
+    TierFrame::Command { partition: PARTITION, command }
+}
+
+fn put_ended() -> TierFrame {
+    let flags = PutFlags { ended: true, ..PutFlags::default() };
     let command = Command::Put { view: VIEW, record: record(), base: Some(BASE), flags };
     TierFrame::Command { partition: PARTITION, command }
 }
@@ -66,13 +73,19 @@ fn commands() -> Vec<(&'static str, TierFrame)> {
     ]
     .into_iter()
     .map(|(name, command)| (name, TierFrame::Command { partition: PARTITION, command }))
-    .chain([("put", put())])
+    .chain([("put", put()), ("put_ended", put_ended())])
     .collect()
 }
 
 fn grant(cause: Cause) -> Reply {
-    let record = Some(record());
-    Reply::Granted { key: KEY, token: TOKEN, cause, record, dormant: true, resume: true }
+    let (key, token, record) = (KEY, TOKEN, Some(record()));
+    Reply::Granted { key, token, cause, record, dormant: true, resume: true, floor: None }
+}
+
+fn empty_grant(turn: u64) -> Reply {
+    let (key, token, cause) = (KEY, TOKEN, Cause::Asked { turn });
+    let floor = Some(EPOCH);
+    Reply::Granted { key, token, cause, record: None, dormant: false, resume: false, floor }
 }
 
 fn replies() -> Vec<(&'static str, TierFrame)> {
@@ -82,6 +95,7 @@ fn replies() -> Vec<(&'static str, TierFrame)> {
     let dormant = |outcome| Reply::Dormant { key, batch, outcome };
     [
         ("granted_asked", grant(Cause::Asked { turn })),
+        ("granted_above_floor", empty_grant(turn)),
         ("granted_due", grant(Cause::Due)),
         ("granted_resume", grant(Cause::Resume)),
         ("granted_activate", grant(Cause::Activate)),
