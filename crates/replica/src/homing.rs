@@ -99,6 +99,9 @@ impl Replica {
                 (_, _) => PullAnswer::NoSuch,
             },
         };
+        if matches!(answer, PullAnswer::Lives(_)) {
+            self.note_known(now, key);
+        }
         self.tell_gate(GateBound::PullAnswer { site, ask, key, answer });
     }
 

@@ -34,6 +34,7 @@ impl Replica {
         // refused as not made from the newest.
         if let Some(held) = call.stamp() {
             if held.epoch > stamp.epoch {
+                self.note_known(now, key);
                 return DormantOutcome::Superseded { held: held.epoch };
             }
             if held == stamp && !call.is_stub {
@@ -81,6 +82,7 @@ impl Replica {
             self.free_if_unlocked(now, key);
             return DormantOutcome::Stored;
         }
+        self.note_known(now, key);
         DormantOutcome::Superseded { held: held.epoch }
     }
 

@@ -176,6 +176,22 @@ impl Replica {
         }
     }
 
+    /// Another site is being told where the call lives, and may remember it: it has to hear of the
+    /// end, again if need be.
+    pub(crate) fn note_known(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.store.get_mut(key).filter(|call| call.is_active()) else {
+            return;
+        };
+        call.known_elsewhere = true;
+        match call.life {
+            Life::Lives | Life::Ended => {}
+            Life::EndTold => {
+                call.life = Life::Ended;
+                self.tell_end(now, key);
+            }
+        }
+    }
+
     /// The sites that may hold a copy of the call.
     fn knowers(&self, key: CallKey) -> [Option<SiteId>; 4] {
         let call = self.store.get(key);

@@ -217,3 +217,20 @@ fn an_empty_lock_tells_under_which_epoch_the_key_ended() {
     assert_eq!(floor(&mut bench), (true, None));
     assert_eq!(bench.replica.stats(bench.now).counts.begun_below_tombstone, 0);
 }
+
+#[test]
+fn a_site_that_asks_where_a_refused_call_lives_hears_of_its_end() {
+    let mut bench = bench();
+    bench.turn(key(1), BUSY, |_| {});
+    let end = bench.turn(key(1), ENDED, |_| {});
+    bench.turn(key(2), BUSY, |_| {});
+    for number in 1..=2 {
+        bench.site(SiteInput::Pull { site: THERE, key: key(number), ask: 1 });
+    }
+    assert_eq!(crossed(&mut bench, ms(50)), removal(1, end));
+    let end = bench.turn(key(2), ENDED, |_| {});
+    assert_eq!(crossed(&mut bench, ms(50)), removal(2, end));
+    bench.delete(key(1));
+    bench.delete(key(2));
+    assert!(crossed(&mut bench, ms(60_000)).is_empty());
+}
