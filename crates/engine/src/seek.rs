@@ -3,7 +3,7 @@
 //! RFC 3261 §12.2.2 asks for 481 to a request of a dialog that does not exist. A token of ours
 //! proves that it existed, so 481 is said only after every site that answers has said no.
 
-use tier_protocol::{EngineWord, PullAnswer};
+use tier_protocol::{EngineWord, PullAnswer, Record};
 use vocab::{CallKey, Epoch, Instant, SiteId};
 
 use sip_message::StatusCode;
@@ -12,6 +12,7 @@ use crate::arrival::{Arrival, Kind};
 use crate::door::Output;
 use crate::engine::Engine;
 use crate::forward;
+use crate::homing::is_stub;
 use crate::turn::{State, Turn};
 
 /// Asks of one turn for a call that is elsewhere, pauses included. A bound against sites that
@@ -68,6 +69,10 @@ impl Engine {
             None if may_wait && self.sites.inbox_waits() => self.pause(now, key, turn),
             // Even when no site answers: the gate also knows of sites that have just gone silent.
             None if self.sites.has_gate() => self.pull(now, key, turn),
+            Some(PullAnswer::NoSuch) if turn.seek.is_given && may_wait => {
+                self.pause(now, key, turn);
+            }
+            Some(PullAnswer::NoSuch) if turn.seek.is_given => self.give_up(now, key, turn),
             None | Some(PullAnswer::NoSuch) => self.no_such(now, key, turn),
             Some(PullAnswer::AskLater) if may_wait => self.pause(now, key, turn),
             Some(PullAnswer::AskLater) => self.give_up(now, key, turn),
@@ -158,8 +163,9 @@ impl Engine {
         key: CallKey,
         mut turn: Turn,
         site: SiteId,
-        epoch: Epoch,
+        record: &Record,
     ) {
+        let epoch = record.header.stamp.epoch;
         let arrivals = std::mem::take(&mut turn.arrivals);
         let (forwarded, own) = split(arrivals, Arrival::was_forwarded);
         for arrival in own {
@@ -167,6 +173,7 @@ impl Engine {
         }
         if !forwarded.is_empty() {
             turn.arrivals = forwarded;
+            turn.seek.is_given = !is_stub(record);
             self.seek(now, key, turn);
         }
     }

@@ -119,7 +119,7 @@ impl Engine {
             },
             Homing::Away(site) => {
                 self.unlock(key, grant.token);
-                self.send_away(now, key, turn, site, record.header.stamp.epoch);
+                self.send_away(now, key, turn, site, record);
             }
             Homing::Seek => {
                 self.unlock(key, grant.token);

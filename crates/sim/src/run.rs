@@ -93,7 +93,7 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
         calls: scenario.calls.len(),
         answered: (0..scenario.calls.len()).filter(|call| world.was_up(*call)).count(),
         survivors: world.survivors.len(),
-        split: world.survey.split.len(),
+        split: world.watch.split.len(),
         grants: world.watch.grants,
         lasted: world.now.since(began),
         trace: world.trace,
@@ -260,9 +260,10 @@ impl World {
             || self.watch.killed_at.iter().any(|(at, _)| within(at))
     }
 
-    /// Whether both sites ever owned the call of the agent at a time.
+    /// Whether both sites ever owned the call of the agent at a time, as a cut link lets them.
     pub(crate) fn was_split(&self, addr: SocketAddr) -> bool {
-        self.key_of_call(addr).is_some_and(|key| self.survey.split.contains(&key))
+        self.watch.links_cut > 0
+            && self.key_of_call(addr).is_some_and(|key| self.watch.split.contains(&key))
     }
 
     /// Whether the call of the agent ever changed its home, or a site was killed at all.

@@ -15,9 +15,6 @@ const PAGE: usize = 10_000;
 pub struct Survey {
     /// Calls that are active at both sites although the sites can talk, and since when.
     pub double_since: BTreeMap<CallKey, Instant>,
-    /// Calls that were ever seen active at both sites: while the sites could not talk, both may own a
-    /// call, and its timers are then two.
-    pub split: BTreeSet<CallKey>,
     /// Active calls whose deadline passed and that nobody works on, and since when.
     pub overdue_since: BTreeMap<(SiteId, CallKey), Instant>,
     /// Sites at which some number was over its bound.
@@ -67,7 +64,6 @@ impl World {
         let talks = self.link.is_some() && self.sites.values().all(|site| site.state.is_some());
         let now = self.now;
         let survey = &mut self.survey;
-        survey.split.extend(active.iter().filter(|(_, count)| **count == 2).map(|(key, _)| *key));
         survey.double_since.retain(|key, _| talks && active.get(key) == Some(&2));
         if talks {
             for (key, count) in active {

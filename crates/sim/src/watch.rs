@@ -38,6 +38,8 @@ pub struct Watch {
     pub dormant_due: Vec<(Instant, SiteId, CallKey)>,
     /// When a call's home changed, or its site was killed.
     pub moved_at: BTreeMap<CallKey, Vec<Instant>>,
+    /// Calls that two living sites stored as their own at a time.
+    pub split: BTreeSet<CallKey>,
     /// When sites were killed.
     pub killed_at: Vec<(Instant, SiteId)>,
     /// How often the link between the sites was cut.
@@ -56,6 +58,7 @@ pub struct Watch {
     stored: BTreeMap<(SiteId, CallKey), Stamp>,
     serving: BTreeSet<EngineId>,
     epochs: BTreeMap<CallKey, Epoch>,
+    owners: BTreeMap<CallKey, BTreeSet<SiteId>>,
 }
 
 impl Watch {
@@ -95,26 +98,38 @@ impl Watch {
         &mut self,
         now: Instant,
         site: SiteId,
-        engine: EngineId,
         command: &Command,
     ) {
         let slot = (site, command.key());
         match command {
             Command::Unlock { token, .. } => self.let_go(slot, *token),
-            Command::Delete { tombstone, .. } => self.let_go(slot, tombstone.stamp.token),
-            Command::Put { .. } | Command::Renew { .. } => {
-                if let Some(holder) = self.holders.get_mut(&slot)
-                    && holder.engine == engine
-                {
-                    holder.since = now;
-                }
+            Command::Delete { tombstone, .. } => {
+                self.let_go(slot, tombstone.stamp.token);
+                self.owners.remove(&slot.1);
             }
+            Command::Put { record, .. } => {
+                self.prolong(now, slot, record.header.stamp.token);
+            }
+            Command::Renew { token, .. } => self.prolong(now, slot, *token),
             // A higher epoch ends the lock of the copy that it replaces.
             Command::StoreDormant { .. } | Command::StoreTombstone { .. } => {
                 self.holders.remove(&slot);
                 self.stored.remove(&slot);
+                if let Some(owners) = self.owners.get_mut(&slot.1) {
+                    owners.remove(&site);
+                }
             }
             Command::LockAndGet { .. } | Command::Get { .. } => {}
+        }
+    }
+
+    /// A word under the lock starts its lease anew, unless the lease was over already.
+    fn prolong(&mut self, now: Instant, slot: (SiteId, CallKey), token: LockToken) {
+        if let Some(holder) = self.holders.get_mut(&slot)
+            && holder.token == token
+            && holder.since + LEASE > now
+        {
+            holder.since = now;
         }
     }
 
@@ -186,6 +201,15 @@ impl Watch {
             if before > stamp {
                 self.went_back.push((now, site, key, before, stamp));
             }
+        }
+        let owners = self.owners.entry(key).or_default();
+        if stamp.epoch.site == site {
+            owners.insert(site);
+        } else {
+            owners.remove(&site);
+        }
+        if owners.len() > 1 {
+            self.split.insert(key);
         }
         // The home changed: at this site, or from another that may be dead.
         if self.epochs.insert(key, stamp.epoch).is_some_and(|before| before != stamp.epoch) {
@@ -265,6 +289,9 @@ impl Watch {
     /// Every process of a site dies.
     pub(crate) fn site_killed(&mut self, now: Instant, site: SiteId) {
         self.killed_at.push((now, site));
+        self.owners.values_mut().for_each(|owners| {
+            owners.remove(&site);
+        });
         self.site_started(site);
     }
 }

@@ -414,7 +414,7 @@ impl World {
                 self.gate(site, GateInput::EngineUp { engine });
             }
             UpWord::Command(command) => {
-                self.watch.delivered(self.now, site, engine, &command);
+                self.watch.delivered(self.now, site, &command);
                 let text = words::command(&command);
                 self.trace.note(self.now, format_args!("  site {site} <- e{engine}  {text}"));
                 let is_put = matches!(command, Command::Put { .. } | Command::Delete { .. });

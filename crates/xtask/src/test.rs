@@ -133,7 +133,7 @@ fn doc(root: &Path, _: bool) -> Result<(), String> {
 /// Everything but the end-to-end tests, which want a release build and the machine for themselves.
 fn unit(root: &Path, _: bool) -> Result<(), String> {
     run::cargo(root, &["test", "--quiet", "--workspace", "--exclude", "node", "--locked"], &[])?;
-    run::cargo(root, &["test", "--quiet", "-p", "node", "--bins", "--locked"], &[])
+    run::cargo(root, &["test", "--quiet", "-p", "node", "--lib", "--bins", "--locked"], &[])
 }
 
 fn sim(root: &Path, full: bool) -> Result<(), String> {
