@@ -17,6 +17,9 @@ use crate::{CallKey, SiteId};
 /// Characters of a printed token.
 pub const TOKEN_CHARS: usize = 43;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const NO_DIGIT: u8 = u8::MAX;
+/// The value of each character of the alphabet.
+static DIGITS: [u8; 256] = digits();
 const TAG: usize = 8;
 const BODY: usize = 24;
 
@@ -137,9 +140,10 @@ impl TokenSecret {
 
     fn cover(&self, tag: &[u8; TAG], body: &mut [u8]) {
         for (block, chunk) in body.chunks_mut(8).enumerate() {
+            let mut seed = [u8::try_from(block).unwrap_or(u8::MAX); TAG + 1];
+            seed[..TAG].copy_from_slice(tag);
             let mut hasher = SipHasher24::new_with_key(&self.1);
-            hasher.write(tag);
-            hasher.write_u8(u8::try_from(block).unwrap_or(u8::MAX));
+            hasher.write(&seed);
             for (byte, pad) in chunk.iter_mut().zip(hasher.finish().to_be_bytes()) {
                 *byte ^= pad;
             }
@@ -148,15 +152,16 @@ impl TokenSecret {
 }
 
 fn print64(bytes: &[u8; TAG + BODY]) -> String {
-    let mut text = String::with_capacity(TOKEN_CHARS);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for index in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(word >> (18 - 6 * index)) as usize & 63]));
+    let mut text = [0_u8; TOKEN_CHARS];
+    for (chunk, out) in bytes.chunks(3).zip(text.chunks_mut(4)) {
+        let mut word = [0_u8; 4];
+        word[1..=chunk.len()].copy_from_slice(chunk);
+        let word = u32::from_be_bytes(word);
+        for (index, c) in out.iter_mut().enumerate() {
+            *c = ALPHABET[(word >> (18 - 6 * index)) as usize & 63];
         }
     }
-    text
+    text.iter().map(|c| char::from(*c)).collect()
 }
 
 fn read64(text: &[u8]) -> Option<[u8; TAG + BODY]> {
@@ -171,21 +176,29 @@ fn read64(text: &[u8]) -> Option<[u8; TAG + BODY]> {
             word = word << 6 | value;
         }
         let word = word.to_be_bytes();
-        out.copy_from_slice(&word[1..=out.len()]);
+        let (kept, spare) = word[1..].split_at(out.len());
+        out.copy_from_slice(kept);
+        // The last character carries two spare bits: only the printed form is accepted.
+        if spare.iter().any(|bits| *bits != 0) {
+            return None;
+        }
     }
-    // The last character carries four spare bits: only the printed form is accepted.
-    (print64(&bytes).as_bytes() == text).then_some(bytes)
+    Some(bytes)
 }
 
 fn digit(c: u8) -> Option<u32> {
-    Some(match c {
-        b'A'..=b'Z' => u32::from(c - b'A'),
-        b'a'..=b'z' => u32::from(c - b'a') + 26,
-        b'0'..=b'9' => u32::from(c - b'0') + 52,
-        b'-' => 62,
-        b'_' => 63,
-        _ => return None,
-    })
+    let value = DIGITS[usize::from(c)];
+    (value != NO_DIGIT).then_some(u32::from(value))
+}
+
+const fn digits() -> [u8; 256] {
+    let mut table = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        table[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    table
 }
 
 #[cfg(test)]
