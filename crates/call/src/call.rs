@@ -83,10 +83,10 @@ impl Call {
 
 /// The To tag of a message, empty when it has none; `None` when its To does not parse.
 pub(crate) fn to_tag(headers: &sip_message::Headers) -> Option<Bytes> {
-    Some(headers.to().ok()?.tag().cloned().unwrap_or_default())
+    Some(headers.to_tag().ok()?.unwrap_or_default())
 }
 
 /// The From tag of a message, empty when it has none; `None` when its From does not parse.
 pub(crate) fn from_tag(headers: &sip_message::Headers) -> Option<Bytes> {
-    Some(headers.from().ok()?.tag().cloned().unwrap_or_default())
+    Some(headers.from_tag().ok()?.unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! Messages that are built here rather than passed on: headers of ours, requests within a dialog
 //! (RFC 3261 §12.2.1.1), responses, and where each of them is sent.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use sip_message::{
     CSeq, HeaderName, Headers, Host, Method, NameAddr, Request, Response, StatusCode, Uri,
 };
@@ -64,15 +64,26 @@ impl Stepper<'_> {
         }
     }
 
-    pub(crate) fn contact(&self) -> String {
-        format!("<sip:{}:{}>", self.setting.edge.host, self.setting.edge.port)
+    pub(crate) fn contact(&self) -> Bytes {
+        let edge = &self.setting.edge;
+        let mut out = BytesMut::with_capacity(64);
+        out.extend_from_slice(b"<sip:");
+        edge.host.print_with_port(Some(edge.port), &mut out);
+        out.extend_from_slice(b">");
+        out.freeze()
     }
 
     /// A Via of ours with the branch of this ordinal.
-    pub(crate) fn via(&self, branch: u16) -> String {
+    pub(crate) fn via(&self, branch: u16) -> Bytes {
         let edge = &self.setting.edge;
         let token = self.mint(TokenKind::Branch, self.setting.here, branch);
-        format!("SIP/2.0/UDP {}:{};branch={MAGIC}{token}", edge.host, edge.port)
+        let mut out = BytesMut::with_capacity(128);
+        out.extend_from_slice(b"SIP/2.0/UDP ");
+        edge.host.print_with_port(Some(edge.port), &mut out);
+        for part in [";branch=", MAGIC, &token] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.freeze()
     }
 
     /// An ordinal for a branch: of no tag or leg, and of no transaction that still runs.
@@ -124,7 +135,7 @@ impl Stepper<'_> {
         let remote_tag = dialog.remote_tag.as_deref().unwrap_or_default();
         headers.push(HeaderName::To, tagged(&leg.remote, remote_tag));
         headers.push(HeaderName::CallId, self.call_id(leg));
-        headers.push(HeaderName::CSeq, CSeq { number: cseq, method: method.clone() }.to_string());
+        headers.push(HeaderName::CSeq, CSeq { number: cseq, method: method.clone() }.print());
         if names_target(&method) {
             headers.push(HeaderName::Contact, self.contact());
         }
@@ -168,7 +179,7 @@ impl Stepper<'_> {
         headers.push(HeaderName::From, response.headers.get(&HeaderName::From)?.clone());
         headers.push(HeaderName::To, response.headers.get(&HeaderName::To)?.clone());
         headers.push(HeaderName::CallId, response.headers.call_id().ok()?.clone());
-        headers.push(HeaderName::CSeq, CSeq { number: cseq, method }.to_string());
+        headers.push(HeaderName::CSeq, CSeq { number: cseq, method }.print());
         Some(Outgoing { request, to })
     }
 
@@ -231,13 +242,21 @@ impl Stepper<'_> {
 
     /// Answers a request that is served. A second final answer is dropped.
     pub(crate) fn respond(&mut self, id: u16, answer: Answer) {
+        let serving = self.call.local.serving(id).filter(|serving| serving.is_pending());
+        let request = serving.and_then(|serving| serving.request.as_ref().and_then(kept_request));
+        if let Some(request) = request {
+            self.respond_to(id, &request, answer);
+        }
+    }
+
+    /// As [`Self::respond`], for one who has the request at hand, kept or as it came.
+    pub(crate) fn respond_to(&mut self, id: u16, request: &Request, answer: Answer) {
         let Some(serving) = self.call.local.serving(id).filter(|serving| serving.is_pending())
         else {
             return;
         };
-        let Some(request) = serving.request.as_ref().and_then(kept_request) else { return };
         let status = answer.status;
-        let mut response = Response::to_request(&request, status);
+        let mut response = Response::to_request(request, status);
         let names_us = matches!(status.code(), 101..=299) && names_target(&request.method);
         if names_us && !answer.headers.contains(&HeaderName::Contact) {
             response.headers.push(HeaderName::Contact, self.contact());

@@ -63,7 +63,7 @@ impl Stepper<'_> {
         if request.method == Method::Bye {
             // §15.1.2: "the UAS core … MUST generate a 2xx response to the BYE", at once: the other
             // leg's answer decides nothing.
-            self.respond(serving, Answer::new(StatusCode::OK));
+            self.respond_to(serving, request, Answer::new(StatusCode::OK));
         }
         let (_, asked) = self.consult(application, Some(id), |application, cx| {
             application.on_request(cx, request);

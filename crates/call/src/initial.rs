@@ -46,7 +46,7 @@ impl Stepper<'_> {
         if self.call.local.transactions() >= self.setting.limits.transactions_max {
             return self.refuse_for_now(request, source, StatusCode::SERVICE_UNAVAILABLE);
         }
-        let is_in_dialog = request.headers.to().is_ok_and(|to| to.tag().is_some());
+        let is_in_dialog = request.headers.to_tag().is_ok_and(|tag| tag.is_some());
         if is_in_dialog {
             self.on_request_within(request, key, source);
         } else {

@@ -302,7 +302,5 @@ pub(crate) fn is_merged(serving: &Serving, request: &Request) -> bool {
         && serving.key().method == request.method
         && headers.cseq().is_ok_and(|cseq| cseq.number == serving.cseq)
         && headers.call_id().is_ok_and(|call_id| *call_id == serving.call_id)
-        && headers
-            .from()
-            .is_ok_and(|from| from.tag().cloned().unwrap_or_default() == serving.from_tag)
+        && headers.from_tag().is_ok_and(|tag| tag.unwrap_or_default() == serving.from_tag)
 }

@@ -50,9 +50,8 @@ impl Stepper<'_> {
 
     /// Ordinal and salt of the branch, if it is one of this call's.
     fn branch_of(&self, response: &Response) -> Option<(u16, u32)> {
-        let via = response.headers.via_top().ok()??;
-        let token = via.branch()?.strip_prefix(MAGIC.as_bytes())?;
-        let token = self.setting.secret.read(token)?;
+        let branch = response.headers.top_branch().ok()??;
+        let token = self.setting.secret.read(branch.strip_prefix(MAGIC.as_bytes())?)?;
         let is_ours = token.kind == TokenKind::Branch && token.key == self.call.key;
         is_ours.then_some((token.ordinal, token.salt))
     }
@@ -142,15 +141,18 @@ impl Stepper<'_> {
         let caller = leg.peer;
         self.note_session(callee, &response.headers);
         let mut answer = self.relayed_answer(caller, response);
+        let request = self.call.local.serving(serving).and_then(|s| s.request.clone());
+        let request = request.as_ref().and_then(kept_request);
         if let Some(caller) = caller {
             answer.tag = self.tag_for_fork(caller, fork);
             self.confirm_caller(caller, fork);
-            let request = self.call.local.serving(serving).and_then(|s| s.request.clone());
-            if let Some(request) = request.as_ref().and_then(kept_request) {
-                self.grant_session(caller, &request, &mut answer.headers);
+            if let Some(request) = &request {
+                self.grant_session(caller, request, &mut answer.headers);
             }
         }
-        self.respond(serving, answer);
+        if let Some(request) = request {
+            self.respond_to(serving, &request, answer);
+        }
     }
 
     /// The fork of the callee's leg that a response belongs to, a new one if need be (§12.1.2).

@@ -289,7 +289,8 @@ impl Script {
         let Self { number, .. } = self;
         let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
         let to = text(request, &HeaderName::To);
-        let tag = if to.contains(";tag=") { String::new() } else { format!(";tag=314159-{number}") };
+        let tag =
+            if to.contains(";tag=") { String::new() } else { format!(";tag=314159-{number}") };
         Bytes::from(format!(
             "SIP/2.0 {status}\r\n\
              Via: {}\r\nFrom: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\

@@ -85,7 +85,7 @@ impl Arrival {
 pub(crate) fn kind_of(message: &Message, has_token: bool) -> Kind {
     match message {
         Message::Request(request) => {
-            let within = has_token || request.headers.to().is_ok_and(|to| to.tag().is_some());
+            let within = has_token || request.headers.to_tag().is_ok_and(|tag| tag.is_some());
             match request.method == Method::Ack {
                 true => Kind::Ack,
                 // RFC 3261 §9.1: a CANCEL belongs to the request that it cancels.

@@ -46,10 +46,7 @@ pub(crate) enum Nameless {
 /// Finds what a response answers. RFC 3261 §18.1.2: a response whose top Via is not ours is
 /// discarded; the authenticated branch is the proof.
 pub(crate) fn find_by_response(response: &Response, secret: &TokenSecret) -> Returning {
-    let branch = match response.headers.via_top() {
-        Ok(Some(via)) => via.branch().cloned(),
-        Ok(None) | Err(_) => None,
-    };
+    let branch = response.headers.top_branch().ok().flatten();
     match branch.and_then(|branch| read_branch(&branch, secret)) {
         None => Returning::Stray,
         Some(token) => match token.kind {
@@ -71,10 +68,10 @@ pub(crate) fn find_by_request(
     let key = match session_key(request, setting)? {
         Some((name, key)) => setting.secret.call_key(&[b"session", name.as_bytes(), &key]),
         None => {
-            let from = request.headers.from().map_err(|_| Nameless::NoIdentity)?;
+            let tag = request.headers.from_tag().map_err(|_| Nameless::NoIdentity)?;
             let call_id = request.headers.call_id().map_err(|_| Nameless::NoIdentity)?;
             // RFC 2543 peers send no From tag; the empty one names their calls.
-            let tag = from.tag().cloned().unwrap_or_default();
+            let tag = tag.unwrap_or_default();
             setting.secret.call_key(&[call_id, &tag])
         }
     };
@@ -87,8 +84,8 @@ pub(crate) fn read_branch(branch: &[u8], secret: &TokenSecret) -> Option<Token> 
 }
 
 fn read_request(request: &Request, secret: &TokenSecret) -> Option<Token> {
-    let to = request.headers.to().ok()?;
-    if let Some(token) = to.tag().and_then(|tag| secret.read(tag)) {
+    let tag = request.headers.to_tag().ok()?;
+    if let Some(token) = tag.and_then(|tag| secret.read(&tag)) {
         // Only a tag of ours is a dialog of ours: any other token in a To tag proves nothing.
         if token.kind == TokenKind::Tag {
             return Some(token);

@@ -45,8 +45,8 @@ pub(crate) fn outgoing(
 
 /// Takes the forwarder's Via off a request that another site forwarded.
 pub(crate) fn take_hop_off(request: &mut Request, secret: &TokenSecret) {
-    let top = request.headers.via_top().ok().flatten();
-    let token = top.and_then(|via| via.branch().and_then(|b| read_branch(b, secret)));
+    let branch = request.headers.top_branch().ok().flatten();
+    let token = branch.and_then(|branch| read_branch(&branch, secret));
     if token.is_some_and(|token| token.kind == TokenKind::Forward) {
         request.headers.pop_via();
     }
@@ -62,8 +62,7 @@ pub(crate) fn pass_back(mut response: Response) -> Option<(Destination, Bytes)> 
 /// RFC 3261 §16.11: a stateless proxy's branch is a function of the message, so that a
 /// repetition is forwarded with the same one.
 fn hop_via(request: &Request, key: CallKey, setting: &call::Setting) -> String {
-    let top = request.headers.via_top().ok().flatten();
-    let branch = top.and_then(|via| via.branch().cloned()).unwrap_or_default();
+    let branch = request.headers.top_branch().ok().flatten().unwrap_or_default();
     let hash = setting.secret.authenticate(&[b"hop", &branch]).to_be_bytes();
     let token = Token {
         key,

@@ -5,9 +5,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use call::Destination;
-use sip_message::{HeaderName, Host, Message, Request, Response, parse_datagram};
+use sip_message::{HeaderName, Host, Message, Request, Response, Via, parse_datagram};
 use vocab::{CallKey, TokenSecret};
 
 use crate::arrival::{Arrival, Origin, kind_of};
@@ -58,17 +58,20 @@ fn take_request(
     mut request: Request,
     setting: &call::Setting,
 ) -> Ingress {
-    match origin {
+    let via = match origin {
         Origin::Outside | Origin::Offered(_) => note_source(&mut request, source),
         // The forwarder noted the source, below its own Via.
-        Origin::Forwarded(_) => forward::take_hop_off(&mut request, &setting.secret),
-    }
+        Origin::Forwarded(_) => {
+            forward::take_hop_off(&mut request, &setting.secret);
+            request.headers.via_top().ok().flatten()
+        }
+    };
     let named = match find_by_request(&request, setting) {
         Ok(named) => named,
         Err(Nameless::NoIdentity) => return Ingress::Malformed(None),
         Err(Nameless::Panicked) => return Ingress::Panicked,
     };
-    let identity = identify(&request, &setting.secret);
+    let identity = identify(&request, via.as_ref(), &setting.secret);
     let message = Message::Request(request);
     let kind = kind_of(&message, named.by_token);
     let has_token = named.by_token;
@@ -100,23 +103,36 @@ fn take_response(
 }
 
 /// RFC 3261 §18.2.1 and RFC 3581 §4: what the sender says of its own address is replaced by what
-/// is seen, before anything is stored.
-fn note_source(request: &mut Request, source: SocketAddr) {
-    let Ok(Some(mut via)) = request.headers.via_top() else { return };
+/// is seen, before anything is stored. Returns the top Via as it is then.
+fn note_source(request: &mut Request, source: SocketAddr) -> Option<Via> {
+    let mut via = request.headers.via_top().ok()??;
     let wants_port = via.rport().is_some() || via.params.contains("rport");
     let differs = match &via.host {
         Host::Name(_) => true,
         Host::Ip(ip) => plain(*ip) != plain(source.ip()),
     };
     if !wants_port && !differs && !via.params.contains("received") {
-        return;
+        return Some(via);
     }
-    via.set_param("received", Some(&source.ip().to_string()));
+    via.params.set_bytes("received", Some(printed(source.ip())));
     if wants_port {
         via.set_param("rport", Some(&source.port().to_string()));
     }
     request.headers.pop_via();
-    request.headers.push_front(HeaderName::Via, via.to_string());
+    request.headers.push_front(HeaderName::Via, via.print());
+    Some(via)
+}
+
+/// An address without brackets.
+fn printed(ip: IpAddr) -> Bytes {
+    match ip {
+        IpAddr::V4(_) => {
+            let mut out = BytesMut::with_capacity(16);
+            Host::Ip(ip).print_into(&mut out);
+            out.freeze()
+        }
+        IpAddr::V6(ip) => ip.to_string().into(),
+    }
 }
 
 /// An IPv4 address that came through a dual-stack socket is an IPv4 address.
@@ -126,18 +142,20 @@ fn plain(ip: IpAddr) -> IpAddr {
 
 /// What makes two requests the same message: RFC 3261 §17.2.3, and the identifiers of §8.2.2.2 so
 /// that a branch chosen twice by different clients tells them apart.
-fn identify(request: &Request, secret: &TokenSecret) -> u64 {
+fn identify(request: &Request, via: Option<&Via>, secret: &TokenSecret) -> u64 {
     let headers = &request.headers;
-    let via = headers.via_top().ok().flatten();
-    let branch = via.as_ref().and_then(|via| via.branch().cloned()).unwrap_or_default();
-    let sent_by = via.map(|via| format!("{:?}:{:?}", via.host, via.port)).unwrap_or_default();
+    let branch = via.and_then(|via| via.branch().cloned()).unwrap_or_default();
+    let mut sent_by = BytesMut::with_capacity(64);
+    if let Some(via) = via {
+        via.host.print_with_port(via.port, &mut sent_by);
+    }
     let cseq = headers.cseq().map(|cseq| cseq.number).unwrap_or_default();
     let call_id = headers.call_id().cloned().unwrap_or_default();
-    let from_tag = headers.from().ok().and_then(|from| from.tag().cloned()).unwrap_or_default();
+    let from_tag = headers.from_tag().ok().flatten().unwrap_or_default();
     secret.authenticate(&[
         b"request",
         &branch,
-        sent_by.as_bytes(),
+        &sent_by,
         request.method.as_bytes(),
         &cseq.to_be_bytes(),
         &call_id,

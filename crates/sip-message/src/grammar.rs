@@ -240,6 +240,17 @@ impl<'a> ParamScan<'a> {
         Ok(Some((name, value)))
     }
 
+    /// Reads to the end; the value of the first parameter of this name, if it has one.
+    pub(crate) fn value(mut self, wanted: &str) -> Result<Option<&'a [u8]>, HeaderErrorKind> {
+        let mut found = None;
+        while let Some((name, value)) = self.read()? {
+            if found.is_none() && name.eq_ignore_ascii_case(wanted.as_bytes()) {
+                found = Some(value);
+            }
+        }
+        Ok(found.flatten())
+    }
+
     /// Reads to the end and keeps nothing.
     pub(crate) fn check(mut self) -> Result<(), HeaderErrorKind> {
         while self.read()?.is_some() {}

@@ -5,9 +5,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::grammar;
+use crate::number::print_number;
 
 /// A host name or an IP address.
 ///
@@ -53,7 +54,24 @@ impl Host {
     pub fn print_into(&self, out: &mut BytesMut) {
         match self {
             Host::Name(name) => out.extend_from_slice(name),
-            Host::Ip(_) => out.extend_from_slice(self.to_string().as_bytes()),
+            Host::Ip(IpAddr::V4(ip)) => {
+                for (index, octet) in ip.octets().into_iter().enumerate() {
+                    if index > 0 {
+                        out.put_u8(b'.');
+                    }
+                    print_number(octet.into(), out);
+                }
+            }
+            Host::Ip(IpAddr::V6(_)) => out.extend_from_slice(self.to_string().as_bytes()),
+        }
+    }
+
+    /// Appends `host [ ":" port ]`.
+    pub fn print_with_port(&self, port: Option<u16>, out: &mut BytesMut) {
+        self.print_into(out);
+        if let Some(port) = port {
+            out.put_u8(b':');
+            print_number(port.into(), out);
         }
     }
 }
@@ -138,11 +156,26 @@ impl<'a> HostScan<'a> {
     }
 }
 
+/// Four decimal numbers up to 255, without leading zeros. Hosts are read several times in every
+/// message, and the general parser of the standard library costs several times as much.
 fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    if !bytes.first()?.is_ascii_digit() {
-        return None;
+    let mut octets = [0u8; 4];
+    let (mut at, mut value, mut digits) = (0, 0u16, 0);
+    for &byte in bytes {
+        match byte {
+            b'0'..=b'9' => {
+                if digits > 0 && value == 0 {
+                    return None;
+                }
+                value = value * 10 + u16::from(byte - b'0');
+                digits += 1;
+                *octets.get_mut(at)? = u8::try_from(value).ok()?;
+            }
+            b'.' if digits > 0 => (at, value, digits) = (at + 1, 0, 0),
+            _ => return None,
+        }
     }
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+    (at == 3 && digits > 0).then(|| octets.into())
 }
 
 /// RFC 5118 section 4.10: an extra colon before an embedded IPv4 address follows from an error in

@@ -31,6 +31,7 @@ mod host;
 mod limits;
 mod message;
 mod method;
+mod number;
 mod parse;
 mod salvage;
 pub mod sdp;

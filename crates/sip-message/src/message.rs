@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::grammar;
 use crate::header::{HeaderName, Headers};
 use crate::method::Method;
+use crate::number::print_number;
 use crate::status::StatusCode;
 use crate::uri::Uri;
 
@@ -235,12 +236,8 @@ fn print_rest(headers: &Headers, body: &Bytes, out: &mut BytesMut) {
 
 fn print_length(body: &Bytes, out: &mut BytesMut) {
     out.extend_from_slice(b"Content-Length: ");
-    print_number(body.len(), out);
+    print_number(body.len() as u64, out);
     out.extend_from_slice(b"\r\n");
-}
-
-fn print_number(number: usize, out: &mut BytesMut) {
-    out.extend_from_slice(number.to_string().as_bytes());
 }
 
 #[cfg(test)]

@@ -117,10 +117,7 @@ impl Uri {
             escape_into(&mut bytes, user.as_bytes(), b"&=+$,;?/");
             bytes.put_u8(b'@');
         }
-        host.print_into(&mut bytes);
-        if let Some(port) = port {
-            bytes.extend_from_slice(format!(":{port}").as_bytes());
-        }
+        host.print_with_port(port, &mut bytes);
         Uri::parse(&bytes.freeze()).expect("scheme, escaped user, host name and port are valid")
     }
 
@@ -292,14 +289,13 @@ impl<'a> UriScan<'a> {
         let marks = Marks::find(bytes)?;
         let colon = marks.colon.ok_or(UriError::Scheme)?;
         let (scheme, rest) = (&bytes[..colon], &bytes[colon + 1..]);
-        let scheme_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-        if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(scheme_byte) {
+        let is_sip = scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips");
+        if !is_sip && !is_scheme(scheme) {
             return Err(UriError::Scheme);
         }
         if rest.is_empty() {
             return Err(UriError::Empty);
         }
-        let is_sip = scheme.eq_ignore_ascii_case(b"sip") || scheme.eq_ignore_ascii_case(b"sips");
         let sip = if is_sip { Some(SipScan::new(bytes, colon, &marks)?) } else { None };
         Ok(Self { scheme, sip })
     }
@@ -330,6 +326,12 @@ impl<'a> UriScan<'a> {
     pub(crate) fn has_headers(&self) -> bool {
         self.sip.as_ref().is_some_and(|sip| sip.headers.is_some())
     }
+}
+
+/// `scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )`.
+fn is_scheme(bytes: &[u8]) -> bool {
+    let good = |&byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    bytes.first().is_some_and(u8::is_ascii_alphabetic) && bytes.iter().all(good)
 }
 
 /// Where the bytes are that divide a URI, found in one pass.

@@ -3,7 +3,7 @@
 //! Server transactions are found by what the peer chose; client transactions by the branch that we
 //! minted, whose ordinal is all that differs between those of one call.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use sip_message::{HeaderName, Method, Request, Via};
 
 /// "The branch parameter MUST always begin with the characters z9hG4bK" (§8.1.1.7).
@@ -61,8 +61,8 @@ impl ServerKey {
             }
             Some(_) | None => ServerId::Rfc2543 {
                 uri: Bytes::copy_from_slice(request.uri.as_bytes()),
-                to_tag: request.headers.to().ok()?.tag().cloned(),
-                from_tag: request.headers.from().ok()?.tag().cloned(),
+                to_tag: request.headers.to_tag().ok()?,
+                from_tag: request.headers.from_tag().ok()?,
                 call_id: request.headers.call_id().ok()?.clone(),
                 cseq: request.headers.cseq().ok()?.number,
                 via: request.headers.values(&HeaderName::Via).next()?,
@@ -118,7 +118,8 @@ impl ServerId {
 /// "The sent-by value is used as part of the matching process because there could be accidental or
 /// malicious duplication of branch parameters from different clients" (§17.2.3).
 fn sent_by(via: &Via) -> Bytes {
-    let port = via.port.unwrap_or(5060);
-    let text = format!("{}:{port}", via.host);
-    Bytes::from(text.to_ascii_lowercase())
+    let mut text = BytesMut::with_capacity(64);
+    via.host.print_with_port(Some(via.port.unwrap_or(5060)), &mut text);
+    text.make_ascii_lowercase();
+    text.freeze()
 }

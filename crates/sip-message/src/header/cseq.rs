@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::HeaderErrorKind;
 use crate::grammar;
 use crate::method::Method;
+use crate::number::print_number;
 
 /// A sequence number and the method it counts.
 ///
@@ -38,10 +39,12 @@ impl CSeq {
 
     /// The CSeq as a header value.
     pub fn print(&self) -> Bytes {
-        let mut out = self.number.to_string().into_bytes();
-        out.push(b' ');
-        out.extend_from_slice(self.method.as_bytes());
-        out.into()
+        let method = self.method.as_bytes();
+        let mut out = BytesMut::with_capacity(method.len() + 11);
+        print_number(self.number.into(), &mut out);
+        out.put_u8(b' ');
+        out.extend_from_slice(method);
+        out.freeze()
     }
 }
 

@@ -143,7 +143,9 @@ impl Headers {
 
 /// The value as it may stand on one line.
 fn one_line(value: Bytes) -> Bytes {
-    let value = value.slice_ref(grammar::trim(&value));
+    let trimmed = grammar::trim(&value);
+    // Most values are as they should be; a slice would cost the sharing of their bytes.
+    let value = if trimmed.len() == value.len() { value } else { value.slice_ref(trimmed) };
     if memchr::memchr2(b'\r', b'\n', &value).is_none() {
         return value;
     }

@@ -131,6 +131,11 @@ impl<'a> NameAddrScan<'a> {
         Ok(Self { display: None, uri, params })
     }
 
+    /// The value of the `tag` parameter; the URI is not looked into.
+    pub(crate) fn tag(&self) -> Result<Option<&'a [u8]>, HeaderErrorKind> {
+        ParamScan::new(self.params).value("tag")
+    }
+
     /// Checks the URI and the parameters.
     pub(crate) fn check(self) -> Result<(), HeaderErrorKind> {
         UriScan::new(self.uri)?;

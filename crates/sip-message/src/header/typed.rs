@@ -5,7 +5,8 @@
 use bytes::Bytes;
 
 use super::{
-    CSeq, HeaderError, HeaderErrorKind, HeaderName, Headers, NameAddr, SessionExpires, Via,
+    CSeq, HeaderError, HeaderErrorKind, HeaderName, Headers, NameAddr, NameAddrScan,
+    SessionExpires, Via, ViaScan,
 };
 use crate::grammar::{self, CommaSplit};
 
@@ -15,6 +16,16 @@ impl Headers {
     /// The topmost Via.
     pub fn via_top(&self) -> Result<Option<Via>, HeaderError> {
         self.first(HeaderName::Via, Via::parse)
+    }
+
+    /// The branch of the topmost Via, without making the rest of it: what messages are told
+    /// apart by.
+    pub fn top_branch(&self) -> Result<Option<Bytes>, HeaderError> {
+        let branch = self.first(HeaderName::Via, |via| {
+            let branch = ViaScan::new(via)?.branch()?;
+            Ok(branch.map(|branch| via.slice_ref(branch)))
+        })?;
+        Ok(branch.flatten())
     }
 
     /// Every Via, topmost first.
@@ -30,6 +41,16 @@ impl Headers {
     /// To, which is mandatory.
     pub fn to(&self) -> Result<NameAddr, HeaderError> {
         self.mandatory(HeaderName::To, NameAddr::parse)
+    }
+
+    /// The tag of From, without looking into its URI: what dialogs are told apart by.
+    pub fn from_tag(&self) -> Result<Option<Bytes>, HeaderError> {
+        self.mandatory(HeaderName::From, tag)
+    }
+
+    /// The tag of To, without looking into its URI.
+    pub fn to_tag(&self) -> Result<Option<Bytes>, HeaderError> {
+        self.mandatory(HeaderName::To, tag)
     }
 
     /// Call-ID, which is mandatory.
@@ -154,6 +175,10 @@ impl Headers {
             None => Err(HeaderErrorKind::Missing.of(name)),
         }
     }
+}
+
+fn tag(value: &Bytes) -> Result<Option<Bytes>, HeaderErrorKind> {
+    Ok(NameAddrScan::new(value)?.tag()?.map(|tag| value.slice_ref(tag)))
 }
 
 /// Digits and nothing else: no sign, no `0x`, no wrap-around.

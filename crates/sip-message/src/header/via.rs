@@ -86,10 +86,7 @@ impl Via {
         out.extend_from_slice(b"SIP/2.0/");
         out.extend_from_slice(&self.transport);
         out.put_u8(b' ');
-        self.host.print_into(out);
-        if let Some(port) = self.port {
-            out.extend_from_slice(format!(":{port}").as_bytes());
-        }
+        self.host.print_with_port(self.port, out);
         self.params.print_into(out);
     }
 
@@ -123,6 +120,11 @@ impl<'a> ViaScan<'a> {
         let (host, port) =
             HostScan::with_port(grammar::trim(host_port)).ok_or(HeaderErrorKind::SentBy)?;
         Ok(Self { transport, host, port, params })
+    }
+
+    /// The value of the `branch` parameter.
+    pub(crate) fn branch(&self) -> Result<Option<&'a [u8]>, HeaderErrorKind> {
+        ParamScan::new(self.params).value("branch")
     }
 
     /// Checks the parameters.

@@ -49,3 +49,34 @@ fn a_host_from_text_cannot_break_a_message() {
     assert_eq!(Host::from("2001:db8::1"), Host::Ip("2001:db8::1".parse().expect("an address")));
     assert!(Host::from("A.example").equivalent(&Host::from("a.EXAMPLE")));
 }
+
+#[test]
+fn addresses_are_those_of_the_standard_library() {
+    for text in [
+        "0.0.0.0",
+        "192.0.2.1",
+        "255.255.255.255",
+        "256.0.0.1",
+        "1.2.3",
+        "1.2.3.",
+        "1.2.3.4.",
+        "1.2.3.4.5",
+        "01.2.3.4",
+        "1.2.3.00",
+        "1..2.3",
+        ".1.2.3",
+        "1.2.3.4567",
+        "1.2.3.4a",
+        "",
+        "7",
+        "1.2.3.65537",
+        "0.0.0.-1",
+    ] {
+        assert_eq!(ipv4(text.as_bytes()), text.parse().ok(), "{text}");
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            let mut out = BytesMut::new();
+            Host::Ip(ip).print_into(&mut out);
+            assert_eq!(out, text.as_bytes());
+        }
+    }
+}

@@ -142,3 +142,32 @@ fn contacts_and_the_star() {
     assert_eq!(Headers::default().contact(), Ok(None));
     assert!(Headers::default().to().is_err());
 }
+
+#[test]
+fn tags_and_branches_without_the_rest() {
+    let tag = |value| one(HeaderName::From, value).from_tag().map_err(|error| error.kind);
+    let whole = |value| {
+        let from = one(HeaderName::From, value).from().map_err(|error| error.kind);
+        from.map(|from| from.tag().cloned())
+    };
+    for value in [
+        "<sip:a@e>;tag=1",
+        "\"A;tag=0\" <sip:a@e;tag=2>;x=y;TAG=3;tag=4",
+        "sip:a@e;tag=5",
+        "<sip:a@e>",
+        "<sip:a@e>;tag;tag=6",
+        "<sip:a@e>;tag=",
+        "<sip:a@e",
+    ] {
+        assert_eq!(tag(value), whole(value), "{value}");
+    }
+    assert!(Headers::default().to_tag().is_err());
+    let branch = |value| one(HeaderName::Via, value).top_branch();
+    assert_eq!(
+        branch("SIP/2.0/UDP a;rport;branch=b, SIP/2.0/UDP c;branch=d"),
+        Ok(Some("b".into()))
+    );
+    assert_eq!(branch("SIP/2.0/UDP a"), Ok(None));
+    assert!(branch("SIP/2.0/UDP a;branch=").is_err());
+    assert_eq!(Headers::default().top_branch(), Ok(None));
+}
