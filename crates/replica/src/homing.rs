@@ -1,7 +1,7 @@
 //! Calls and their homes: which sites answer, a returning site's questions, and our own.
 
 use tier_protocol::{DormantOutcome, KeysetEntry, KeysetKind, PullAnswer, SiteState};
-use vocab::{CallKey, Instant, SiteId};
+use vocab::{CallKey, Epoch, Instant, SiteId};
 
 use crate::Replica;
 use crate::door::{GateBound, SiteStatus};
@@ -25,7 +25,7 @@ impl Replica {
         }
     }
 
-    pub(crate) fn status(&mut self, alive: &[SiteStatus], waiting: &[SiteId]) {
+    pub(crate) fn status(&mut self, now: Instant, alive: &[SiteStatus], waiting: &[SiteId]) {
         let before = std::mem::take(&mut self.sites);
         self.sites = alive.iter().map(|status| (status.site, *status)).collect();
         self.waiting = waiting.iter().copied().collect();
@@ -44,10 +44,28 @@ impl Replica {
             }
             let was_serving =
                 before.get(&site).is_some_and(|before| before.state == SiteState::Serving);
+            if status.state == SiteState::Serving && !was_serving {
+                self.doubt_stubs(now, *status);
+            }
             if status.state == SiteState::Serving && !was_serving && self.store.moved_len(site) > 0
             {
                 self.begin_bulk(BulkKind::HandBack, site);
             }
+        }
+    }
+
+    /// A site that came back empty may have lost the calls that are known here by their place
+    /// alone: it is asked for each, and a stub that it denies goes.
+    fn doubt_stubs(&mut self, now: Instant, status: SiteStatus) {
+        let SiteStatus { site, start, state: _ } = status;
+        let first = Epoch::of_start(site, start);
+        let older = |key: &CallKey| {
+            let stamp = self.store.get(*key).and_then(|call| call.stamp());
+            stamp.is_some_and(|stamp| stamp.epoch < first)
+        };
+        let doubted: Vec<CallKey> = self.store.stubs_of(site).filter(older).collect();
+        for key in doubted {
+            self.refill.add(now, key);
         }
     }
 
@@ -127,7 +145,8 @@ impl Replica {
     pub(crate) fn ask_refills(&mut self, now: Instant) {
         while let Some(key) = self.refill.next(now) {
             // Its engine may have pulled it meanwhile.
-            if self.store.get(key).is_some_and(|call| call.stamp().is_some()) {
+            let held = self.store.get(key).filter(|call| call.stamp().is_some());
+            if held.is_some_and(|call| !call.is_stub) {
                 self.refill.done(key);
                 continue;
             }
@@ -164,6 +183,10 @@ impl Replica {
             }
             PullAnswer::NoSuch if from.is_some() => {
                 self.counts.refill_missed += u64::from(self.refill.done(key));
+                if self.store.get(key).is_some_and(|call| call.is_stub && call.lock.is_none()) {
+                    self.drop_record(key);
+                    self.free(now, key);
+                }
             }
             // Whoever listed it does not answer at the moment.
             PullAnswer::Yours(_) | PullAnswer::NoSuch | PullAnswer::AskLater => {

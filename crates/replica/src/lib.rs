@@ -221,7 +221,7 @@ impl Replica {
 
     fn site(&mut self, now: Instant, input: SiteInput) {
         match input {
-            SiteInput::Status { here: _, alive, waiting } => self.status(&alive, &waiting),
+            SiteInput::Status { here: _, alive, waiting } => self.status(now, &alive, &waiting),
             SiteInput::BatchStored { site, id } => self.batch_stored(site, id),
             SiteInput::BatchRefused { site, id } => self.batch_refused(now, site, id),
             SiteInput::LinkDown { site } => self.link_down(now, site),

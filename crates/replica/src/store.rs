@@ -49,7 +49,7 @@ pub(crate) enum Place {
     /// Its timers sleep here.
     Dormant { home: SiteId },
     /// Elsewhere, and only that is known.
-    Stub,
+    Stub { home: SiteId },
 }
 
 /// How far a call is, as other sites are concerned.
@@ -149,7 +149,7 @@ impl Call {
             return Place::Beginning;
         };
         if self.is_stub {
-            Place::Stub
+            Place::Stub { home: record.header.home() }
         } else if self.is_dormant {
             Place::Dormant { home: record.header.home() }
         } else {
@@ -169,6 +169,7 @@ pub(crate) struct Store {
     calls: HashMap<CallKey, Box<Call>>,
     keys: BTreeSet<CallKey>,
     dormant: BTreeMap<SiteId, BTreeSet<CallKey>>,
+    stubs_of: BTreeMap<SiteId, BTreeSet<CallKey>>,
     /// Active here; belongs to, or was taken over from, another site.
     moved: BTreeMap<SiteId, BTreeSet<CallKey>>,
     pub(crate) active: usize,
@@ -183,6 +184,7 @@ impl Store {
             calls: HashMap::new(),
             keys: BTreeSet::new(),
             dormant: BTreeMap::new(),
+            stubs_of: BTreeMap::new(),
             moved: BTreeMap::new(),
             active: 0,
             stubs: 0,
@@ -246,7 +248,10 @@ impl Store {
             Place::Dormant { home } => {
                 self.dormant.entry(home).or_default().insert(key);
             }
-            Place::Stub => self.stubs += 1,
+            Place::Stub { home } => {
+                self.stubs += 1;
+                self.stubs_of.entry(home).or_default().insert(key);
+            }
         }
     }
 
@@ -260,7 +265,10 @@ impl Store {
                 }
             }
             Place::Dormant { home } => take_from(&mut self.dormant, home, key),
-            Place::Stub => self.stubs -= 1,
+            Place::Stub { home } => {
+                self.stubs -= 1;
+                take_from(&mut self.stubs_of, home, key);
+            }
         }
     }
 
@@ -285,6 +293,11 @@ impl Store {
         cursor: Option<CallKey>,
     ) -> impl Iterator<Item = CallKey> {
         self.moved.get(&site).into_iter().flat_map(move |keys| after(keys, cursor))
+    }
+
+    /// Keys of the stubs whose calls live at `home`.
+    pub(crate) fn stubs_of(&self, home: SiteId) -> impl Iterator<Item = CallKey> {
+        self.stubs_of.get(&home).into_iter().flatten().copied()
     }
 
     pub(crate) fn dormant_len(&self, home: SiteId) -> usize {

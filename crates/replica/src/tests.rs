@@ -112,7 +112,8 @@ impl Bench {
             view,
             backup_to: Some(THERE),
             limits: Limits::default(),
-            pace: Pace::default(),
+            // The tests count in tens of seconds.
+            pace: Pace { lock_lease: ms(10_000), ..Pace::default() },
         };
         change(&mut config);
         let now = Instant(1_000_000_000);

@@ -256,3 +256,30 @@ fn a_call_that_arrives_home_is_woken_and_a_fruitless_waking_tried_later() {
     );
     assert_eq!(bench.replica.stats(bench.now).active, 1);
 }
+
+#[test]
+fn a_stub_goes_when_its_site_came_back_without_the_call() {
+    let mut bench = Bench::new();
+    let epoch = Epoch { n: 65_536, site: THERE };
+    let entry = |number| KeysetEntry { key: key(number), epoch, kind: KeysetKind::Moved };
+    bench.site(SiteInput::KeysetPage { from: THERE, entries: vec![entry(1), entry(2)] });
+    bench.status(&[THERE], SiteState::Serving, 1);
+    let asked = |said: &[Output]| {
+        let pulls = said.iter().filter(|one| matches!(one, Output::Gate(GateBound::Pull { .. })));
+        pulls.count()
+    };
+    assert_eq!(asked(&bench.pass(ms(5_000))), 0, "it has them");
+    bench.alive(&[]);
+    bench.status(&[THERE], SiteState::Returning, 2);
+    assert_eq!(asked(&bench.pass(ms(5_000))), 0, "it does not know yet");
+    bench.status(&[THERE], SiteState::Serving, 2);
+    let mut said = bench.said.clone();
+    said.extend(bench.pass(ms(100)));
+    assert_eq!(asked(&said), 2);
+    let from = Some(THERE);
+    bench.site(SiteInput::Pulled { from, key: key(1), answer: PullAnswer::NoSuch });
+    assert_eq!(bench.held(key(1)), None);
+    let later = Epoch { n: 131_072, site: THERE };
+    bench.site(SiteInput::Pulled { from, key: key(2), answer: PullAnswer::Lives(later) });
+    assert_eq!(bench.held(key(2)).map(|stamp| stamp.epoch), Some(later));
+}
