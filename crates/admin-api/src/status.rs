@@ -66,11 +66,14 @@ pub struct StatusReply {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// Calls that would be lost if this site died now.
+/// Calls that would be lost, or set back to an earlier state, if this site died now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtRisk {
-    /// How many.
+    /// How many that were answered.
     pub calls: u64,
+    /// How many that are being set up, beside those: nobody talks yet, and no site can take over.
+    #[serde(default)]
+    pub in_set_up: u64,
     /// How long the oldest has waited to cross.
     pub oldest_ms: u64,
 }

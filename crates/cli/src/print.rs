@@ -224,7 +224,7 @@ mod tests {
             calls_active: 7,
             ..StatusReply::default()
         };
-        reply.at_risk.insert(2, AtRisk { calls: 1, oldest_ms: 40 });
+        reply.at_risk.insert(2, AtRisk { calls: 1, oldest_ms: 40, ..AtRisk::default() });
         reply.peers.insert(2, Peer { alive: true, state: "serving".into(), ..Peer::default() });
         let text = status(&reply);
         for line in [

@@ -93,7 +93,8 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         ..Crossing::default()
     };
     for (site, out) in &stats.outbound {
-        let risk = AtRisk { calls: out.at_risk, oldest_ms: ms(out.oldest) };
+        let (calls, in_set_up) = (out.at_risk, out.in_set_up);
+        let risk = AtRisk { calls, in_set_up, oldest_ms: ms(out.oldest) };
         status.at_risk.insert(site.0, risk);
         crossing.batches_out += out.batches;
         crossing.calls_out += out.entries;
@@ -300,7 +301,7 @@ pub(crate) fn call_line(story: &replica::CallStory) -> CallLine {
         version: summary.stamp.map_or(0, |stamp| stamp.version.0),
         age_ms: header.map_or(0, |header| ms(header.age)),
         record_bytes: summary.bytes,
-        at_risk: !story.marks.is_empty(),
+        at_risk: story.marks.iter().any(|mark| mark.is_at_risk),
     }
 }
 

@@ -149,7 +149,10 @@ fn lose_a_site(call: &mut Call, first: Vec<Node>, second: &Node, front: &Node) {
     status_until(&first[0], |status| status.peers[&2].alive);
     call.set_up();
     status_until(second, |status| status.calls_dormant.get(&1) == Some(&1));
-    status_until(&first[0], |status| status.at_risk[&2].calls == 0);
+    status_until(&first[0], |status| {
+        let risk = status.at_risk[&2];
+        risk.calls + risk.in_set_up == 0
+    });
 
     first.into_iter().for_each(Node::kill);
     route(front, &[(1, 2), (2, 2)], &[(1, 0), (2, 1)]);

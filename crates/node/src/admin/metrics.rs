@@ -62,9 +62,14 @@ fn tier(page: &mut Page, status: &StatusReply) {
     for (site, calls) in &status.calls_dormant {
         page.sample("calls_dormant", &format!(r#"{{home="{site}"}}"#), *calls);
     }
-    page.family("calls_at_risk", "gauge", "Calls whose newest state has not crossed, by site.");
+    let what = "Answered calls whose newest state has not crossed, by site.";
+    page.family("calls_at_risk", "gauge", what);
     for (site, risk) in &status.at_risk {
         page.sample("calls_at_risk", &format!(r#"{{site="{site}"}}"#), risk.calls);
+    }
+    page.family("calls_in_set_up", "gauge", "Calls that no other site could resume, by site.");
+    for (site, risk) in &status.at_risk {
+        page.sample("calls_in_set_up", &format!(r#"{{site="{site}"}}"#), risk.in_set_up);
     }
     page.family("at_risk_oldest_milliseconds", "gauge", "Age of the oldest call at risk.");
     for (site, risk) in &status.at_risk {

@@ -84,7 +84,7 @@ fn queue_on_disk_outlives_both_sites() {
     let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, sites.edge, &load);
     sites.one.wait_until("has nothing at risk", Duration::from_secs(30), |status| {
         status.calls_active == u64::from(calls)
-            && status.at_risk.values().all(|risk| risk.calls == 0)
+            && status.at_risk.values().all(|risk| risk.calls + risk.in_set_up == 0)
     });
     let before = sites.two.try_status().expect("it lives");
     assert_eq!(before.calls_held, 0, "a call was stored without an engine");

@@ -75,7 +75,8 @@ impl TwoSites {
     /// Waits until no call of site 1 would be lost with it.
     pub(crate) fn wait_crossed(&mut self, calls: u64) {
         self.one.wait_until("has nothing at risk", Duration::from_secs(30), |status| {
-            status.calls_active >= calls && status.at_risk.values().all(|risk| risk.calls == 0)
+            let has_crossed = |risk: &admin_api::AtRisk| risk.calls + risk.in_set_up == 0;
+            status.calls_active >= calls && status.at_risk.values().all(has_crossed)
         });
         self.two.wait_until("keeps every call", Duration::from_secs(30), |status| {
             status.inbox_batches == 0 && status.calls_dormant.get(&1) == Some(&calls)
