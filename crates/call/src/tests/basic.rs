@@ -43,7 +43,7 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
     assert_eq!(acked.headers.cseq().expect("a CSeq").number, 1);
     assert!(acked.headers.contains(&HeaderName::parse(b"X-Ack")));
     assert_eq!(acked.headers.to().expect("a To").tag(), Some(&Bytes::from_static(b"bob")));
-    assert!(world.call.at_boundary());
+    assert!(world.call.at_boundary() && !world.call.has_ended());
     assert_eq!(world.call.hints(), [(0, servlet::Hint::Steady)]);
     assert_eq!(told(&world.request(ack)), "", "a repeated ACK is absorbed");
     assert_eq!(world.changed, Changed::Nothing);
@@ -55,7 +55,9 @@ fn a_call_is_set_up_and_ended_by_the_caller() {
     assert_eq!(bye_to_bob.headers.cseq().expect("a CSeq").number, 2);
     assert_eq!(told(&world.request(bye)), "200/BYE>alice", "a repeated BYE is answered alike");
     assert_eq!(world.changed, Changed::Nothing);
+    assert!(!world.call.has_ended(), "another site could send the BYE");
     assert_eq!(told(&world.response(answer(&bye_to_bob, 200))), "");
+    assert!(world.call.has_ended());
     assert!(!world.call.is_over());
     assert_eq!(told(&world.after(secs(40))), "");
     assert!(world.call.is_over());

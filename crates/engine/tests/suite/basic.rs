@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use vocab::CallKey;
+use tier_protocol::{Command, Tombstone};
+use vocab::{CallKey, EngineId, SiteId, Stamp, Version, ViewNumber};
 
 use crate::ua::{Ua, names, requests, responses};
 use crate::world::{ALICE, BOB, World};
@@ -40,7 +41,9 @@ fn a_call_is_set_up_and_ended_through_two_engines() {
     assert_eq!(names(&world.take(BOB)), ["200"]);
     let bye = requests(world.take(ALICE)).pop().expect("Alice hears of it");
     let alice = Ua::callee("alice", ALICE, &bye_as_invite(&bye));
+    assert!(!world.flags.ended, "the BYE is not answered");
     world.deliver(1, ALICE, alice.answer(&bye, 200));
+    assert!(world.flags.ended, "to other sites it is over");
     assert!(world.holds(key), "its transactions linger");
     world.advance(Duration::from_secs(60));
     assert!(!world.holds(key), "nothing is left of it");
@@ -50,6 +53,33 @@ fn a_call_is_set_up_and_ended_through_two_engines() {
     assert_eq!(world.count(|stats| stats.inputs), 0);
     assert_eq!(world.count(|stats| stats.inputs_bytes), 0);
     assert!(world.take(ALICE).is_empty() && world.take(BOB).is_empty());
+}
+
+#[test]
+fn a_key_that_is_used_again_begins_above_what_ended_elsewhere() {
+    let mut world = World::new();
+    let mut invite = |world: &mut World| {
+        world.deliver(1, ALICE, Ua::caller("alice", ALICE, "again").request("INVITE"));
+        let invite = requests(world.take(BOB)).pop().expect("Bob is called");
+        let first = world.last_put().header.clone();
+        world.deliver(2, BOB, Ua::callee("bob", BOB, &invite).answer(&invite, 486));
+        assert!(world.flags.ended || world.flags.unreleased);
+        world.advance(Duration::from_secs(90));
+        assert!(!world.holds(first.key));
+        world.take(ALICE);
+        world.take(BOB);
+        first
+    };
+    let first = invite(&mut world);
+    let epoch = first.stamp.epoch.woken_at(SiteId(2));
+    let tombstone = Tombstone { key: first.key, stamp: Stamp { epoch, ..first.stamp } };
+    let view = ViewNumber(1);
+    let command = Command::StoreTombstone { view, batch: 1, tombstone };
+    world.tell_replica(replica::Input::Command { engine: EngineId(1), command });
+    let second = invite(&mut world);
+    assert_eq!(second.key, first.key);
+    assert_eq!(second.stamp.epoch, epoch.woken_at(SiteId(1)));
+    assert_eq!(second.stamp.version, Version(1));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use replica::Replica;
 use servlet::{Application, NextHop};
 use sip_message::{Host, Message, parse_datagram};
 use tier_protocol::{
-    Command, EngineWord, GateWord, PartitionView, Record, Reply, SiteState, Tombstone,
+    Command, EngineWord, GateWord, PartitionView, PutFlags, Record, Reply, SiteState, Tombstone,
 };
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
 
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) bounced: Vec<(SiteId, Bytes)>,
     /// Every record that was put.
     pub(crate) puts: Vec<Record>,
+    /// What the last put said of itself.
+    pub(crate) flags: PutFlags,
     pub(crate) deletes: Vec<Tombstone>,
     /// This engine dies as soon as the replica has its next put.
     pub(crate) dies_after_put: Option<EngineId>,
@@ -93,6 +95,7 @@ impl World {
             words: Vec::new(),
             bounced: Vec::new(),
             puts: Vec::new(),
+            flags: PutFlags::default(),
             deletes: Vec::new(),
             dies_after_put: None,
             config,
@@ -275,7 +278,8 @@ impl World {
             return;
         }
         let is_put = match &command {
-            Command::Put { record, .. } => {
+            Command::Put { record, flags, .. } => {
+                self.flags = *flags;
                 self.puts.push(record.clone());
                 true
             }
