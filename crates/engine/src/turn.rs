@@ -66,8 +66,8 @@ pub(crate) struct Seek {
     pub(crate) answer: Option<PullAnswer>,
     /// The record that another site gave, and when.
     pub(crate) pulled: Option<(Record, Instant)>,
-    /// A dormant record of it is here, given to the site that forwarded the message and still on its
-    /// way: "no such call" is then not believed.
+    /// A dormant record of it is here, given to the site that forwarded the message and still on
+    /// its way: "no such call" is then not believed.
     pub(crate) is_given: bool,
     /// No site holds it; the first arrival is a 2xx that must not be left without ACK and BYE.
     pub(crate) ghost: bool,

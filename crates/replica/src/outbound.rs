@@ -107,7 +107,8 @@ impl Outbound {
         self.marks.insert(key, Mark { what, since, boundary_since, in_set_up, stage: Stage::Busy });
     }
 
-    /// The call came to a boundary for the first time; what is marked of it is at risk from here on.
+    /// The call came to a boundary for the first time; what is marked of it is at risk from here
+    /// on.
     pub(crate) fn note_answered(&mut self, key: CallKey) {
         if let Some(mark) = self.marks.get_mut(&key) {
             self.in_set_up -= usize::from(std::mem::take(&mut mark.in_set_up));

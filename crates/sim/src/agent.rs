@@ -1,8 +1,10 @@
-//! One party of one simulated call: a SIP user agent of RFC 3261 as small as a caller or a callee can be.
+//! One party of one simulated call: a SIP user agent of RFC 3261 as small as a caller or a callee
+//! can be.
 //!
-//! It writes its messages itself and only reads with `sip-message`, so that a mistake in our printer
-//! does not hide. It retransmits as RFC 3261 §17 asks over UDP and remembers what it was told: the
-//! oracle reads its [`Facts`]. It has no session timer of its own: refreshes are the site's.
+//! It writes its messages itself and only reads with `sip-message`, so that a mistake in our
+//! printer does not hide. It retransmits as RFC 3261 §17 asks over UDP and remembers what it was
+//! told: the oracle reads its [`Facts`]. It has no session timer of its own: refreshes are the
+//! site's.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -400,7 +402,8 @@ impl Agent {
         let is_cancelled = self.asking.iter().any(|one| one.method == Method::Cancel);
         let invite = self.asking.iter_mut().find(|one| one.method == Method::Invite);
         let Some(invite) = invite else { return };
-        // §9.1: "If no provisional response has been received, the CANCEL request MUST NOT be sent".
+        // §9.1: "If no provisional response has been received, the CANCEL request MUST NOT be
+        // sent".
         if !invite.proceeding || is_cancelled {
             return;
         }

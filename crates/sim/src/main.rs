@@ -12,7 +12,8 @@ const PROOF_SEEDS: u64 = 2_000;
 #[derive(Parser)]
 #[command(
     about = "Simulates two sites in virtual time, from seeds",
-    after_help = "Examples:\n  cargo xtask sim --seeds 1000\n  cargo xtask sim --seeds 50 --from 7\n  \
+    after_help = "Examples:\n  cargo xtask sim --seeds 1000\n  \
+                  cargo xtask sim --seeds 50 --from 7\n  \
                   cargo xtask sim --replay 42\n  cargo xtask sim --prove-the-tester\n  \
                   cargo xtask sim --seeds 100 --mutation old-token-accepted"
 )]
@@ -26,7 +27,8 @@ struct Cli {
     /// Runs one seed and prints what happened.
     #[arg(long, value_name = "SEED")]
     replay: Option<u64>,
-    /// Puts a bug back: send-before-stored, old-token-accepted, dormant-timers-armed, due-forgotten.
+    /// Puts a bug back: send-before-stored, old-token-accepted, dormant-timers-armed,
+    /// due-forgotten.
     #[arg(long)]
     mutation: Option<String>,
     /// Puts each bug back in turn and fails unless each is found.
@@ -104,9 +106,10 @@ fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
     }
     let [asked, due, resume, activate, hand_back] = grants;
     println!(
-        "sim: {seeds} seeds from {from}, {violations} violations; {calls} calls, {answered} answered, \
-         {survivors} crossed when their site was killed, {split} owned twice behind a cut; grants: {asked} asked, {due} due, \
-         {resume} resumed, {activate} activated, {hand_back} handed back; {:.1} h of virtual time in {:.1} s",
+        "sim: {seeds} seeds from {from}, {violations} violations; {calls} calls, {answered} \
+         answered, {survivors} crossed when their site was killed, {split} owned twice behind a \
+         cut; grants: {asked} asked, {due} due, {resume} resumed, {activate} activated, \
+         {hand_back} handed back; {:.1} h of virtual time in {:.1} s",
         lasted.as_secs_f64() / 3_600.0,
         started.elapsed().as_secs_f64()
     );

@@ -1,4 +1,5 @@
-//! The network between cores: datagrams may be lost, doubled and late; streams are late but in order.
+//! The network between cores: datagrams may be lost, doubled and late; streams are late but in
+//! order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

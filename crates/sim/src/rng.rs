@@ -1,6 +1,7 @@
 //! The simulator's only source of chance: a small generator that one seed determines.
 //!
-//! SplitMix64 by Steele, Lea and Flood, written from its published definition; statistical quality is all that is asked of it.
+//! SplitMix64 by Steele, Lea and Flood, written from its published definition; statistical quality
+//! is all that is asked of it.
 
 use std::time::Duration;
 

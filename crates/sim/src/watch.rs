@@ -1,7 +1,7 @@
 //! What was seen of the cores from outside: evidence for the invariants, gathered at the links.
 //!
-//! Nothing here is told by a core about itself; a core that forgot what it did is exactly the bug that this
-//! looks for.
+//! Nothing here is told by a core about itself; a core that forgot what it did is exactly the bug
+//! that this looks for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -94,12 +94,7 @@ impl Watch {
     }
 
     /// A command reaches the replica.
-    pub(crate) fn delivered(
-        &mut self,
-        now: Instant,
-        site: SiteId,
-        command: &Command,
-    ) {
+    pub(crate) fn delivered(&mut self, now: Instant, site: SiteId, command: &Command) {
         let slot = (site, command.key());
         match command {
             Command::Unlock { token, .. } => self.let_go(slot, *token),
@@ -224,8 +219,8 @@ impl Watch {
                 self.putting.remove(&(engine, *key));
             }
             Reply::Granted { key, token, .. } | Reply::Unchanged { key, token, .. } => {
-                // A newer lock: the put under the older one is given up, and what leaves from here on
-                // is explained by the record that came with the grant.
+                // A newer lock: the put under the older one is given up, and what leaves from here
+                // on is explained by the record that came with the grant.
                 let slot = (engine, *key);
                 if self.putting.get(&slot).is_some_and(|stamp| stamp.token < *token) {
                     self.putting.remove(&slot);

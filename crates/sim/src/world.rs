@@ -1,8 +1,8 @@
 //! The world: two sites, a balancer, agents and the network between them, on one thread.
 //!
 //! Every step takes the next event off the agenda, gives it to the core that it is for, and drains
-//! that core: what comes out becomes later events. Nothing else moves. The cores are those of production;
-//! this file stands where `node` stands there, and decides as little.
+//! that core: what comes out becomes later events. Nothing else moves. The cores are those of
+//! production; this file stands where `node` stands there, and decides as little.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

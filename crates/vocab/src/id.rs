@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Hash slots of a site. Slots are mapped to partitions; the number never changes while a site lives.
+/// Hash slots of a site. Slots are mapped to partitions; the number never changes while a site
+/// lives.
 pub const SLOTS: u16 = 1024;
 
 /// Names one call everywhere and for ever: 128 bits out of a keyed hash, the same at every site.
@@ -71,8 +72,8 @@ number_id!(
     SiteId, u16, "site"
 );
 number_id!(
-    /// One engine process (or one engine of a process that runs several) of a site, for its lifetime:
-    /// a restarted engine has another id.
+    /// One engine process (or one engine of a process that runs several) of a site, for its
+    /// lifetime: a restarted engine has another id.
     EngineId, u64, "engine"
 );
 number_id!(

@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::SiteId;
 
-/// Number of a partition's view. Numbers of all partitions of a site come from one sequence that only grows.
+/// Number of a partition's view. Numbers of all partitions of a site come from one sequence that
+/// only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewNumber(pub u64);
 

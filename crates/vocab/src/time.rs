@@ -36,6 +36,7 @@ impl Sub<Duration> for Instant {
     }
 }
 
-/// Milliseconds since the Unix epoch. Only the database and people see it; nothing is decided by it.
+/// Milliseconds since the Unix epoch. Only the database and people see it; nothing is decided by
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(pub u64);

@@ -1,11 +1,12 @@
 //! Tokens: what we mint into tags, branches and URIs so that any engine of any site finds the call.
 //!
 //! A token carries the call's key and the site where it was minted, is authenticated so that nobody
-//! can forge one, says nothing readable, and is a pure function of its content: it need not be stored.
+//! can forge one, says nothing readable, and is a pure function of its content: it need not be
+//! stored.
 //!
 //! Layout before printing, 32 bytes: authentication tag (8) | key (16) | site (2) | kind (1) |
-//! salt (3) | ordinal (2). All but the tag is covered by a key stream that the tag seeds. Printed in a URL-safe base64
-//! alphabet (43 characters), all of which RFC 3261 allows in a `token`.
+//! salt (3) | ordinal (2). All but the tag is covered by a key stream that the tag seeds. Printed
+//! in a URL-safe base64 alphabet (43 characters), all of which RFC 3261 allows in a `token`.
 
 use std::hash::Hasher;
 
@@ -77,7 +78,8 @@ impl TokenSecret {
         Self(auth, cover)
     }
 
-    /// The key of a call that is named by `parts` (Call-ID and From tag, or an application's session key).
+    /// The key of a call that is named by `parts` (Call-ID and From tag, or an application's
+    /// session key).
     #[must_use]
     pub fn call_key(&self, parts: &[&[u8]]) -> CallKey {
         let mut hasher = SipHasher24Wide::new_with_key(&self.0);

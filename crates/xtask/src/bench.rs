@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: figures as ratios against a peer in the same run, never as absolute promises.
+//! `cargo xtask bench`: figures as ratios against a peer in the same run, never as absolute
+//! promises.
 
 mod call;
 mod load;

@@ -14,8 +14,9 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     about = "Chores of the Rehome project",
-    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --full\n  cargo xtask test --only tidy\n  \
-                  cargo xtask sim --seeds 1000\n  cargo xtask sim --replay 42\n  cargo xtask bench call"
+    after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --full\n  \
+                  cargo xtask test --only tidy\n  cargo xtask sim --seeds 1000\n  \
+                  cargo xtask sim --replay 42\n  cargo xtask bench call"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -24,7 +25,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Runs all tests at a small size, installing what is missing; the one command that passes all tests.
+    /// Runs all tests at a small size, installing what is missing; the one command that passes all
+    /// tests.
     Test {
         /// The sizes that promises are measured at; writes a report under bench/results/.
         #[arg(long)]

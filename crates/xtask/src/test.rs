@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every kind of test, in order of cost, one line a step and a table at the end.
+//! `cargo xtask test`: every kind of test, in order of cost, one line a step and a table at the
+//! end.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -25,7 +25,8 @@ pub(crate) struct Rules {
 /// How long an INVITE is known to have been answered: 64*T1.
 const LINGERING: Duration = Duration::from_secs(32);
 
-/// A CSeq that no dialog of a storm reaches: that of a BYE to a dialog which the call does not hold.
+/// A CSeq that no dialog of a storm reaches: that of a BYE to a dialog which the call does not
+/// hold.
 const FAR: u32 = 1 << 20;
 
 /// Call-ID, our tag, the peer's tag.

@@ -60,7 +60,8 @@ impl Agent {
             }
         } else {
             self.note(now, Fact::Answered(done.method.clone(), code));
-            // §12.2.1.2: "If the response for a request within a dialog is a 481 or a 408, the UAC SHOULD terminate the dialog."
+            // §12.2.1.2: "If the response for a request within a dialog is a 481 or a 408, the UAC
+            // SHOULD terminate the dialog."
             if code == 481 && done.method != Method::Cancel {
                 self.end();
             }

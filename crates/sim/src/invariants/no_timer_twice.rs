@@ -1,8 +1,9 @@
 //! No timer fires twice: no leg sees two refreshes in less than half of their pause, nor two BYEs.
 //!
-//! A repetition has the CSeq of the first and is no second firing. When a call's home changed in between,
-//! its last refresh may not have crossed, and one more is allowed. A call that both sites owned behind a
-//! cut link has two timers until the split is settled; such calls are counted, not judged. Source: the promise of design section 1.
+//! A repetition has the CSeq of the first and is no second firing. When a call's home changed in
+//! between, its last refresh may not have crossed, and one more is allowed. A call that both sites
+//! owned behind a cut link has two timers until the split is settled; such calls are counted, not
+//! judged. Source: the promise of design section 1.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! A call is checked out by one engine at a time, and a put under an older token is never stored.
 //!
-//! Seen at the replica's links: a second grant while the first holder neither unlocked, nor broke, nor
-//! let its lease pass; a `Stored` under a token below the newest that was granted. Source: design rule 4.
+//! Seen at the replica's links: a second grant while the first holder neither unlocked, nor broke,
+//! nor let its lease pass; a `Stored` under a token below the newest that was granted. Source:
+//! design rule 4.
 
 use super::Violation;
 use crate::world::World;

@@ -1,7 +1,8 @@
 //! CPU time per call: the combined tier beside Kamailio, the same SIPp load, one after the other.
 //!
-//! A call is INVITE, 180, 200, ACK, one second, BYE, 200, through a B2BUA (Rehome) or a transaction-stateful
-//! proxy with dialog state (Kamailio). Rates rise until one of the two no longer sustains them.
+//! A call is INVITE, 180, 200, ACK, one second, BYE, 200, through a B2BUA (Rehome) or a
+//! transaction-stateful proxy with dialog state (Kamailio). Rates rise until one of the two no
+//! longer sustains them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,8 +59,8 @@ pub(crate) fn run(root: &Path, seconds: u32, json: bool) -> Result<(), String> {
 fn search(root: &Path, folder: &Path, seconds: u32) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     for &rate in RATES {
-        let kamailio = measure(folder, kamailio(root, folder)?, rate, seconds)?;
-        let rehome = measure(folder, rehome(root, folder)?, rate, seconds)?;
+        let kamailio = measure(root, folder, kamailio(root, folder)?, rate, seconds)?;
+        let rehome = measure(root, folder, rehome(root, folder)?, rate, seconds)?;
         match (rehome, kamailio) {
             (Some(rehome_us), Some(kamailio_us)) => {
                 figures.push(Figure { rate, rehome_us, kamailio_us });
@@ -72,22 +73,24 @@ fn search(root: &Path, folder: &Path, seconds: u32) -> Result<Vec<Figure>, Strin
 
 /// Microseconds of CPU per call; `None` when the rate was not sustained.
 fn measure(
+    root: &Path,
     folder: &Path,
     mut server: Server,
     rate: u32,
     seconds: u32,
 ) -> Result<Option<f64>, String> {
-    let _callee = Callee::start(folder, CALLEE)?;
+    let _callee = Callee::start(root, folder, CALLEE)?;
     wait_until_bound(&mut server)?;
     // Code, caches and pools are warm before the clock runs.
-    load::place(folder, SERVER, CALLER, 50, 2)?;
+    load::place(root, folder, SERVER, CALLER, 50, 2)?;
     let before = server.cpu_seconds()?;
-    let outcome = load::place(folder, SERVER, CALLER, rate, seconds)?;
+    let outcome = load::place(root, folder, SERVER, CALLER, rate, seconds)?;
     let used = server.cpu_seconds()? - before;
     let sustained = sustained(&outcome, rate, seconds);
     let per_call = used * 1e6 / outcome.successful.max(1) as f64;
     println!(
-        "{:<9} {rate:>5} calls/s: {} ended well, {} failed, {} repeated, {:.0}/s, {per_call:.0} us/call{}",
+        "{:<9} {rate:>5} calls/s: {} ended well, {} failed, {} repeated, {:.0}/s, \
+         {per_call:.0} us/call{}",
         server.name,
         outcome.successful,
         outcome.failed,

@@ -7,10 +7,12 @@ use std::process::{Child, Command, Stdio};
 pub(crate) struct Callee(Child);
 
 impl Callee {
-    /// Starts SIPp's own `uas` scenario on `port`.
-    pub(crate) fn start(folder: &Path, port: u16) -> Result<Self, String> {
+    /// Starts the `uas.xml` scenario on `port`.
+    pub(crate) fn start(root: &Path, folder: &Path, port: u16) -> Result<Self, String> {
         let child = sipp(folder)
-            .args(["-sn", "uas", "-i", "127.0.0.1", "-p", &port.to_string()])
+            .arg("-sf")
+            .arg(root.join("interop/sipp/uas.xml"))
+            .args(["-i", "127.0.0.1", "-p", &port.to_string()])
             .args(["-buff_size", "4194304"])
             .spawn()
             .map_err(|error| format!("sipp (callee) did not start: {error}"))?;
@@ -39,6 +41,7 @@ pub(crate) struct Outcome {
 
 /// Places calls at `rate` for `seconds`, each held for one second.
 pub(crate) fn place(
+    root: &Path,
     folder: &Path,
     server: u16,
     port: u16,
@@ -50,7 +53,9 @@ pub(crate) fn place(
     let _ = std::fs::remove_file(&csv);
     let mut child = sipp(folder)
         .arg(format!("127.0.0.1:{server}"))
-        .args(["-sn", "uac", "-i", "127.0.0.1", "-p", &port.to_string()])
+        .arg("-sf")
+        .arg(root.join("interop/sipp/uac_hold.xml"))
+        .args(["-i", "127.0.0.1", "-p", &port.to_string()])
         .args(["-r", &rate.to_string(), "-m", &calls.to_string(), "-d", "1000"])
         .args(["-l", &(calls + 1).to_string(), "-buff_size", "4194304"])
         .args(["-timeout", &(seconds + 45).to_string()])

@@ -62,7 +62,8 @@ impl Drop for Server {
     }
 }
 
-/// `utime + stime` of a process of the group; fields are counted after the name, which may hold spaces.
+/// `utime + stime` of a process of the group; fields are counted after the name, which may hold
+/// spaces.
 fn ticks_of(stat: &str, group: u32) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     if fields.get(2)?.parse::<u32>().ok()? != group {
