@@ -350,6 +350,7 @@ fn replica_config(here: SiteId, view: PartitionView) -> replica::Config {
         view,
         backup_to: None,
         limits: replica::Limits::default(),
-        pace: replica::Pace::default(),
+        // An ask that waits for a lost lock is given up before the lock's lease ends.
+        pace: replica::Pace { lock_lease: Duration::from_secs(10), ..replica::Pace::default() },
     }
 }
