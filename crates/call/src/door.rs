@@ -20,20 +20,21 @@ pub struct Source {
     pub addr: SocketAddr,
 }
 
-/// Everything that can happen to a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
+/// Everything that can happen to a call. A message stays its owner's: what is kept of it shares its
+/// bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
     /// A request; `received` and `rport` of its top Via are set already (RFC 3581 §4).
     Request {
         /// The request.
-        request: Request,
+        request: &'a Request,
         /// Where it came from.
         source: Source,
     },
     /// A response to a request of ours.
     Response {
         /// The response.
-        response: Response,
+        response: &'a Response,
         /// Where it came from.
         source: Source,
     },

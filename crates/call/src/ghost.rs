@@ -4,6 +4,7 @@ use sip_message::{HeaderName, Method, Response};
 use vocab::{CallKey, Instant, TokenKind};
 
 use crate::compose::MAGIC;
+use crate::step::Stepper;
 use crate::{Call, Setting, Source, Step};
 
 /// Ordinals that the lost call surely did not use.
@@ -45,7 +46,9 @@ impl Call {
         let fork = tag.iter().fold(0_u16, |sum, byte| sum.rotate_left(5) ^ u16::from(*byte));
         let ahead = ORDINALS_AHEAD + (fork & FORKS);
         call.crossing.next_ordinal = token.ordinal.wrapping_add(ahead).max(1);
-        let step = call.stepped(now, setting, |stepper| stepper.on_unwanted_2xx(None, response));
+        let before = call.clone();
+        let end = |stepper: &mut Stepper<'_>| stepper.on_unwanted_2xx(None, response);
+        let step = call.stepped(&before, now, setting, end);
         (!step.effects.is_empty()).then_some((call, step))
     }
 }

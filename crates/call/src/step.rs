@@ -36,36 +36,49 @@ pub(crate) struct Ended {
 
 impl Call {
     /// One step: pure and total, no input panics.
-    pub fn step(&mut self, now: Instant, input: Input, setting: &Setting) -> Step {
-        self.stepped(now, setting, |stepper| match input {
-            Input::Request { request, source } => stepper.on_request(&request, source),
+    pub fn step(&mut self, now: Instant, input: Input<'_>, setting: &Setting) -> Step {
+        let before = self.clone();
+        self.step_since(&before, now, input, setting)
+    }
+
+    /// As [`Call::step`], where the caller has the call as it was: at this step, or at the first of
+    /// several. [`Step::changed`] counts from there.
+    pub fn step_since(
+        &mut self,
+        before: &Call,
+        now: Instant,
+        input: Input<'_>,
+        setting: &Setting,
+    ) -> Step {
+        self.stepped(before, now, setting, |stepper| match input {
+            Input::Request { request, source } => stepper.on_request(request, source),
             Input::Response { response, source } => {
                 let _ = source;
-                stepper.on_response(&response);
+                stepper.on_response(response);
             }
             Input::Due => stepper.on_due(),
             Input::Activate => stepper.on_activate(),
         })
     }
 
-    /// Runs one step. Whether it changed something is found by comparing: a clone shares all bytes,
-    /// and no path can forget to say so.
+    /// Runs one step. Whether it changed something is found by comparing: no path can forget to say
+    /// so.
     pub(crate) fn stepped(
         &mut self,
+        before: &Call,
         now: Instant,
         setting: &Setting,
         run: impl FnOnce(&mut Stepper<'_>),
     ) -> Step {
-        let (crossing, local) = (self.crossing.clone(), self.local.clone());
         let mut stepper =
             Stepper { call: self, now, setting, effects: Vec::new(), ended: Vec::new() };
         run(&mut stepper);
         stepper.tell_ended();
         let effects = stepper.effects;
         self.local.sweep();
-        let changed = if self.crossing != crossing {
+        let changed = if self.crossing != before.crossing {
             Changed::Crossing
-        } else if self.local != local {
+        } else if self.local != before.local {
             Changed::Local
         } else {
             Changed::Nothing

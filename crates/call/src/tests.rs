@@ -111,9 +111,9 @@ impl World {
     }
 
     /// Steps the call and its twin.
-    pub(super) fn input(&mut self, input: Input) -> Vec<Sent> {
+    pub(super) fn input(&mut self, input: Input<'_>) -> Vec<Sent> {
         let mut twin = twin(&self.call, self.now);
-        let again = twin.step(self.now, input.clone(), &self.setting);
+        let again = twin.step(self.now, input, &self.setting);
         let Step { effects, changed } = self.call.step(self.now, input, &self.setting);
         assert_eq!(again.effects, effects, "the decoded twin decides alike");
         assert_eq!(again.changed, changed, "the decoded twin changes alike");
@@ -125,17 +125,17 @@ impl World {
 
     pub(super) fn request(&mut self, request: Request) -> Vec<Sent> {
         let source = Source { addr: ALICE.parse().expect("an address") };
-        self.input(Input::Request { request, source })
+        self.input(Input::Request { request: &request, source })
     }
 
     pub(super) fn by_bob(&mut self, request: Request) -> Vec<Sent> {
         let source = Source { addr: BOB.parse().expect("an address") };
-        self.input(Input::Request { request, source })
+        self.input(Input::Request { request: &request, source })
     }
 
     pub(super) fn response(&mut self, response: Response) -> Vec<Sent> {
         let source = Source { addr: BOB.parse().expect("an address") };
-        self.input(Input::Response { response, source })
+        self.input(Input::Response { response: &response, source })
     }
 
     pub(super) fn after(&mut self, after: Duration) -> Vec<Sent> {

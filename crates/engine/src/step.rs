@@ -156,12 +156,20 @@ impl Job<'_> {
                 call
             }
         };
+        let kept;
+        let before = match self.start {
+            Start::Cached(cached) => &*cached.call,
+            Start::Begin { .. } | Start::Ghost | Start::Active(_) | Start::Wake(_) => {
+                kept = call.clone();
+                &kept
+            }
+        };
         if self.due {
-            take(call.step(self.now, call::Input::Due, self.setting));
+            take(call.step_since(before, self.now, call::Input::Due, self.setting));
         }
         for (index, arrival) in self.arrivals.iter().enumerate().skip(done) {
             at.set(Some(index));
-            take(call.step(self.now, input(arrival), self.setting));
+            take(call.step_since(before, self.now, input(arrival), self.setting));
         }
         at.set(None);
         // Effects of a state that is already stored need no put, unless others have to leave with
@@ -218,9 +226,9 @@ fn hint_word(hint: servlet::Hint) -> Hint {
     }
 }
 
-fn input(arrival: &Arrival) -> call::Input {
+fn input(arrival: &Arrival) -> call::Input<'_> {
     let source = Source { addr: arrival.source };
-    match arrival.message.clone() {
+    match &arrival.message {
         Message::Request(request) => call::Input::Request { request, source },
         Message::Response(response) => call::Input::Response { response, source },
     }

@@ -14,7 +14,7 @@ fn unreleased_effects_come_back_byte_for_byte() {
     let mut world = World::new();
     let invite = world.invite();
     let source = Source { addr: ([192, 0, 2, 1], 5060).into() };
-    let input = Input::Request { request: invite, source };
+    let input = Input::Request { request: &invite, source };
     let step = world.call.step(world.now, input, &setting());
     assert_eq!(step.effects.len(), 2);
     let encoded = world.call.encode(world.now, &step.effects);

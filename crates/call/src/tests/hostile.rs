@@ -75,7 +75,7 @@ fn wrong_dialogs_are_unknown() {
     // H25: right tags from another address are accepted.
     let bye = world.within(Method::Bye, &answered);
     let source = Source { addr: "203.0.113.9:9".parse().expect("an address") };
-    let sent = world.input(Input::Request { request: bye, source });
+    let sent = world.input(Input::Request { request: &bye, source });
     assert_eq!(told(&sent), "200/BYE>alice BYE>bob");
 }
 

@@ -40,18 +40,33 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(one, 1..40)
 }
 
+/// An input that may come again.
+#[derive(Clone)]
+enum Kept {
+    Request(Request),
+    Response(Response),
+    Activate,
+    Due,
+}
+
 /// What the two phones have seen and may answer or repeat.
 struct Seen {
     world: World,
     requests: Vec<Request>,
     tags: Vec<Bytes>,
-    inputs: Vec<Input>,
+    inputs: Vec<Kept>,
 }
 
 impl Seen {
-    fn input(&mut self, input: Input) {
-        self.inputs.push(input.clone());
-        let sent = self.world.input(input);
+    fn input(&mut self, kept: Kept) {
+        let source = Source { addr: ALICE.parse().expect("an address") };
+        let sent = self.world.input(match &kept {
+            Kept::Request(request) => Input::Request { request, source },
+            Kept::Response(response) => Input::Response { response, source },
+            Kept::Activate => Input::Activate,
+            Kept::Due => Input::Due,
+        });
+        self.inputs.push(kept);
         self.note(&sent);
     }
 
@@ -69,17 +84,16 @@ impl Seen {
     }
 
     fn take(&mut self, step: &Move) {
-        let source = Source { addr: ALICE.parse().expect("an address") };
         match *step {
             Move::Invite => {
                 self.world.cseq += 1;
                 let request = self.world.invite();
-                self.input(Input::Request { request, source });
+                self.input(Kept::Request(request));
             }
             Move::Cancel => {
                 if self.world.invite.is_some() {
                     let request = self.world.cancel();
-                    self.input(Input::Request { request, source });
+                    self.input(Kept::Request(request));
                 }
             }
             Move::Answer { which, status, fork } => {
@@ -92,7 +106,7 @@ impl Seen {
                     status => tagged(request, status, &format!("bob{fork}")),
                 };
                 response.headers.push(HeaderName::MinSe, (fork as u32 * 1000).to_string());
-                self.input(Input::Response { response, source });
+                self.input(Kept::Response(response));
             }
             Move::Alice { method, cseq } => {
                 let mut request = self.world.plain(METHODS[method].clone(), "sip:198.51.100.1");
@@ -101,13 +115,13 @@ impl Seen {
                 request.headers.set(HeaderName::To, to);
                 let number = self.world.cseq + cseq;
                 request.headers.set(HeaderName::CSeq, format!("{number} {}", METHODS[method]));
-                self.input(Input::Request { request, source });
+                self.input(Kept::Request(request));
             }
             Move::Bob { method, cseq } => {
                 let invite = self.requests.iter().rfind(|r| r.method == Method::Invite).cloned();
                 if let Some(invite) = invite {
                     let request = self.world.bobs(METHODS[method].clone(), cseq, &invite);
-                    self.input(Input::Request { request, source });
+                    self.input(Kept::Request(request));
                 }
             }
             Move::Repeat { which } => {
@@ -120,8 +134,8 @@ impl Seen {
                 let sent = self.world.after(Duration::from_millis(millis));
                 self.note(&sent);
             }
-            Move::Activate => self.input(Input::Activate),
-            Move::Due => self.input(Input::Due),
+            Move::Activate => self.input(Kept::Activate),
+            Move::Due => self.input(Kept::Due),
         }
     }
 }

@@ -198,7 +198,7 @@ impl Bench {
                 self.out.push("no call: the engine answers".to_owned());
                 return;
             }
-            self.step(Input::Request { request, source });
+            self.step(Input::Request { request: &request, source });
             return;
         }
         let heard_by = command.option("of").unwrap_or(self.peers[index].name).to_owned();
@@ -211,7 +211,7 @@ impl Bench {
         };
         self.rules.heard(&response);
         if self.call.is_some() {
-            self.step(Input::Response { response, source });
+            self.step(Input::Response { response: &response, source });
             return;
         }
         match Call::ghost(self.key, &response, source, self.now, &self.setting) {
@@ -294,7 +294,7 @@ impl Bench {
         panic!("the call is spinning");
     }
 
-    fn step(&mut self, input: Input) {
+    fn step(&mut self, input: Input<'_>) {
         if let Some(carried) = self.carried.take() {
             let (call, _) = self.decode(&carried, &carried.encoded.local.clone());
             self.call = Some(call);
