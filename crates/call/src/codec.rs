@@ -1,8 +1,8 @@
 //! The call as bytes: a versioned encoding of its two sections.
 //!
-//! Protocol buffers with hand-annotated structs; golden bytes of every schema are kept in
-//! `golden/`. Instants are written as signed nanoseconds from the moment of encoding: an instant of
-//! one process means nothing in another.
+//! Protocol buffers: hand-annotated structs read them, `writer` writes them; golden bytes of every
+//! schema are kept in `golden/`. Instants are written as signed nanoseconds from the moment of
+//! encoding: an instant of one process means nothing in another.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +18,7 @@ mod local;
 mod outbox;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 /// The version of the encoding that [`Call::encode`] writes.
 pub const SCHEMA: u32 = 1;
@@ -83,8 +84,8 @@ impl Call {
         let clock = Clock { now, age: Duration::ZERO };
         Encoded {
             schema: SCHEMA,
-            crossing: crossing::encode(&self.crossing, clock).encode_to_vec().into(),
-            local: local::encode(&self.local, unreleased, clock).encode_to_vec().into(),
+            crossing: crossing::encode(&self.crossing, clock),
+            local: local::encode(&self.local, unreleased, clock),
             deadline: self.next_deadline().map(|at| at.since(now)),
             crossing_deadline: self.crossing.next_deadline().map(|at| at.since(now)),
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use servlet::{Hint, Side};
 use vocab::SiteId;
 
+use super::writer::Writer;
 use super::{Clock, DecodeError, narrow};
 use crate::crossing::{self as model, LegState};
 use crate::session_timer::{self, Refresher};
@@ -123,83 +124,93 @@ struct Timer {
     at: i64,
 }
 
-pub(super) fn encode(crossing: &model::Crossing, clock: Clock) -> Call {
-    Call {
-        salt: crossing.salt,
-        next_ordinal: crossing.next_ordinal.into(),
-        begun_at: clock.encode(crossing.begun_at),
-        legs: crossing.legs.iter().map(|leg| encode_leg(crossing, leg, clock)).collect(),
-        applications: crossing
-            .applications
-            .iter()
-            .map(|state| encode_application(state, clock))
-            .collect(),
-    }
+pub(super) fn encode(crossing: &model::Crossing, clock: Clock) -> Bytes {
+    Writer::written(|out| {
+        out.uint(1, crossing.salt);
+        out.uint(2, crossing.next_ordinal);
+        out.sint(3, clock.encode(crossing.begun_at));
+        for leg in &crossing.legs {
+            out.message(4, |out| encode_leg(crossing, leg, clock, out));
+        }
+        for state in &crossing.applications {
+            out.message(5, |out| encode_application(state, clock, out));
+        }
+    })
 }
 
-fn encode_leg(crossing: &model::Crossing, leg: &model::Leg, clock: Clock) -> Leg {
+fn encode_leg(crossing: &model::Crossing, leg: &model::Leg, clock: Clock, out: &mut Writer) {
     let earlier = crossing.legs.iter().take_while(|other| other.id != leg.id);
     let peer = earlier.filter(|other| Some(other.id) == leg.peer).last();
-    let unless = |own: &Bytes, peers: Option<&Bytes>| (peers != Some(own)).then(|| own.clone());
-    Leg {
-        id: leg.id.into(),
-        site: leg.site.0.into(),
-        side: match leg.side {
-            Side::Uas => 0,
-            Side::Uac => 1,
-        },
-        state: match leg.state {
-            LegState::Confirmed => 0,
-            LegState::Opening => 1,
-            LegState::Leaving => 2,
-        },
-        peer: leg.peer.map(u32::from),
-        application: leg.application.into(),
-        call_id: leg.call_id.clone(),
-        local: unless(&leg.local, peer.map(|peer| &peer.remote)),
-        remote: unless(&leg.remote, peer.map(|peer| &peer.local)),
-        dialogs: leg.dialogs.iter().map(encode_dialog).collect(),
-        sdp: leg.sdp.clone(),
-        sdp_offset: leg.sdp_offset,
-        is_update_allowed: leg.is_update_allowed,
-        min_se_s: leg.min_se_s,
-        timer: leg.timer.map(|timer| SessionTimer {
-            interval_ns: u64::try_from(timer.interval.as_nanos()).unwrap_or(u64::MAX),
-            is_ours: timer.refresher == Refresher::Us,
-            refresh_at: timer.refresh_at.map(|at| clock.encode(at)),
-            expire_at: clock.encode(timer.expire_at),
-        }),
+    out.uint(1, leg.id);
+    out.uint(2, leg.site.0);
+    let side = match leg.side {
+        Side::Uas => 0_u32,
+        Side::Uac => 1,
+    };
+    out.uint(3, side);
+    let state = match leg.state {
+        LegState::Confirmed => 0_u32,
+        LegState::Opening => 1,
+        LegState::Leaving => 2,
+    };
+    out.uint(4, state);
+    out.optional_uint(5, leg.peer);
+    out.uint(6, leg.application);
+    out.optional_bytes(7, leg.call_id.as_ref());
+    if peer.is_none_or(|peer| peer.remote != leg.local) {
+        out.some_bytes(8, &leg.local);
+    }
+    if peer.is_none_or(|peer| peer.local != leg.remote) {
+        out.some_bytes(9, &leg.remote);
+    }
+    for dialog in &leg.dialogs {
+        out.message(10, |out| encode_dialog(dialog, out));
+    }
+    out.bytes(11, &leg.sdp);
+    out.uint(12, leg.sdp_offset);
+    out.bool(13, leg.is_update_allowed);
+    out.uint(14, leg.min_se_s);
+    if let Some(timer) = leg.timer {
+        out.message(15, |out| {
+            out.uint(1, u64::try_from(timer.interval.as_nanos()).unwrap_or(u64::MAX));
+            out.bool(2, timer.refresher == Refresher::Us);
+            out.optional_sint(3, timer.refresh_at.map(|at| clock.encode(at)));
+            out.sint(4, clock.encode(timer.expire_at));
+        });
     }
 }
 
-fn encode_dialog(dialog: &model::Dialog) -> Dialog {
-    Dialog {
-        fork: dialog.fork.into(),
-        local_tag: dialog.local_tag.into(),
-        remote_tag: dialog.remote_tag.clone(),
-        local_cseq: dialog.local_cseq,
-        remote_cseq: dialog.remote_cseq,
-        target: dialog.target.clone(),
-        routes: dialog.routes.clone(),
+fn encode_dialog(dialog: &model::Dialog, out: &mut Writer) {
+    out.uint(1, dialog.fork);
+    out.uint(2, dialog.local_tag);
+    out.optional_bytes(3, dialog.remote_tag.as_ref());
+    out.uint(4, dialog.local_cseq);
+    out.optional_uint(5, dialog.remote_cseq);
+    out.bytes(6, &dialog.target);
+    for route in &dialog.routes {
+        out.some_bytes(7, route);
     }
 }
 
-fn encode_application(state: &model::ApplicationState, clock: Clock) -> Application {
-    let attributes = state.attributes.iter();
-    let timers = state.timers.iter();
-    Application {
-        index: state.index.into(),
-        hint: match state.hint {
-            None => 0,
-            Some(Hint::Steady) => 1,
-            Some(Hint::Busy) => 2,
-        },
-        attributes: attributes
-            .map(|(name, value)| Attribute { name: name.clone(), value: value.clone() })
-            .collect(),
-        timers: timers
-            .map(|(name, at)| Timer { name: name.clone(), at: clock.encode(*at) })
-            .collect(),
+fn encode_application(state: &model::ApplicationState, clock: Clock, out: &mut Writer) {
+    out.uint(1, state.index);
+    let hint = match state.hint {
+        None => 0_u32,
+        Some(Hint::Steady) => 1,
+        Some(Hint::Busy) => 2,
+    };
+    out.uint(2, hint);
+    for (name, value) in &state.attributes {
+        out.message(3, |out| {
+            out.bytes(1, name.as_bytes());
+            out.bytes(2, value);
+        });
+    }
+    for (name, at) in &state.timers {
+        out.message(4, |out| {
+            out.bytes(1, name.as_bytes());
+            out.sint(2, clock.encode(*at));
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use sip_message::Method;
 use vocab::SiteId;
 
 use super::outbox::{self, Effect, Peer};
+use super::writer::Writer;
 use super::{Clock, DecodeError, narrow};
 use crate::local::{self as model, Acked, Cancel, ClientMachine, Purpose, ServerMachine};
 use crate::transaction::key::ServerId;
@@ -181,14 +182,22 @@ struct Ack {
     packet: Option<Sent>,
 }
 
-pub(super) fn encode(local: &model::Local, unreleased: &[crate::Effect], clock: Clock) -> Local {
-    let stored = outbox::stored(local);
-    Local {
-        next_serving: local.next_serving.into(),
-        servings: local.servings.iter().map(|serving| encode_serving(serving, clock)).collect(),
-        askings: local.askings.iter().map(|asking| encode_asking(asking, clock)).collect(),
-        unreleased: unreleased.iter().map(|effect| outbox::encode(effect, &stored)).collect(),
-    }
+pub(super) fn encode(local: &model::Local, unreleased: &[crate::Effect], clock: Clock) -> Bytes {
+    Writer::written(|out| {
+        out.uint(1, local.next_serving);
+        for serving in &local.servings {
+            out.message(2, |out| encode_serving(serving, clock, out));
+        }
+        for asking in &local.askings {
+            out.message(3, |out| encode_asking(asking, clock, out));
+        }
+        if !unreleased.is_empty() {
+            let stored = outbox::stored(local);
+            for effect in unreleased {
+                out.message(4, |out| outbox::encode(effect, &stored, out));
+            }
+        }
+    })
 }
 
 pub(super) fn decode(
@@ -208,34 +217,37 @@ pub(super) fn decode(
     Ok((decoded, effects))
 }
 
-fn encode_serving(serving: &model::Serving, clock: Clock) -> Serving {
-    let (to, machine) = match &serving.machine {
-        ServerMachine::Invite(machine) => (&machine.to, encode_invite_server(machine, clock)),
-        ServerMachine::Other(machine) => (&machine.to, encode_server(machine, clock)),
+fn encode_serving(serving: &model::Serving, clock: Clock, out: &mut Writer) {
+    out.uint(1, serving.id);
+    out.message(2, |out| encode_key(serving.key(), out));
+    let to = match &serving.machine {
+        ServerMachine::Invite(machine) => &machine.to,
+        ServerMachine::Other(machine) => &machine.to,
     };
-    Serving {
-        id: serving.id.into(),
-        key: Some(encode_key(serving.key())),
-        to: Some(Peer::from(to)),
-        machine: Some(machine),
-        leg: serving.leg.map(u32::from),
-        fork: serving.fork.into(),
-        application: serving.application.into(),
-        cseq: serving.cseq,
-        call_id: serving.call_id.clone(),
-        from_tag: serving.from_tag.clone(),
-        is_initial: serving.is_initial,
-        tag: serving.tag.into(),
-        site: serving.site.0.into(),
-        request: serving.request.clone(),
-        unacknowledged: serving.unacknowledged.as_ref().map(|waiting| Waiting {
-            response: Some(encode_packet(&waiting.response)),
-            repeat: Some(encode_repeat(&waiting.repeat, clock)),
-            give_up_at: clock.encode(waiting.give_up_at),
-        }),
-        is_deferred: serving.is_deferred,
-        deferred_until: serving.deferred_until.map(|at| clock.encode(at)),
+    out.message(3, |out| outbox::encode_peer(to, out));
+    out.message(4, |out| match &serving.machine {
+        ServerMachine::Invite(machine) => encode_invite_server(machine, clock, out),
+        ServerMachine::Other(machine) => encode_server(machine, clock, out),
+    });
+    out.optional_uint(5, serving.leg);
+    out.uint(6, serving.fork);
+    out.uint(7, serving.application);
+    out.uint(8, serving.cseq);
+    out.bytes(9, &serving.call_id);
+    out.bytes(10, &serving.from_tag);
+    out.bool(11, serving.is_initial);
+    out.uint(12, serving.tag);
+    out.uint(13, serving.site.0);
+    out.optional_bytes(14, serving.request.as_ref());
+    if let Some(waiting) = &serving.unacknowledged {
+        out.message(15, |out| {
+            out.message(1, |out| encode_packet(&waiting.response, out));
+            out.message(2, |out| encode_repeat(&waiting.repeat, clock, out));
+            out.sint(3, clock.encode(waiting.give_up_at));
+        });
     }
+    out.bool(16, serving.is_deferred);
+    out.optional_sint(17, serving.deferred_until.map(|at| clock.encode(at)));
 }
 
 fn decode_serving(serving: Serving, clock: Clock) -> Result<model::Serving, DecodeError> {
@@ -280,25 +292,23 @@ fn decode_waiting(waiting: Waiting, clock: Clock) -> Result<Unacknowledged, Deco
     })
 }
 
-fn encode_key(key: &ServerKey) -> RequestKey {
-    let method = Bytes::copy_from_slice(key.method.as_bytes());
+fn encode_key(key: &ServerKey, out: &mut Writer) {
+    out.bytes(1, key.method.as_bytes());
     match &key.id {
         ServerId::Branch { branch, sent_by } => {
-            let (branch, sent_by) = (branch.clone(), sent_by.clone());
-            RequestKey { method, branch, sent_by, old: None }
+            out.bytes(2, branch);
+            out.bytes(3, sent_by);
         }
-        ServerId::Rfc2543 { uri, to_tag, from_tag, call_id, cseq, via } => RequestKey {
-            method,
-            old: Some(OldKey {
-                uri: uri.clone(),
-                to_tag: to_tag.clone(),
-                from_tag: from_tag.clone(),
-                call_id: call_id.clone(),
-                cseq: *cseq,
-                via: via.clone(),
-            }),
-            ..RequestKey::default()
-        },
+        ServerId::Rfc2543 { uri, to_tag, from_tag, call_id, cseq, via } => {
+            out.message(4, |out| {
+                out.bytes(1, uri);
+                out.optional_bytes(2, to_tag.as_ref());
+                out.optional_bytes(3, from_tag.as_ref());
+                out.bytes(4, call_id);
+                out.uint(5, *cseq);
+                out.bytes(6, via);
+            });
+        }
     }
 }
 
@@ -313,40 +323,39 @@ fn decode_key(key: RequestKey) -> ServerKey {
     ServerKey { method, id }
 }
 
-fn encode_asking(asking: &model::Asking, clock: Clock) -> Asking {
-    let machine = match &asking.machine {
-        ClientMachine::Invite(machine) => encode_invite_client(machine, clock),
-        ClientMachine::Other(machine) => encode_client(machine, clock),
-    };
+fn encode_asking(asking: &model::Asking, clock: Clock, out: &mut Writer) {
+    out.uint(1, asking.branch());
+    out.bytes(2, asking.method().as_bytes());
+    out.message(3, |out| encode_packet(asking.request(), out));
+    out.message(4, |out| match &asking.machine {
+        ClientMachine::Invite(machine) => encode_invite_client(machine, clock, out),
+        ClientMachine::Other(machine) => encode_client(machine, clock, out),
+    });
+    out.uint(5, asking.leg);
+    out.uint(6, asking.fork);
     let (purpose, serving) = match asking.purpose {
-        Purpose::Ending => (0, 0),
+        Purpose::Ending => (0_u32, 0),
         Purpose::Refresh => (1, 0),
-        Purpose::Relay { serving } => (2, serving.into()),
+        Purpose::Relay { serving } => (2, serving),
     };
-    Asking {
-        branch: asking.branch().into(),
-        method: Bytes::copy_from_slice(asking.method().as_bytes()),
-        request: Some(encode_packet(asking.request())),
-        machine: Some(machine),
-        leg: asking.leg.into(),
-        fork: asking.fork.into(),
-        purpose,
-        serving,
-        cseq: asking.cseq,
-        is_in_dialog: asking.is_in_dialog,
-        cancel: match asking.cancel {
-            Cancel::No => 0,
-            Cancel::Wanted => 1,
-            Cancel::Sent => 2,
-        },
-        give_up_at: asking.give_up_at.map(|at| clock.encode(at)),
-        acks: asking
-            .acks
-            .iter()
-            .map(|ack| Ack { tag: ack.tag.clone(), packet: Some(encode_packet(&ack.packet)) })
-            .collect(),
-        is_acknowledged: asking.is_acknowledged,
+    out.uint(7, purpose);
+    out.uint(8, serving);
+    out.uint(9, asking.cseq);
+    out.bool(10, asking.is_in_dialog);
+    let cancel = match asking.cancel {
+        Cancel::No => 0_u32,
+        Cancel::Wanted => 1,
+        Cancel::Sent => 2,
+    };
+    out.uint(11, cancel);
+    out.optional_sint(12, asking.give_up_at.map(|at| clock.encode(at)));
+    for ack in &asking.acks {
+        out.message(13, |out| {
+            out.bytes(1, &ack.tag);
+            out.message(2, |out| encode_packet(&ack.packet, out));
+        });
     }
+    out.bool(14, asking.is_acknowledged);
 }
 
 fn decode_asking(asking: Asking, clock: Clock) -> Result<model::Asking, DecodeError> {
@@ -389,8 +398,9 @@ fn decode_asking(asking: Asking, clock: Clock) -> Result<model::Asking, DecodeEr
     })
 }
 
-fn encode_packet(packet: &Packet) -> Sent {
-    Sent { to: Some(Peer::from(&packet.to)), bytes: packet.bytes.clone() }
+fn encode_packet(packet: &Packet, out: &mut Writer) {
+    out.message(1, |out| outbox::encode_peer(&packet.to, out));
+    out.bytes(2, &packet.bytes);
 }
 
 fn decode_packet(packet: Option<Sent>) -> Result<Packet, DecodeError> {
@@ -399,11 +409,9 @@ fn decode_packet(packet: Option<Sent>) -> Result<Packet, DecodeError> {
     Ok(Packet { to, bytes: packet.bytes })
 }
 
-fn encode_repeat(repeat: &Repeat, clock: Clock) -> Repeated {
-    Repeated {
-        at: repeat.at.map(|at| clock.encode(at)),
-        interval_ns: u64::try_from(repeat.interval.as_nanos()).unwrap_or(u64::MAX),
-    }
+fn encode_repeat(repeat: &Repeat, clock: Clock, out: &mut Writer) {
+    out.optional_sint(1, repeat.at.map(|at| clock.encode(at)));
+    out.uint(2, u64::try_from(repeat.interval.as_nanos()).unwrap_or(u64::MAX));
 }
 
 fn decode_repeat(repeat: Option<Repeated>, clock: Clock) -> Result<Repeat, DecodeError> {
@@ -427,22 +435,46 @@ fn needed(stored: Option<Bytes>) -> Result<Bytes, DecodeError> {
     stored.ok_or(DecodeError::Malformed("stored message"))
 }
 
-fn encode_invite_server(machine: &InviteServer, clock: Clock) -> Machine {
+/// Where a machine stands, to be written: see [`Machine`].
+#[derive(Default)]
+struct Stand<'a> {
+    state: u32,
+    stored: Option<&'a Bytes>,
+    repeat: Option<&'a Repeat>,
+    first_at: i64,
+    end_at: i64,
+}
+
+impl Stand<'_> {
+    fn encode(&self, reliability: Reliability, clock: Clock, out: &mut Writer) {
+        out.uint(1, self.state);
+        out.optional_bytes(2, self.stored);
+        if let Some(repeat) = self.repeat {
+            out.message(3, |out| encode_repeat(repeat, clock, out));
+        }
+        out.sint(4, self.first_at);
+        out.sint(5, self.end_at);
+        out.bool(6, is_reliable(reliability));
+    }
+}
+
+fn encode_invite_server(machine: &InviteServer, clock: Clock, out: &mut Writer) {
     use invite_server::State;
-    let bare = Machine { is_reliable: is_reliable(machine.reliability), ..Machine::default() };
-    match &machine.state {
-        State::Proceeding { last } => Machine { state: 0, stored: last.clone(), ..bare },
-        State::Accepted { end_at } => Machine { state: 1, end_at: clock.encode(*end_at), ..bare },
-        State::Completed { last, repeat, give_up_at } => Machine {
+    let bare = Stand::default();
+    let stand = match &machine.state {
+        State::Proceeding { last } => Stand { state: 0, stored: last.as_ref(), ..bare },
+        State::Accepted { end_at } => Stand { state: 1, end_at: clock.encode(*end_at), ..bare },
+        State::Completed { last, repeat, give_up_at } => Stand {
             state: 2,
-            stored: Some(last.clone()),
-            repeat: Some(encode_repeat(repeat, clock)),
+            stored: Some(last),
+            repeat: Some(repeat),
             end_at: clock.encode(*give_up_at),
             ..bare
         },
-        State::Confirmed { end_at } => Machine { state: 3, end_at: clock.encode(*end_at), ..bare },
-        State::Terminated => Machine { state: 4, ..bare },
-    }
+        State::Confirmed { end_at } => Stand { state: 3, end_at: clock.encode(*end_at), ..bare },
+        State::Terminated => Stand { state: 4, ..bare },
+    };
+    stand.encode(machine.reliability, clock, out);
 }
 
 fn decode_invite_server(
@@ -465,27 +497,26 @@ fn decode_invite_server(
     })
 }
 
-fn encode_server(machine: &Server, clock: Clock) -> Machine {
+fn encode_server(machine: &Server, clock: Clock, out: &mut Writer) {
     use server::State;
-    let bare = Machine { is_reliable: is_reliable(machine.reliability), ..Machine::default() };
-    match &machine.state {
-        State::Trying { trying, trying_at, end_at } => Machine {
+    let bare = Stand::default();
+    let stand = match &machine.state {
+        State::Trying { trying, trying_at, end_at } => Stand {
             state: 0,
-            stored: Some(trying.clone()),
+            stored: Some(trying),
             first_at: clock.encode(*trying_at),
             end_at: clock.encode(*end_at),
             ..bare
         },
         State::Proceeding { last, end_at } => {
-            let (stored, end_at) = (Some(last.clone()), clock.encode(*end_at));
-            Machine { state: 1, stored, end_at, ..bare }
+            Stand { state: 1, stored: Some(last), end_at: clock.encode(*end_at), ..bare }
         }
         State::Completed { last, end_at } => {
-            let (stored, end_at) = (Some(last.clone()), clock.encode(*end_at));
-            Machine { state: 2, stored, end_at, ..bare }
+            Stand { state: 2, stored: Some(last), end_at: clock.encode(*end_at), ..bare }
         }
-        State::Terminated => Machine { state: 3, ..bare },
-    }
+        State::Terminated => Stand { state: 3, ..bare },
+    };
+    stand.encode(machine.reliability, clock, out);
 }
 
 fn decode_server(machine: Machine, clock: Clock) -> Result<server::State, DecodeError> {
@@ -504,23 +535,21 @@ fn decode_server(machine: Machine, clock: Clock) -> Result<server::State, Decode
     })
 }
 
-fn encode_invite_client(machine: &InviteClient, clock: Clock) -> Machine {
+fn encode_invite_client(machine: &InviteClient, clock: Clock, out: &mut Writer) {
     use invite_client::State;
-    let bare = Machine { is_reliable: is_reliable(machine.reliability), ..Machine::default() };
-    match &machine.state {
-        State::Calling { repeat, give_up_at } => Machine {
-            state: 0,
-            repeat: Some(encode_repeat(repeat, clock)),
-            end_at: clock.encode(*give_up_at),
-            ..bare
-        },
-        State::Proceeding => Machine { state: 1, ..bare },
-        State::Accepted { end_at } => Machine { state: 2, end_at: clock.encode(*end_at), ..bare },
-        State::Completed { ack, end_at } => {
-            Machine { state: 3, stored: ack.clone(), end_at: clock.encode(*end_at), ..bare }
+    let bare = Stand::default();
+    let stand = match &machine.state {
+        State::Calling { repeat, give_up_at } => {
+            Stand { state: 0, repeat: Some(repeat), end_at: clock.encode(*give_up_at), ..bare }
         }
-        State::Terminated => Machine { state: 4, ..bare },
-    }
+        State::Proceeding => Stand { state: 1, ..bare },
+        State::Accepted { end_at } => Stand { state: 2, end_at: clock.encode(*end_at), ..bare },
+        State::Completed { ack, end_at } => {
+            Stand { state: 3, stored: ack.as_ref(), end_at: clock.encode(*end_at), ..bare }
+        }
+        State::Terminated => Stand { state: 4, ..bare },
+    };
+    stand.encode(machine.reliability, clock, out);
 }
 
 fn decode_invite_client(
@@ -539,25 +568,20 @@ fn decode_invite_client(
     })
 }
 
-fn encode_client(machine: &Client, clock: Clock) -> Machine {
+fn encode_client(machine: &Client, clock: Clock, out: &mut Writer) {
     use client::State;
-    let bare = Machine { is_reliable: is_reliable(machine.reliability), ..Machine::default() };
-    match &machine.state {
-        State::Trying { repeat, give_up_at } => Machine {
-            state: 0,
-            repeat: Some(encode_repeat(repeat, clock)),
-            end_at: clock.encode(*give_up_at),
-            ..bare
-        },
-        State::Proceeding { repeat, give_up_at } => Machine {
-            state: 1,
-            repeat: Some(encode_repeat(repeat, clock)),
-            end_at: clock.encode(*give_up_at),
-            ..bare
-        },
-        State::Completed { end_at } => Machine { state: 2, end_at: clock.encode(*end_at), ..bare },
-        State::Terminated => Machine { state: 3, ..bare },
-    }
+    let bare = Stand::default();
+    let stand = match &machine.state {
+        State::Trying { repeat, give_up_at } => {
+            Stand { state: 0, repeat: Some(repeat), end_at: clock.encode(*give_up_at), ..bare }
+        }
+        State::Proceeding { repeat, give_up_at } => {
+            Stand { state: 1, repeat: Some(repeat), end_at: clock.encode(*give_up_at), ..bare }
+        }
+        State::Completed { end_at } => Stand { state: 2, end_at: clock.encode(*end_at), ..bare },
+        State::Terminated => Stand { state: 3, ..bare },
+    };
+    stand.encode(machine.reliability, clock, out);
 }
 
 fn decode_client(machine: Machine, clock: Clock) -> Result<client::State, DecodeError> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
+use super::writer::Writer;
 use super::{DecodeError, narrow};
 use crate::Destination;
 use crate::local::{ClientMachine, Local, ServerMachine};
@@ -71,18 +72,34 @@ pub(super) fn stored(local: &Local) -> Vec<&Bytes> {
     all
 }
 
-pub(super) fn encode(effect: &crate::Effect, stored: &[&Bytes]) -> Effect {
+pub(super) fn encode(effect: &crate::Effect, stored: &[&Bytes], out: &mut Writer) {
     match effect {
         crate::Effect::Transmit { to, bytes } => {
+            out.message(1, |out| encode_peer(to, out));
             let held = stored.iter().position(|held| *held == bytes);
-            let held = held.and_then(|at| u32::try_from(at).ok());
-            Effect {
-                to: Some(Peer::from(to)),
-                bytes: held.is_none().then(|| bytes.clone()),
-                stored: held.unwrap_or(0),
+            match held.and_then(|at| u32::try_from(at).ok()) {
+                Some(at) => out.uint(3, at),
+                None => out.optional_bytes(2, Some(bytes)),
             }
         }
     }
+}
+
+pub(super) fn encode_peer(to: &Destination, out: &mut Writer) {
+    let port = match to {
+        Destination::Addr(addr) => {
+            match addr.ip() {
+                IpAddr::V4(ip) => out.bytes(1, &ip.octets()),
+                IpAddr::V6(ip) => out.bytes(1, &ip.octets()),
+            }
+            addr.port()
+        }
+        Destination::Host { name, port } => {
+            out.bytes(2, name);
+            *port
+        }
+    };
+    out.uint(3, port);
 }
 
 pub(super) fn decode(effect: Effect, stored: &[&Bytes]) -> Result<crate::Effect, DecodeError> {
@@ -96,23 +113,6 @@ pub(super) fn decode(effect: Effect, stored: &[&Bytes]) -> Result<crate::Effect,
         }
     };
     Ok(crate::Effect::Transmit { to, bytes })
-}
-
-impl From<&Destination> for Peer {
-    fn from(to: &Destination) -> Self {
-        match to {
-            Destination::Addr(addr) => {
-                let octets = match addr.ip() {
-                    IpAddr::V4(ip) => Bytes::copy_from_slice(&ip.octets()),
-                    IpAddr::V6(ip) => Bytes::copy_from_slice(&ip.octets()),
-                };
-                Self { addr: octets, name: Bytes::new(), port: addr.port().into() }
-            }
-            Destination::Host { name, port } => {
-                Self { addr: Bytes::new(), name: name.clone(), port: (*port).into() }
-            }
-        }
-    }
 }
 
 impl TryFrom<Peer> for Destination {

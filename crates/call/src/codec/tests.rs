@@ -7,7 +7,7 @@ use sip_message::Method;
 
 use super::{DecodeError, SCHEMA};
 use crate::tests::{World, answer, key, requests, setting};
-use crate::{Call, Input, Source};
+use crate::{Call, Destination, Effect, Input, Source};
 
 #[test]
 fn unreleased_effects_come_back_byte_for_byte() {
@@ -128,6 +128,23 @@ macro_rules! golden {
             &include_bytes!(concat!("../../golden/v1/", $name, ".local"))[..],
         ),)*]
     };
+}
+
+/// The structs that read the bytes would write the same ones.
+#[test]
+fn what_is_written_is_what_is_read() {
+    use prost::Message;
+    for (name, world) in kept() {
+        let effect = Effect::Transmit {
+            to: Destination::Host { name: "edge.example.com".into(), port: 5060 },
+            bytes: Bytes::from(vec![7; 20_000]),
+        };
+        let encoded = world.call.encode(world.now, &[effect]);
+        let crossing = super::crossing::Call::decode(encoded.crossing.clone()).expect("it is read");
+        let local = super::local::Local::decode(encoded.local.clone()).expect("it is read");
+        assert_eq!(crossing.encode_to_vec(), encoded.crossing, "{name}");
+        assert_eq!(local.encode_to_vec(), encoded.local, "{name}");
+    }
 }
 
 /// The bytes of schema 1 as they were when it was released: they are read for ever.
