@@ -381,7 +381,10 @@ fn refreshes_target(method: &Method) -> bool {
 pub(crate) fn usable_contact(headers: &Headers) -> Option<Bytes> {
     let contact = headers.contact().ok().flatten()?;
     contact.uri.host()?;
-    Some(contact.uri.without_headers().as_bytes().clone())
+    match contact.uri.headers() {
+        Some(_) => Some(contact.uri.without_headers().as_bytes().clone()),
+        None => Some(contact.uri.as_bytes().clone()),
+    }
 }
 
 /// The Record-Route of a response as the route set of its UAC; `None` when there are too many or

@@ -19,7 +19,7 @@ pub(crate) struct Cached {
 /// The calls last worked; the one not used for longest makes room.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    calls: BTreeMap<CallKey, (u64, Cached)>,
+    calls: BTreeMap<CallKey, (u64, Box<Cached>)>,
     by_use: BTreeMap<u64, CallKey>,
     uses: u64,
     calls_max: usize,
@@ -40,7 +40,7 @@ impl Cache {
         if self.calls_max > 0 {
             self.uses += 1;
             self.by_use.insert(self.uses, key);
-            self.calls.insert(key, (self.uses, cached));
+            self.calls.insert(key, (self.uses, Box::new(cached)));
         }
     }
 
@@ -57,7 +57,7 @@ impl Cache {
     pub(crate) fn remove(&mut self, key: CallKey) -> Option<Cached> {
         let (used, cached) = self.calls.remove(&key)?;
         self.by_use.remove(&used);
-        Some(cached)
+        Some(*cached)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -53,7 +53,7 @@ impl Engine {
         answer: PullAnswer,
     ) {
         let Some(mut turn) = self.take_asking(key, number) else { return };
-        turn.seek.answer = Some(answer);
+        turn.seek.answer = Some(Box::new(answer));
         self.seek(now, key, turn);
     }
 
@@ -65,7 +65,7 @@ impl Engine {
             return self.give_up(now, key, turn);
         }
         let may_wait = now < since + self.config.limits.seek_wait;
-        match turn.seek.answer.take() {
+        match turn.seek.answer.take().map(|answer| *answer) {
             None if may_wait && self.sites.inbox_waits() => self.pause(now, key, turn),
             // Even when no site answers: the gate also knows of sites that have just gone silent.
             None if self.sites.has_gate() => self.pull(now, key, turn),
@@ -88,7 +88,7 @@ impl Engine {
             }
             Some(PullAnswer::Yours(record)) => {
                 self.stats.pulled += 1;
-                turn.seek.pulled = Some((record, now));
+                turn.seek.pulled = Some(Box::new((record, now)));
                 self.ask(now, key, turn);
             }
         }

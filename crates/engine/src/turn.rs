@@ -63,9 +63,9 @@ pub(crate) struct Seek {
     /// How often it was sought.
     pub(crate) tries: u32,
     /// The other sites' best answer, until it is acted upon.
-    pub(crate) answer: Option<PullAnswer>,
+    pub(crate) answer: Option<Box<PullAnswer>>,
     /// The record that another site gave, and when.
-    pub(crate) pulled: Option<(Record, Instant)>,
+    pub(crate) pulled: Option<Box<(Record, Instant)>>,
     /// A dormant record of it is here, given to the site that forwarded the message and still on
     /// its way: "no such call" is then not believed.
     pub(crate) is_given: bool,
@@ -145,7 +145,7 @@ impl Turn {
 impl Seek {
     /// The record that another site gave, with its wait here added to its age.
     pub(crate) fn take_pulled(&mut self, now: Instant) -> Option<Record> {
-        let (mut record, at) = self.pulled.take()?;
+        let (mut record, at) = *self.pulled.take()?;
         record.header.age = record.header.age.saturating_add(now.since(at));
         Some(record)
     }

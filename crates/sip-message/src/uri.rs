@@ -224,6 +224,9 @@ impl Uri {
     /// This URI without the part after `?`, as a Request-URI needs it (RFC 3261 table 1).
     #[must_use]
     pub fn without_headers(&self) -> Uri {
+        if self.headers().is_none() {
+            return self.clone();
+        }
         self.rebuild(self.params.clone(), None)
     }
 

@@ -116,7 +116,8 @@ impl Headers {
 
     /// Whether a header of this name lists this word; case does not count.
     pub fn has_option_tag(&self, name: &HeaderName, tag: &str) -> bool {
-        self.values(name).any(|value| value.eq_ignore_ascii_case(tag.as_bytes()))
+        let is_it = |part: &[u8]| !part.is_empty() && part.eq_ignore_ascii_case(tag.as_bytes());
+        self.get_all(name).any(|line| CommaSplit::new(line).any(is_it))
     }
 
     /// Session-Expires.
