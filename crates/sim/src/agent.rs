@@ -260,13 +260,16 @@ impl Agent {
 
     /// Sends a request inside the dialog; `false` when the call is not up or one is pending.
     pub fn ask_in_dialog(&mut self, now: Instant, method: Method) -> bool {
-        if self.standing != Standing::Up || !self.asking.is_empty() || !self.answering.is_empty() {
+        let is_busy = !self.asking.is_empty() || !self.answering.is_empty();
+        if self.standing != Standing::Up || (is_busy && method != Method::Bye) {
             return false;
         }
         let body = (method == Method::Invite).then_some(SDP);
         if method == Method::Bye {
             self.standing = Standing::Over;
             self.note(now, Fact::HungUp);
+            // A re-INVITE whose server died after its 100 is never answered: the user hangs up.
+            self.asking.retain(|one| !(one.method == Method::Invite && one.proceeding));
         }
         self.ask(now, method, body);
         true
