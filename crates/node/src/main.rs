@@ -57,6 +57,11 @@ impl From<RoleArgument> for Role {
     }
 }
 
+/// A turn allocates many small things and frees them soon: the system's allocator is a tenth of a
+/// call's cost.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve(&arguments),

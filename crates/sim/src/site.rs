@@ -106,7 +106,6 @@ pub(crate) fn setting(here: SiteId) -> Setting {
         session: SessionTimers {
             session_expires: SESSION,
             min_se: Duration::from_secs(2),
-            ..SessionTimers::default()
         },
         cseq_gap: 64,
         applications: vec![Arc::new(application)],

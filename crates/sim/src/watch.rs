@@ -192,10 +192,10 @@ impl Watch {
         if self.newest_token.get(&slot).is_some_and(|newest| *newest > stamp.token) {
             self.old_token_stored.push((now, site, key));
         }
-        if let Some(before) = self.stored.insert(slot, stamp) {
-            if before > stamp {
-                self.went_back.push((now, site, key, before, stamp));
-            }
+        if let Some(before) = self.stored.insert(slot, stamp)
+            && before > stamp
+        {
+            self.went_back.push((now, site, key, before, stamp));
         }
         let owners = self.owners.entry(key).or_default();
         if stamp.epoch.site == site {

@@ -143,8 +143,10 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Datagram { from, to, bytes } => self.deliver(from, to, bytes),
-            Event::ToState { site, life, engine, word } => self.to_state(site, life, engine, word),
-            Event::ToEngine { site, engine, word } => self.to_engine(site, engine, word),
+            Event::ToState { site, life, engine, word } => {
+                self.state_hears(site, life, engine, word)
+            }
+            Event::ToEngine { site, engine, word } => self.engine_hears(site, engine, word),
             Event::SiteWord { from, to, link, word } => {
                 if self.link == Some(link) {
                     self.gate(to, GateInput::FromSite { site: from, word });
@@ -353,7 +355,7 @@ impl World {
             };
             let life = state.life;
             match state.gate.poll_output() {
-                GateOutput::ToSite { site: to, word } => self.to_site(site, to, word),
+                GateOutput::ToSite { site: to, word } => self.tell_site(site, to, word),
                 GateOutput::ToEngine { engine, word } => {
                     self.down(site, engine, DownWord::Gate(word));
                 }
@@ -404,7 +406,7 @@ impl World {
         self.agenda.add(at, Event::ToEngine { site, engine, word });
     }
 
-    fn to_state(&mut self, site: SiteId, life: u64, engine: EngineId, word: UpWord) {
+    fn state_hears(&mut self, site: SiteId, life: u64, engine: EngineId, word: UpWord) {
         if self.life_of(site) != Some(life) {
             return;
         }
@@ -436,7 +438,7 @@ impl World {
         }
     }
 
-    fn to_engine(&mut self, site: SiteId, engine: EngineId, word: DownWord) {
+    fn engine_hears(&mut self, site: SiteId, engine: EngineId, word: DownWord) {
         let Some((_, index)) = self.find_engine(engine) else { return };
         if let Some(until) = self.paused_until(site, index) {
             self.agenda.add(until, Event::ToEngine { site, engine, word });
@@ -461,7 +463,7 @@ impl World {
         }
     }
 
-    fn to_site(&mut self, from: SiteId, to: SiteId, word: SiteWord) {
+    fn tell_site(&mut self, from: SiteId, to: SiteId, word: SiteWord) {
         let Some(link) = self.link else { return };
         self.watch.crossed(self.now, from, to, &word);
         if let Some(text) = words::site(&word) {
