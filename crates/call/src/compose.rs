@@ -1,6 +1,8 @@
 //! Messages that are built here rather than passed on: headers of ours, requests within a dialog
 //! (RFC 3261 §12.2.1.1), responses, and where each of them is sent.
 
+use std::net::IpAddr;
+
 use bytes::{Bytes, BytesMut};
 use sip_message::{
     CSeq, HeaderName, Headers, Host, Method, NameAddr, Request, Response, StatusCode, Uri,
@@ -380,7 +382,7 @@ fn refreshes_target(method: &Method) -> bool {
 /// The first Contact, if it is a URI that requests can be sent to.
 pub(crate) fn usable_contact(headers: &Headers) -> Option<Bytes> {
     let contact = headers.contact().ok().flatten()?;
-    contact.uri.host()?;
+    destination(&contact.uri)?;
     match contact.uri.headers() {
         Some(_) => Some(contact.uri.without_headers().as_bytes().clone()),
         None => Some(contact.uri.as_bytes().clone()),
@@ -425,7 +427,17 @@ fn routed(target: Uri, routes: &[Bytes]) -> Option<(Uri, Vec<Bytes>, Uri)> {
 pub(crate) fn destination(uri: &Uri) -> Option<Destination> {
     let maddr = uri.param("maddr").flatten().and_then(Host::parse);
     let host = maddr.or_else(|| uri.host().cloned())?;
-    Some(at(host, uri.port().unwrap_or(5060)))
+    let port = uri.port().unwrap_or(5060);
+    names_a_peer(&host, port).then(|| at(host, port))
+}
+
+/// Whether there can be one peer at this place: a Contact must not make us shout at a network.
+fn names_a_peer(host: &Host, port: u16) -> bool {
+    let is_for_many = host.ip().map(|ip| ip.to_canonical()).is_some_and(|ip| match ip {
+        IpAddr::V4(ip) => ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
+    });
+    port != 0 && !is_for_many
 }
 
 pub(crate) fn at(host: Host, port: u16) -> Destination {
@@ -436,14 +448,15 @@ pub(crate) fn at(host: Host, port: u16) -> Destination {
 }
 
 /// Where the response to a request goes over UDP (§18.2.2, RFC 3581 §4).
+///
+/// **Deviation** from §18.2.2: `maddr` of the Via is not followed. Requests do not come by
+/// multicast here, and whoever may name a place for responses can aim them, and their repetitions,
+/// at anybody.
 pub(crate) fn reply_destination(request: &Request, source: Source) -> Destination {
     let Ok(Some(via)) = request.headers.via_top() else {
         return Destination::Addr(source.addr);
     };
     let port = via.port.unwrap_or(5060);
-    if let Some(host) = via.params.value("maddr").and_then(Host::parse) {
-        return at(host, port);
-    }
     let ip = via.received().or_else(|| via.host.ip()).unwrap_or_else(|| source.addr.ip());
     let port = via.rport().flatten().unwrap_or(port);
     Destination::Addr((ip, port).into())

@@ -162,3 +162,29 @@ fn an_answer_from_a_ghost_is_acknowledged_and_ended() {
     let ringing = answer(&to_bob, 180);
     assert!(Call::ghost(key(), &ringing, source, world.now, &world.setting).is_none());
 }
+
+#[test]
+fn a_response_goes_back_to_its_request_whatever_maddr_says() {
+    let mut world = World::new();
+    let mut options = world.plain(Method::Options, "sip:bob@example.com");
+    let via = "SIP/2.0/UDP 192.0.2.1:5060;maddr=203.0.113.9;branch=z9hG4bKm";
+    options.headers.set(HeaderName::Via, via);
+    assert_eq!(told(&world.request(options)), "200/OPTIONS>alice");
+}
+
+#[test]
+fn a_contact_that_nobody_can_be_reached_at_is_refused() {
+    for host in ["255.255.255.255", "0.0.0.0", "224.0.0.1", "192.0.2.1:0", "[ff02::1]", "[::]"] {
+        let mut world = World::new();
+        let mut invite = world.invite();
+        invite.headers.set(HeaderName::Contact, format!("<sip:alice@{host}>"));
+        assert_eq!(told(&world.request(invite)), "400/INVITE>alice", "{host}");
+        let mut invite = world.invite();
+        let contact = format!("<sip:alice@example.com;maddr={host}>");
+        invite.headers.set(HeaderName::CallId, "call-2");
+        invite.headers.set(HeaderName::Contact, contact);
+        if !host.ends_with(":0") {
+            assert_eq!(told(&world.request(invite)), "400/INVITE>alice", "{host}");
+        }
+    }
+}
