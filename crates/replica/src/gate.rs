@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tier_protocol::{EngineWord, GateWord, SiteState, SiteWord};
-use vocab::{CallKey, EngineId, Instant, PartitionId, SLOTS, SiteId};
+use vocab::{CallKey, EngineId, Instant, PartitionId, SiteId};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
 
@@ -239,10 +239,10 @@ impl Gate {
         }
     }
 
-    /// The partition that holds `key`: the slots are dealt evenly, in the configured order.
+    /// The partition that holds `key`: the slots are dealt in turn, as every engine deals them.
     fn partition_of(&self, key: CallKey) -> PartitionId {
         let count = self.config.partitions.len().max(1);
-        let index = usize::from(key.slot().0) * count / usize::from(SLOTS);
+        let index = usize::from(key.slot().0) % count;
         self.config.partitions.get(index).copied().unwrap_or(PartitionId(0))
     }
 

@@ -30,7 +30,7 @@ pub struct GateConfig {
     pub here: SiteId,
     /// The site's start count, from its disk; from 1.
     pub start: u64,
-    /// The site's partitions. The slots are dealt over them evenly, in this order.
+    /// The site's partitions. The slots are dealt to them in turn, in this order.
     pub partitions: Vec<PartitionId>,
     /// The other sites.
     pub peers: Vec<SiteId>,

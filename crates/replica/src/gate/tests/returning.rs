@@ -157,3 +157,21 @@ fn a_site_whose_last_words_lie_on_the_queue_is_put_off() {
     let later = SiteWord::KeysetPage { entries: Vec::new(), next: None, ask_later: true };
     assert_eq!(to_site(&said, THERE), [later]);
 }
+
+#[test]
+fn a_question_goes_to_the_partition_that_the_engines_would_ask() {
+    let partitions: Vec<PartitionId> = (0..3).map(PartitionId).collect();
+    let mut bench = Bench::with(1, |config| config.partitions = partitions);
+    bench.up(THERE);
+    for slot in 0..6_u8 {
+        let mut key = CallKey([0; 16]);
+        key.0[1] = slot;
+        let word = SiteWord::Pull { key, ask: 1 };
+        let input = GateInput::FromSite { site: THERE, word };
+        let asked = bench.input(input).into_iter().find_map(|said| match said {
+            GateOutput::ToReplica { partition, input: SiteInput::Pull { .. } } => Some(partition),
+            _ => None,
+        });
+        assert_eq!(asked, Some(PartitionId(u16::from(slot) % 3)));
+    }
+}
