@@ -120,6 +120,7 @@ impl Stepper<'_> {
             return self.respond(serving, Answer::new(StatusCode::TOO_MANY_HOPS));
         };
         let purpose = Purpose::Relay { serving };
+        let before = self.call.crossing.leg(peer).map(|leg| leg.sdp.clone());
         let is_sent = self.ask_within(peer, fork, &request.method, purpose, |stepper, made| {
             made.headers.set(HeaderName::MaxForwards, forwards.to_string());
             copy_end_to_end(&request.headers, &mut made.headers, is_relayed_in_request);
@@ -127,7 +128,11 @@ impl Stepper<'_> {
             made.body = stepper.pass_body(peer, &request.headers, &request.body);
         });
         if !is_sent {
-            self.respond(serving, Answer::new(StatusCode::SERVER_INTERNAL_ERROR));
+            return self.respond(serving, Answer::new(StatusCode::SERVER_INTERNAL_ERROR));
+        }
+        let after = self.call.crossing.leg(peer).map(|leg| leg.sdp.clone());
+        if let Some(asking) = self.call.local.askings.last_mut() {
+            asking.sdp_before = if before == after { None } else { before };
         }
     }
 
@@ -180,6 +185,7 @@ impl Stepper<'_> {
             give_up_at,
             is_acknowledged: false,
             acks: Vec::new(),
+            sdp_before: None,
         });
         self.carry_out(&outcome);
     }

@@ -77,6 +77,9 @@ pub(crate) struct Asking {
     pub(crate) is_acknowledged: bool,
     /// The ACKs of its 2xx, one for each fork that answered. At most `CallLimits::forks_max`.
     pub(crate) acks: Vec<Acked>,
+    /// What its offer took the place of as the leg's session description: that counts again when
+    /// the offer is refused.
+    pub(crate) sdp_before: Option<Bytes>,
 }
 
 /// A client transaction.

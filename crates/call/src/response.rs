@@ -264,6 +264,9 @@ impl Stepper<'_> {
         if response.status.is_provisional() && asked.is_absorbed {
             return self.follow(application, asked);
         }
+        if response.status.is_final() {
+            self.settle_offer(index, response.status);
+        }
         let mut answer = self.relayed_answer(peer, response);
         if response.status == StatusCode::SESSION_INTERVAL_TOO_SMALL {
             let _ = self.learn_min_se(id, response);
@@ -285,6 +288,17 @@ impl Stepper<'_> {
             self.end_pair(id, EndReason::Lost);
         }
         self.follow(application, asked);
+    }
+
+    /// §14.1: "If a UA receives a non-2xx final response to a re-INVITE, the session parameters
+    /// MUST remain unchanged, as if no re-INVITE had been issued."
+    fn settle_offer(&mut self, index: usize, status: StatusCode) {
+        let asking = &mut self.call.local.askings[index];
+        let (leg, before) = (asking.leg, asking.sdp_before.take());
+        let before = before.filter(|_| !status.is_success());
+        if let (Some(before), Some(leg)) = (before, self.call.crossing.leg_mut(leg)) {
+            leg.sdp = before;
+        }
     }
 
     /// No final response came to a request of ours.

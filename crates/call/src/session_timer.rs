@@ -261,6 +261,12 @@ impl Stepper<'_> {
             if !leg.sdp.is_empty() {
                 return self.refresh(id);
             }
+            // Nothing that we could send refreshes this session, as when it was described in a
+            // form that is passed on unread. The peer answers, and a timer that it asked for is its
+            // own to end the session by: ours goes on.
+            if let Some(timer) = leg.timer {
+                return self.start_timer(id, timer.interval, timer.refresher);
+            }
         }
         // §10: "if the response to the refresh is a 481 or a 408", the session is over.
         if status == StatusCode::CALL_DOES_NOT_EXIST || status == StatusCode::REQUEST_TIMEOUT {

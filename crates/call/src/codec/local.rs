@@ -172,6 +172,8 @@ struct Asking {
     acks: Vec<Ack>,
     #[prost(bool, tag = "14")]
     is_acknowledged: bool,
+    #[prost(bytes = "bytes", optional, tag = "15")]
+    sdp_before: Option<Bytes>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -356,6 +358,7 @@ fn encode_asking(asking: &model::Asking, clock: Clock, out: &mut Writer) {
         });
     }
     out.bool(14, asking.is_acknowledged);
+    out.optional_bytes(15, asking.sdp_before.as_ref());
 }
 
 fn decode_asking(asking: Asking, clock: Clock) -> Result<model::Asking, DecodeError> {
@@ -395,6 +398,7 @@ fn decode_asking(asking: Asking, clock: Clock) -> Result<model::Asking, DecodeEr
         give_up_at: asking.give_up_at.map(|at| clock.decode(at)),
         is_acknowledged: asking.is_acknowledged,
         acks: acks.collect::<Result<_, _>>()?,
+        sdp_before: asking.sdp_before,
     })
 }
 

@@ -136,3 +136,43 @@ fn glare_puts_the_refresh_off() {
     assert_eq!(told(&world.response(answer(&update, 491))), "");
     assert_eq!(told(&world.after(secs(3))), "UPDATE>bob");
 }
+
+#[test]
+fn a_peer_without_update_whose_session_is_unknown_is_not_hung_up_on() {
+    let mut world = World::new();
+    let mut invite = world.invite();
+    invite.headers.set(HeaderName::Supported, "100rel");
+    invite.headers.set(HeaderName::ContentType, "multipart/mixed;boundary=isup");
+    let to_bob = requests(&world.request(invite)).remove(0);
+    let mut response = ok(&to_bob);
+    response.headers.set(HeaderName::ContentType, "multipart/mixed;boundary=isup");
+    let answered = responses(&world.response(response)).remove(0);
+    let ack = world.within(Method::Ack, &answered);
+    let _ = world.request(ack);
+    for _ in 0..5 {
+        let sent = world.after(secs(900));
+        assert_eq!(told(&sent), "UPDATE>alice UPDATE>bob");
+        let updates = requests(&sent);
+        let mut from_alice = answer(&updates[0], 200);
+        let _ = from_alice.headers.remove(&HeaderName::Contact);
+        assert_eq!(told(&world.response(from_alice)), "");
+        assert_eq!(told(&world.response(answer(&updates[1], 405))), "", "it answers: it lives");
+    }
+    assert_eq!(world.ended(), "");
+}
+
+#[test]
+fn a_session_that_the_peer_refused_is_not_offered_again() {
+    let (mut world, answered, _) = refreshed("", "600;refresher=uac", false);
+    let mut invite = world.within(Method::Invite, &answered);
+    invite.headers.push(HeaderName::Supported, "timer");
+    invite.headers.push(HeaderName::ContentType, "application/sdp");
+    invite.body = OFFER.replace("m=audio 4000", "m=video 4002").into();
+    let to_bob = requests(&world.request(invite)).remove(0);
+    let refused = world.response(answer(&to_bob, 488));
+    assert_eq!(told(&refused), "ACK>bob 488/INVITE>alice");
+    let sent = world.after(secs(300 - 40));
+    let refresh = requests(&sent).remove(0);
+    assert_eq!(refresh.method, Method::Invite);
+    assert_eq!(refresh.body, OFFER);
+}
