@@ -103,10 +103,7 @@ pub(crate) fn setting(here: SiteId) -> Setting {
         secret: secret(),
         edge: Edge { host: Host::Ip(EDGE.ip()), port: EDGE.port() },
         timers: SipTimers::default(),
-        session: SessionTimers {
-            session_expires: SESSION,
-            min_se: Duration::from_secs(2),
-        },
+        session: SessionTimers { session_expires: SESSION, min_se: Duration::from_secs(2) },
         cseq_gap: 64,
         applications: vec![Arc::new(application)],
         limits: CallLimits::default(),
