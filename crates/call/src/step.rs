@@ -133,14 +133,15 @@ pub(crate) fn kept_request(bytes: &Bytes) -> Option<Request> {
     }
 }
 
-/// What we print was bounded when it was parsed; printing adds little to it.
+/// Beyond all that is configured: what we print was bounded when it was parsed, and printing adds
+/// little to it.
 fn kept_limits() -> Limits {
-    let limits = Limits::default();
+    const MAX: usize = 1 << 30;
     Limits {
-        message_bytes_max: 2 * limits.message_bytes_max,
-        headers_max: 2 * limits.headers_max,
-        header_bytes_max: 2 * limits.header_bytes_max,
-        header_section_bytes_max: 2 * limits.header_section_bytes_max,
+        message_bytes_max: MAX,
+        headers_max: MAX,
+        header_bytes_max: MAX,
+        header_section_bytes_max: MAX,
     }
 }
 

@@ -1,6 +1,6 @@
 //! CANCEL and everything it races with (RFC 3261 §9, H22, H29).
 
-use sip_message::Method;
+use sip_message::{HeaderName, Method};
 
 use super::*;
 
@@ -102,4 +102,17 @@ fn the_caller_may_say_bye_early() {
     let ringing = responses(&world.response(answer(&to_bob, 180))).remove(0);
     let bye = world.within(Method::Bye, &ringing);
     assert_eq!(told(&world.request(bye)), "200/BYE>alice 487/INVITE>alice CANCEL>bob");
+}
+
+#[test]
+fn a_long_invite_is_cancelled_and_acknowledged_like_any_other() {
+    let mut world = World::new();
+    let mut invite = world.invite();
+    for number in 0..300 {
+        invite.headers.push(HeaderName::parse(b"X-More"), number.to_string());
+    }
+    let bytes = invite.print();
+    assert!(crate::transaction::cancel_of(&bytes).is_some());
+    let busy = answer(&invite, 486);
+    assert!(crate::transaction::ack_of_failure(&bytes, &busy).is_some());
 }

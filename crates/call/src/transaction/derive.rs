@@ -2,7 +2,9 @@
 //! §17.1.1.3) and the CANCEL (§9.1). Both are built from the bytes that were sent.
 
 use bytes::Bytes;
-use sip_message::{CSeq, HeaderName, Limits, Message, Method, Request, Response, parse_datagram};
+use sip_message::{CSeq, HeaderName, Method, Request, Response};
+
+use crate::step::kept_request;
 
 /// Max-Forwards of a request that we begin (§8.1.1.6).
 const MAX_FORWARDS: &str = "70";
@@ -33,10 +35,7 @@ pub(crate) fn cancel_of(invite: &Bytes) -> Option<Bytes> {
 }
 
 fn parse_invite(bytes: &Bytes) -> Option<Request> {
-    match parse_datagram(bytes, &Limits::default()).ok()? {
-        Message::Request(request) if request.method == Method::Invite => Some(request),
-        Message::Request(_) | Message::Response(_) => None,
-    }
+    kept_request(bytes).filter(|request| request.method == Method::Invite)
 }
 
 fn derive(invite: &Request, method: Method, to: Bytes) -> Option<Bytes> {
