@@ -103,14 +103,22 @@ impl Stepper<'_> {
     }
 
     /// Forgets the leg of a served request, and the one that is linked with it.
-    pub(crate) fn forget_pair_of(&mut self, serving: u16, why: EndReason) {
-        let Some(caller) = self.call.local.serving(serving).and_then(|serving| serving.leg) else {
-            return;
+    fn forget_pair_of(&mut self, serving: u16, why: EndReason) {
+        if let Some(caller) = self.call.local.serving(serving).and_then(|serving| serving.leg) {
+            self.forget_pair(caller, why);
+        }
+    }
+
+    /// Forgets a leg, and the one that is linked with it; the caller's first.
+    pub(crate) fn forget_pair(&mut self, id: u16, why: EndReason) {
+        let Some(leg) = self.call.crossing.leg(id) else { return };
+        let (first, second) = match (leg.side, leg.peer) {
+            (Side::Uac, Some(peer)) => (peer, Some(id)),
+            (Side::Uac | Side::Uas, peer) => (id, peer),
         };
-        let peer = self.call.crossing.leg(caller).and_then(|leg| leg.peer);
-        self.forget_leg(caller, why);
-        if let Some(peer) = peer {
-            self.forget_leg(peer, why);
+        self.forget_leg(first, why);
+        if let Some(second) = second {
+            self.forget_leg(second, why);
         }
     }
 

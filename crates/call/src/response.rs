@@ -254,6 +254,9 @@ impl Stepper<'_> {
         // A repeated 2xx whose ACK the other leg owes.
         let is_owed = self.call.local.serving(serving).is_some_and(|serving| serving.is_pending());
         if !is_owed {
+            if !is_in_dialog && response.status.is_final() {
+                self.forget_pair(id, EndReason::Bye);
+            }
             return;
         }
         let Some(leg) = self.call.crossing.leg(id) else { return };
@@ -283,7 +286,7 @@ impl Stepper<'_> {
         }
         self.respond(serving, answer);
         if !is_in_dialog && response.status.is_final() {
-            self.forget_pair_of(serving, EndReason::Bye);
+            self.forget_pair(id, EndReason::Bye);
         } else if ends_dialog(response.status, is_refresh) {
             self.end_pair(id, EndReason::Lost);
         }
@@ -312,7 +315,7 @@ impl Stepper<'_> {
             Purpose::Relay { serving } => {
                 self.respond(serving, Answer::new(timeout));
                 if !is_in_dialog {
-                    self.forget_pair_of(serving, EndReason::Failed(timeout));
+                    self.forget_pair(id, EndReason::Failed(timeout));
                 } else if is_refresh {
                     self.end_pair(id, EndReason::Lost);
                 }

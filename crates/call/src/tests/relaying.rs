@@ -110,3 +110,43 @@ fn hops_run_out_within_a_dialog_too() {
     info.headers.set(HeaderName::MaxForwards, "0");
     assert_eq!(told(&world.request(info)), "483/INFO>alice");
 }
+
+/// Decides after two seconds, and then passes everything on to bob.
+struct SlowToBob;
+
+impl Application for SlowToBob {
+    fn name(&self) -> &str {
+        "slow-to-bob"
+    }
+
+    fn on_initial_request(&self, cx: &mut Cx<'_>, _request: &Request) -> Decision {
+        assert!(cx.set_timer("decide", secs(2)));
+        Decision::Defer
+    }
+
+    fn on_timer(&self, cx: &mut Cx<'_>, _name: &str) {
+        cx.decide(Decision::BackToBack(
+            OutboundLeg::new("sip:bob@192.0.2.2".parse().expect("a URI"))
+                .via(NextHop::Addr(BOB.parse().expect("an address"))),
+        ));
+    }
+}
+
+#[test]
+fn a_message_that_was_decided_late_leaves_nothing_behind() {
+    for answered_after in [None, Some(31)] {
+        let mut setting = setting();
+        setting.applications = vec![Arc::new(SlowToBob)];
+        let mut world = World::with(setting);
+        let message = world.plain(Method::Message, "sip:bob@example.com");
+        assert_eq!(told(&world.request(message)), "");
+        let to_bob = requests(&world.after(secs(2))).remove(0);
+        assert_eq!(to_bob.method, Method::Message);
+        if let Some(after) = answered_after {
+            let _ = world.after(secs(after));
+            assert_eq!(told(&world.response(answer(&to_bob, 200))), "", "alice has given up");
+        }
+        let _ = world.after(secs(60));
+        assert!(world.call.is_over());
+    }
+}
