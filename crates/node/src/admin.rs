@@ -88,6 +88,11 @@ impl Refusal {
     pub(crate) fn bad(error: String) -> Self {
         Self { status: 400, error }
     }
+
+    /// Well asked, and not possible as things stand.
+    pub(crate) fn conflict(error: String) -> Self {
+        Self { status: 409, error }
+    }
 }
 
 impl IntoResponse for Refusal {

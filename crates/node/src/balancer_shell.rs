@@ -128,7 +128,7 @@ impl BalancerShell {
         let version = order.version.unwrap_or(before.version + 1);
         if version <= before.version {
             let what = format!("version {version} is not above {}", before.version);
-            return Err(Refusal { status: 409, error: what });
+            return Err(Refusal::conflict(what));
         }
         self.core.handle_input(now, Input::SetPolicy(Policy { version, serves, weights }));
         tracing::info!(version, "the routing policy changed");

@@ -353,3 +353,6 @@ impl Site {
         self.was_serving = is_serving;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use vocab::{CallKey, Instant, SiteId, ViewNumber};
 
 use super::{Site, TierSeat, Word};
 use crate::admin::{Answer, Ask, Body, Refusal};
+use crate::config::file::Peer;
 use crate::status;
 
 fn no_tier() -> Refusal {
@@ -24,6 +25,7 @@ impl Site {
             Ask::Call(key) => self.call(now, key),
             Ask::Backup => self.backup(now),
             Ask::Activate(site) => {
+                self.may_activate(now, site)?;
                 self.order(now, site, Order::ActivateAll { site }, "activation has begun")
             }
             Ask::Delete(site) => {
@@ -100,12 +102,29 @@ impl Site {
         })
     }
 
+    fn peer(&self, site: SiteId) -> Result<&Peer, Refusal> {
+        let mut peers = self.config.sites.iter().flat_map(|sites| &sites.peer);
+        let none = || Refusal::bad(format!("site {} is not a peer of this site", site.0));
+        peers.find(|peer| peer.id == site.0).ok_or_else(none)
+    }
+
+    /// Refuses what the replica would end at once: a site that answers owns its calls.
+    fn may_activate(&self, now: Instant, site: SiteId) -> Result<(), Refusal> {
+        let seat = self.tier()?;
+        self.peer(site)?;
+        if !seat.gate.stats(now).alive.contains_key(&site) {
+            return Ok(());
+        }
+        let number = site.0;
+        Err(Refusal::conflict(format!(
+            "site {number} answers: its calls are its own; activation is for a site that is gone. \
+             Stop site {number} first; order again when `rehome sites` says that it is silent"
+        )))
+    }
+
     fn order(&mut self, now: Instant, site: SiteId, order: Order, what: &str) -> Answer {
         let seat = self.tier()?;
-        let peers = self.config.sites.iter().flat_map(|sites| &sites.peer);
-        if !peers.into_iter().any(|peer| peer.id == site.0) {
-            return Err(Refusal::bad(format!("site {} is not a peer of this site", site.0)));
-        }
+        self.peer(site)?;
         let stats = seat.replica.stats(now);
         let calls = match order {
             Order::Replication { .. } | Order::BackupTo { .. } | Order::Sweep { .. } => {

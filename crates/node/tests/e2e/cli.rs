@@ -134,6 +134,13 @@ fn commands_against_live_processes() {
     let kept: BackupReply = ask(two, &["backup", "stats"]);
     assert_eq!(kept.kept[&1].calls, 4);
 
+    // A site that answers keeps its calls, and the operator is told so.
+    let url = format!("http://{}", two.0);
+    let refused = rehome(&["backup", "activate", "--site", "1", "--admin", &url]);
+    let (_, err) = told(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{err}");
+    assert!(err.contains("(409): site 1 answers"), "{err}");
+
     // One call is lost as a fault, the site dies, and the operator wakes the rest.
     two.forget().expect("this test may ask for faults");
     sites.one.kill();
