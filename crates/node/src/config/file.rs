@@ -268,7 +268,8 @@ pub enum Activation {
     OnMessage,
     /// The operator's order alone.
     Operator,
-    /// Nothing.
+    /// Nothing: the operator's order is refused as well. They wake only to be ended, after their
+    /// last deadline.
     Refuse,
 }
 

@@ -8,7 +8,7 @@ use vocab::{CallKey, Instant, SiteId, ViewNumber};
 
 use super::{Site, TierSeat, Word};
 use crate::admin::{Answer, Ask, Body, Refusal};
-use crate::config::file::Peer;
+use crate::config::file::{Activation, Peer};
 use crate::status;
 
 fn no_tier() -> Refusal {
@@ -108,14 +108,24 @@ impl Site {
         peers.find(|peer| peer.id == site.0).ok_or_else(none)
     }
 
-    /// Refuses what the replica would end at once: a site that answers owns its calls.
+    /// Refuses what the configuration rules out, and what the replica would end at once: a site
+    /// that answers owns its calls.
     fn may_activate(&self, now: Instant, site: SiteId) -> Result<(), Refusal> {
         let seat = self.tier()?;
-        self.peer(site)?;
+        let number = site.0;
+        match self.peer(site)?.activation {
+            Activation::OnMessage | Activation::Operator => {}
+            Activation::Refuse => {
+                return Err(Refusal::conflict(format!(
+                    "`activation = \"refuse\"` in [[sites.peer]] of site {number}: its calls wake \
+                     here only to be ended. Where they are to wake, write `operator` or \
+                     `on_message` there before they are needed: a restart empties a site"
+                )));
+            }
+        }
         if !seat.gate.stats(now).alive.contains_key(&site) {
             return Ok(());
         }
-        let number = site.0;
         Err(Refusal::conflict(format!(
             "site {number} answers: its calls are its own; activation is for a site that is gone. \
              Stop site {number} first; order again when `rehome sites` says that it is silent"

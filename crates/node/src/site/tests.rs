@@ -72,3 +72,25 @@ fn calls_of_a_site_that_answers_are_not_woken_by_order() {
     assert!(site.has_words(), "the order was given");
     assert_eq!(refused(&mut site, now, Ask::Activate(SiteId(7))).status, 400);
 }
+
+#[test]
+fn an_order_is_refused_where_the_configuration_refuses() {
+    let scratch = Scratch::new("order-refused");
+    let mut site = site(&scratch, "activation = \"refuse\"");
+    let now = site.clock.now();
+    let refusal = refused(&mut site, now, Ask::Activate(PEER));
+    assert_eq!(refusal.status, 409);
+    for word in ["activation = \"refuse\"", "[[sites.peer]] of site 2", "`operator`"] {
+        assert!(refusal.error.contains(word), "{word:?} is not in {:?}", refusal.error);
+    }
+    assert!(!site.has_words(), "no order was given");
+}
+
+#[test]
+fn an_order_wakes_what_messages_do_not() {
+    let scratch = Scratch::new("order-operator");
+    let mut site = site(&scratch, "activation = \"operator\"");
+    let now = site.clock.now();
+    site.answer(now, Ask::Activate(PEER)).expect("that is what it is for");
+    assert!(site.has_words(), "the order was given");
+}

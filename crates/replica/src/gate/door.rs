@@ -19,7 +19,7 @@ pub enum ActivationMode {
     OnMessage,
     /// By an operator's order alone.
     Operator,
-    /// Never, except to end.
+    /// Never, except to end: the node refuses the order, too.
     Refuse,
 }
 
