@@ -7,6 +7,11 @@ use std::net::SocketAddr;
 use super::file::{Config, Role};
 use super::mistake::{Lines, Mistake};
 
+/// The largest `crossing.batch_bytes_max`. An engine sets a batch aside that inflates beyond its
+/// bound, which is 16 MiB, and the sender has had its acknowledgement by then. A batch may exceed
+/// what is configured by its framing and by one record, so there is room between the two.
+pub(super) const BATCH_BYTES_MAX: usize = 4 << 20;
+
 /// Something that works and that an operator should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -68,6 +73,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     }
     tier(config, findings);
     sites(config, findings);
+    crossing(config, findings);
     balancer(config, findings);
     admin(config, findings);
     addresses(config, findings);
@@ -262,6 +268,17 @@ fn sites(config: &Config, findings: &mut Findings<'_>) {
                 sites.silent_after_ms, sites.heartbeat_ms
             ),
             "make it at least twice `heartbeat_ms`",
+        );
+    }
+}
+
+fn crossing(config: &Config, findings: &mut Findings<'_>) {
+    let bytes = config.crossing.batch_bytes_max.filter(|bytes| *bytes > BATCH_BYTES_MAX);
+    if let Some(bytes) = bytes.filter(|_| config.role.has_tier()) {
+        findings.mistake(
+            &["crossing", "batch_bytes_max"],
+            format!("batch_bytes_max = {bytes} is more than a receiver is sure to take"),
+            "write at most 4194304 (4 MiB); 262144 is the default",
         );
     }
 }

@@ -102,6 +102,15 @@ fn values_that_do_not_fit_together_are_told_at_once() {
 }
 
 #[test]
+fn a_batch_that_a_receiver_would_set_aside_is_refused() {
+    let with = |bytes: usize| format!("{}[crossing]\nbatch_bytes_max = {bytes}\n", whole());
+    let most = check::BATCH_BYTES_MAX;
+    assert!(parse("site.toml", &with(most), None).is_ok());
+    assert!(most * 4 <= engine::Limits::default().inbox_batch_bytes_max, "room to spare");
+    check_golden("batch_too_large", &with(most + 1), None);
+}
+
+#[test]
 fn the_secret_is_never_printed() {
     let (config, _) = parse("site.toml", &whole(), None).unwrap();
     assert!(!format!("{config:?}").contains("0c0d0e0f"));
