@@ -284,6 +284,7 @@ pub(crate) fn of_balancer(stats: &balancer::Stats, uptime: Duration) -> StatusRe
         strange_responses,
         no_engine,
         not_sip,
+        too_long,
         bad_frames,
     );
     status
@@ -418,3 +419,6 @@ fn decoded(now: Instant, record: &Record) -> Vec<String> {
     lines.extend(summary.applications.into_iter().map(|line| format!("application: {line}")));
     lines
 }
+
+#[cfg(test)]
+mod tests;

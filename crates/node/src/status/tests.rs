@@ -1,0 +1,32 @@
+//! Every number of a core has its place in the status and on the page of metrics.
+
+use super::*;
+use crate::admin::metrics;
+
+#[test]
+fn a_balancer_tells_why_it_dropped() {
+    let drops = balancer::Drops {
+        keep_alives: 1,
+        strange_responses: 2,
+        no_engine: 3,
+        not_sip: 4,
+        too_long: 5,
+        bad_frames: 6,
+    };
+    let stats = balancer::Stats {
+        policy_version: 1,
+        remembers_policy: false,
+        outside_in: 0,
+        outside_out: 0,
+        offered: 0,
+        bounced: 0,
+        refused: 0,
+        drops,
+        sites: Vec::new(),
+    };
+    let status = of_balancer(&stats, Duration::ZERO);
+    let told: u64 = status.counters.values().sum();
+    assert_eq!(told, 21, "each cause once: {:?}", status.counters);
+    let page = metrics::print(&status);
+    assert!(page.contains("rehome_events_total{name=\"balancer_too_long\"} 5\n"), "{page}");
+}
