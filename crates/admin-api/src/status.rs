@@ -40,6 +40,8 @@ pub struct StatusReply {
     pub at_risk: BTreeMap<u16, AtRisk>,
     /// Batches of other sites that wait on the queue or are with an engine.
     pub inbox_batches: u64,
+    /// Bytes of those batches.
+    pub inbox_bytes: u64,
     /// Other sites.
     pub peers: BTreeMap<u16, Peer>,
     /// Engines linked to the state tier.

@@ -76,6 +76,7 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.locks = stats.locks;
     status.waiters = stats.waiters;
     status.inbox_batches = gate.inbox_waiting + gate.inbox_offered;
+    status.inbox_bytes = gate.inbox_bytes;
     status.engines_alive = stats.engines;
     status.activated = counts.activated;
     status.handed_back = counts.handed_back;
@@ -229,7 +230,6 @@ fn tier_counters(
         map,
         "gate",
         gate,
-        inbox_bytes,
         batches_stored,
         batches_refused,
         batches_done,

@@ -82,6 +82,7 @@ fn tier(page: &mut Page, status: &StatusReply) {
     }
     page.gauge("held_bytes", "Bytes of all records.", status.held_bytes);
     page.gauge("inbox_batches", "Batches of other sites that wait here.", status.inbox_batches);
+    page.gauge("inbox_bytes", "Bytes of those batches.", status.inbox_bytes);
     page.gauge("engines_alive", "Engines linked to the state tier.", status.engines_alive);
     page.gauge("refill_pending", "Own calls still to be fetched.", status.refill_pending);
     let crossing = &status.crossing;

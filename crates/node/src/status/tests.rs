@@ -30,3 +30,15 @@ fn a_balancer_tells_why_it_dropped() {
     let page = metrics::print(&status);
     assert!(page.contains("rehome_events_total{name=\"balancer_too_long\"} 5\n"), "{page}");
 }
+
+#[test]
+fn the_size_of_the_queue_is_a_gauge() {
+    let status = StatusReply { role: "all".into(), site: 1, inbox_bytes: 7, ..Default::default() };
+    let page = metrics::print(&status);
+    assert!(page.contains("# TYPE rehome_inbox_bytes gauge\n"), "{page}");
+    assert!(page.contains("\nrehome_inbox_bytes 7\n"), "{page}");
+    let mut counters = BTreeMap::new();
+    let gate = replica::gate::GateStats { inbox_bytes: 7, ..Default::default() };
+    tier_counters(&replica::Stats::default(), &gate, &mut counters);
+    assert!(!counters.contains_key("gate_inbox_bytes"), "it does not only grow");
+}
