@@ -51,11 +51,14 @@ fn peer((site, peer): (&u16, &Peer)) -> String {
 pub(crate) fn status(status: &StatusReply) -> String {
     let mut lines = Lines(String::new());
     lines.add("role", &status.role);
+    let has_tier = matches!(status.role.as_str(), "all" | "state");
     if status.site > 0 {
-        lines.add("site", format!("{} ({}), start {}", status.site, status.state, status.start));
+        // Starts are counted on the disk of who keeps the calls.
+        let start = if has_tier { format!(", start {}", status.start) } else { String::new() };
+        lines.add("site", format!("{} ({}){start}", status.site, status.state));
     }
     lines.add("up for", span(status.uptime_ms));
-    if matches!(status.role.as_str(), "all" | "state") {
+    if has_tier {
         tier(&mut lines, status);
     }
     if let Some(engine) = &status.engine {
@@ -235,6 +238,22 @@ mod tests {
             "peers              site 2 serving\n",
         ] {
             assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_engine_tells_nothing_of_a_tier() {
+        let reply = StatusReply {
+            role: "engine".into(),
+            site: 1,
+            state: "serving".into(),
+            engine: Some(admin_api::EngineStatus { tier_up: true, ..Default::default() }),
+            ..StatusReply::default()
+        };
+        let text = status(&reply);
+        assert!(text.contains("site               1 (serving)\n"), "{text}");
+        for word in ["start", "calls", "at risk", "inbox"] {
+            assert!(!text.contains(word), "{word:?} is in\n{text}");
         }
     }
 }

@@ -36,6 +36,11 @@ pub(crate) fn print(status: &StatusReply) -> String {
     page.sample("build_info", &labels, 1);
     page.gauge("uptime_milliseconds", "Time since the process started.", status.uptime_ms);
     if status.site > 0 {
+        let is_serving = status.state == "serving";
+        page.gauge("serving", "Whether the site takes traffic.", u64::from(is_serving));
+    }
+    // An engine's zeros would be mistaken for those of the site's state process.
+    if matches!(status.role.as_str(), "all" | "state") {
         tier(&mut page, status);
     }
     if let Some(balancer) = &status.balancer {
@@ -55,7 +60,6 @@ pub(crate) fn print(status: &StatusReply) -> String {
 }
 
 fn tier(page: &mut Page, status: &StatusReply) {
-    page.gauge("serving", "Whether the site takes traffic.", u64::from(status.state == "serving"));
     page.gauge("start_count", "Starts of this site.", status.start);
     page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
     page.family("calls_dormant", "gauge", "Calls kept here for another site, by home.");

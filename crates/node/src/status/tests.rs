@@ -42,3 +42,23 @@ fn the_size_of_the_queue_is_a_gauge() {
     tier_counters(&replica::Stats::default(), &gate, &mut counters);
     assert!(!counters.contains_key("gate_inbox_bytes"), "it does not only grow");
 }
+
+#[test]
+fn a_role_leaves_out_what_it_does_not_have() {
+    let page = |role: &str, site: u16| {
+        metrics::print(&StatusReply { role: role.into(), site, ..Default::default() })
+    };
+    for (role, site, serves, keeps) in [
+        ("all", 1, true, true),
+        ("state", 1, true, true),
+        ("engine", 1, true, false),
+        ("balancer", 0, false, false),
+    ] {
+        let page = page(role, site);
+        assert_eq!(page.contains("# TYPE rehome_serving "), serves, "{role}: {page}");
+        for family in ["start_count", "calls_active", "peer_alive", "inbox_bytes", "batches_out"] {
+            let family = format!("# TYPE rehome_{family} ");
+            assert_eq!(page.contains(&family), keeps, "{role}: {family}: {page}");
+        }
+    }
+}
