@@ -78,6 +78,9 @@ pub struct AtRisk {
     pub in_set_up: u64,
     /// How long the oldest has waited to cross.
     pub oldest_ms: u64,
+    /// An operator stopped the sending to that site.
+    #[serde(default)]
+    pub stopped: bool,
 }
 
 /// Another site, seen from here.

@@ -33,9 +33,15 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 }
 
 fn at_risk(risks: &BTreeMap<u16, AtRisk>) -> String {
-    joined(risks.iter().map(|(site, risk)| match risk.calls {
-        0 => format!("none to site {site}"),
-        calls => format!("{calls} to site {site}, oldest {}", span(risk.oldest_ms)),
+    joined(risks.iter().map(|(site, risk)| {
+        let answered = match risk.calls {
+            0 => format!("none to site {site}"),
+            calls => format!("{calls} to site {site}, oldest {}", span(risk.oldest_ms)),
+        };
+        let in_set_up = (risk.in_set_up > 0).then(|| format!("{} in set-up", risk.in_set_up));
+        let stopped = risk.stopped.then(|| "sending is OFF".to_owned());
+        let more: Vec<String> = in_set_up.into_iter().chain(stopped).collect();
+        if more.is_empty() { answered } else { format!("{answered} ({})", more.join("; ")) }
     }))
 }
 
@@ -238,6 +244,28 @@ mod tests {
             "peers              site 2 serving\n",
         ] {
             assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn calls_in_set_up_and_a_stopped_sending_are_told() {
+        let mut reply = SitesReply { here: 1, state: "serving".into(), ..Default::default() };
+        for (risk, told) in [
+            (AtRisk { in_set_up: 3, ..AtRisk::default() }, "none to site 2 (3 in set-up)\n"),
+            (
+                AtRisk { calls: 5, oldest_ms: 1_900, stopped: true, ..AtRisk::default() },
+                "5 to site 2, oldest 1.9 s (sending is OFF)\n",
+            ),
+            (
+                AtRisk { in_set_up: 1, stopped: true, ..AtRisk::default() },
+                "none to site 2 (1 in set-up; sending is OFF)\n",
+            ),
+        ] {
+            reply.at_risk.insert(2, risk);
+            assert!(sites(&reply).contains(told), "{told:?} is not in\n{}", sites(&reply));
+            let at_risk = reply.at_risk.clone();
+            let whole = status(&StatusReply { role: "all".into(), at_risk, ..Default::default() });
+            assert!(whole.contains(told), "{told:?} is not in\n{whole}");
         }
     }
 

@@ -95,7 +95,8 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     };
     for (site, out) in &stats.outbound {
         let (calls, in_set_up) = (out.at_risk, out.in_set_up);
-        let risk = AtRisk { calls, in_set_up, oldest_ms: ms(out.oldest) };
+        let (oldest_ms, stopped) = (ms(out.oldest), out.is_stopped);
+        let risk = AtRisk { calls, in_set_up, oldest_ms, stopped };
         status.at_risk.insert(site.0, risk);
         crossing.batches_out += out.batches;
         crossing.calls_out += out.entries;

@@ -80,6 +80,15 @@ fn tier(page: &mut Page, status: &StatusReply) {
         let labels = format!(r#"{{site="{site}"}}"#);
         page.sample("at_risk_oldest_milliseconds", &labels, risk.oldest_ms);
     }
+    page.family(
+        "replication_stopped",
+        "gauge",
+        "Whether an operator stopped the sending, by site.",
+    );
+    for (site, risk) in &status.at_risk {
+        let labels = format!(r#"{{site="{site}"}}"#);
+        page.sample("replication_stopped", &labels, u64::from(risk.stopped));
+    }
     page.family("peer_alive", "gauge", "Whether another site answers.");
     for (site, peer) in &status.peers {
         page.sample("peer_alive", &format!(r#"{{site="{site}"}}"#), u64::from(peer.alive));

@@ -94,3 +94,19 @@ fn an_order_wakes_what_messages_do_not() {
     site.answer(now, Ask::Activate(PEER)).expect("that is what it is for");
     assert!(site.has_words(), "the order was given");
 }
+
+#[test]
+fn a_stopped_sending_is_told() {
+    let scratch = Scratch::new("order-stopped");
+    let mut site = site(&scratch, "");
+    let now = greet(&mut site);
+    for on in [false, true] {
+        site.answer(now, Ask::Replication(PEER, on)).expect("a peer");
+        site.turn(now);
+        let told = crate::status::of_site(&site, now);
+        assert_eq!(told.at_risk[&PEER.0].stopped, !on);
+        let page = crate::admin::metrics::print(&told);
+        let line = format!("\nrehome_replication_stopped{{site=\"2\"}} {}\n", u8::from(!on));
+        assert!(page.contains(&line), "{page}");
+    }
+}
