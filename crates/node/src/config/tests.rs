@@ -111,6 +111,30 @@ fn a_batch_that_a_receiver_would_set_aside_is_refused() {
 }
 
 #[test]
+fn the_manual_s_examples_can_start() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating/examples");
+    let mut roles = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // The file of the secret is the reader's to make.
+        let (file, literal) = ("secret_file = \"secret.hex\"", format!("secret = \"{SECRET}\""));
+        assert!(text.contains(file), "{name} names the secret as the manual does");
+        match parse(&name, &text.replace(file, &literal), None) {
+            Ok((config, _)) => roles.push(config.role.as_str()),
+            Err(mistakes) => panic!("{}", mistakes[0]),
+        }
+    }
+    roles.sort_unstable();
+    roles.dedup();
+    assert_eq!(roles, ["all", "balancer", "engine", "state"], "an example of each role");
+}
+
+#[test]
 fn the_secret_is_never_printed() {
     let (config, _) = parse("site.toml", &whole(), None).unwrap();
     assert!(!format!("{config:?}").contains("0c0d0e0f"));
