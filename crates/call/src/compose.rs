@@ -389,6 +389,18 @@ pub(crate) fn usable_contact(headers: &Headers) -> Option<Bytes> {
     }
 }
 
+/// Where requests inside its dialog reach a caller: its Contact. A caller of RFC 2543 (no From tag)
+/// need not send one; its From address serves (RFC 2543 §6.13, RFC 4475 §3.4.1).
+pub(crate) fn caller_target(headers: &Headers) -> Option<Bytes> {
+    let contact = usable_contact(headers);
+    if contact.is_some() || headers.contains(&HeaderName::Contact) {
+        return contact;
+    }
+    let from = headers.from().ok().filter(|from| from.tag().is_none())?;
+    destination(&from.uri)?;
+    Some(from.uri.without_headers().as_bytes().clone())
+}
+
 /// The Record-Route of a response as the route set of its UAC; `None` when there are too many or
 /// they do not parse.
 pub(crate) fn reversed_routes(headers: &Headers, routes_max: usize) -> Option<Vec<Bytes>> {

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use servlet::{Decision, EndReason, Side};
-use sip_message::{HeaderName, Method, Request, StatusCode};
+use sip_message::{HeaderName, Headers, Method, Request, StatusCode};
 
 use crate::Source;
 use crate::call::from_tag;
-use crate::compose::{Answer, forward_routes, untagged, usable_contact};
+use crate::compose::{Answer, caller_target, forward_routes, untagged};
 use crate::crossing::{Dialog, Leg, LegState};
 use crate::local::{ServerMachine, is_merged};
 use crate::step::{Ended, Stepper};
@@ -122,10 +122,13 @@ impl Stepper<'_> {
         }
         // §8.1.1.8: "The Contact header field MUST be present and contain exactly one SIP or SIPS
         // URI in any request that can result in the establishment of a dialog."
-        if usable_contact(&request.headers).is_none()
+        if caller_target(&request.headers).is_none()
             || forward_routes(&request.headers, self.setting.limits.routes_max).is_none()
         {
             return Some(Answer::new(StatusCode::BAD_REQUEST));
+        }
+        if refuses_sdp(&request.headers) {
+            return Some(Answer::new(StatusCode::NOT_ACCEPTABLE));
         }
         if self.call.crossing.legs.len() + 2 > self.setting.limits.legs_max {
             return Some(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
@@ -174,7 +177,7 @@ impl Stepper<'_> {
             remote_tag: Some(from_tag(headers)?),
             local_cseq: 0,
             remote_cseq: Some(headers.cseq().ok()?.number),
-            target: usable_contact(headers).unwrap_or_default(),
+            target: caller_target(headers).unwrap_or_default(),
             routes: forward_routes(headers, self.setting.limits.routes_max)?,
         };
         let id = self.call.crossing.fresh_ordinal();
@@ -240,6 +243,19 @@ fn was_begun_by(leg: &Leg, request: &Request) -> bool {
 /// §8.2.2.3: "If a UAS does not understand an option-tag listed in a Require header field, it MUST
 /// respond by generating a response with status code 420 (Bad Extension). The UAS MUST add an
 /// Unsupported header field, and list in it those options it does not understand".
+/// Whether the caller's Accept leaves no room for a session description in an answer. "If no Accept
+/// header field is present, the server SHOULD assume a default value of application/sdp" (§20.1).
+fn refuses_sdp(headers: &Headers) -> bool {
+    let takes = |range: &Bytes| {
+        let range = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        [&b"application/sdp"[..], b"application/*", b"*/*"]
+            .iter()
+            .any(|one| range.eq_ignore_ascii_case(one))
+            || range.starts_with(b"multipart/")
+    };
+    headers.contains(&HeaderName::Accept) && !headers.values(&HeaderName::Accept).any(|r| takes(&r))
+}
+
 pub(crate) fn unsupported(request: &Request) -> Option<Answer> {
     let tags = request.headers.option_tags(&HeaderName::Require);
     let unknown: Vec<Bytes> =

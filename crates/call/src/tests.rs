@@ -2,6 +2,7 @@
 //!
 //! Every step is taken twice, by the call and by its encoded and decoded twin, and both must agree.
 
+mod initial;
 mod basic;
 mod cancelling;
 mod failing;
