@@ -22,8 +22,9 @@ enum Command {
         rehome serve --config site1.toml --role engine")]
     Serve(ConfigArguments),
     /// Checks a configuration and starts nothing.
-    #[command(after_help = "Examples:\n  rehome check --config site1.toml")]
-    Check(ConfigArguments),
+    #[command(after_help = "Examples:\n  rehome check --config site1.toml\n  \
+        rehome check --config site1.toml --role engine --json")]
+    Check(CheckArguments),
     #[command(flatten)]
     Operator(cli::Command),
 }
@@ -36,6 +37,15 @@ struct ConfigArguments {
     /// Overrides the role in the file.
     #[arg(long)]
     role: Option<RoleArgument>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArguments {
+    #[command(flatten)]
+    configuration: ConfigArguments,
+    /// Prints one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -70,32 +80,68 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(arguments: &ConfigArguments) -> Option<(config::Config, Vec<config::Warning>)> {
-    match config::load(&arguments.config, arguments.role.map(Role::from)) {
-        Ok(loaded) => Some(loaded),
-        Err(mistakes) => {
-            for mistake in &mistakes {
-                eprintln!("{mistake}");
+type Loaded = Result<(config::Config, Vec<config::Warning>), Vec<config::Mistake>>;
+
+fn load(arguments: &ConfigArguments) -> Loaded {
+    config::load(&arguments.config, arguments.role.map(Role::from))
+}
+
+fn complain(mistakes: &[config::Mistake]) -> ExitCode {
+    for mistake in mistakes {
+        eprintln!("{mistake}");
+    }
+    eprintln!("{} of the configuration to mend; nothing was started", mistakes.len());
+    ExitCode::FAILURE
+}
+
+fn check(arguments: &CheckArguments) -> ExitCode {
+    let loaded = load(&arguments.configuration);
+    if arguments.json {
+        println!("{}", json_of(&loaded));
+        return if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    match loaded {
+        Err(mistakes) => complain(&mistakes),
+        Ok((config, warnings)) => {
+            for warning in &warnings {
+                println!("warning: {warning}");
             }
-            eprintln!("{} of the configuration to mend; nothing was started", mistakes.len());
-            None
+            let file = arguments.configuration.config.display();
+            println!("{file}: role `{}` can start", config.role.as_str());
+            ExitCode::SUCCESS
         }
     }
 }
 
-fn check(arguments: &ConfigArguments) -> ExitCode {
-    let Some((config, warnings)) = load(arguments) else { return ExitCode::FAILURE };
-    for warning in &warnings {
-        println!("warning: {warning}");
-    }
-    println!("{}: role `{}` can start", arguments.config.display(), config.role.as_str());
-    ExitCode::SUCCESS
+/// `{"can_start", "role", "warnings": [..], "mistakes": [{"file", "line", "what", "remedy"}]}`.
+fn json_of(loaded: &Loaded) -> serde_json::Value {
+    let mistake = |mistake: &config::Mistake| {
+        serde_json::json!({
+            "file": mistake.file,
+            "line": mistake.line,
+            "what": mistake.what,
+            "remedy": mistake.remedy,
+        })
+    };
+    let (role, warnings, mistakes) = match loaded {
+        Ok((config, warnings)) => (Some(config.role.as_str()), warnings.as_slice(), &[][..]),
+        Err(mistakes) => (None, &[][..], mistakes.as_slice()),
+    };
+    serde_json::json!({
+        "can_start": loaded.is_ok(),
+        "role": role,
+        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "mistakes": mistakes.iter().map(mistake).collect::<Vec<_>>(),
+    })
 }
 
 fn serve(arguments: &ConfigArguments) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Some((config, warnings)) = load(arguments) else { return ExitCode::FAILURE };
+    let (config, warnings) = match load(arguments) {
+        Ok(loaded) => loaded,
+        Err(mistakes) => return complain(&mistakes),
+    };
     for warning in warnings {
         tracing::warn!("{warning}");
     }

@@ -3,6 +3,7 @@
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
+use tier_protocol::Record;
 use vocab::{CallKey, Instant};
 
 use crate::Replica;
@@ -69,6 +70,14 @@ impl Replica {
             activated_from: call.activated_from,
             marks: marks.collect(),
         })
+    }
+
+    /// A page of whole records by rising key, after `cursor`, their ages current: what another
+    /// replica of the partition is filled with. Stubs are among them; locks and waits are not.
+    #[must_use]
+    pub fn copy(&self, now: Instant, cursor: Option<CallKey>, limit: usize) -> Vec<Record> {
+        let calls = self.store.keys_after(cursor).filter_map(|key| self.store.get(key));
+        calls.filter_map(|call| call.aged(now)).take(limit).collect()
     }
 
     /// A digest of every record held, for the comparison of copies. Locks and waits do not count,

@@ -65,6 +65,16 @@ fn mistakes_are_told_with_line_and_remedy() {
         for word in [*line, *what, "remedy", *remedy] {
             assert!(err.contains(word), "no `{word}` in:\n{err}\nfor:\n{text}");
         }
+        let output = rehome(&["check", "--config", &file.display().to_string(), "--json"]);
+        let said: serde_json::Value =
+            serde_json::from_str(&told(&output).0).expect("one JSON object");
+        assert!(!output.status.success() && said["can_start"] == false, "{said}");
+        let line: u64 = line[1..].parse().expect("a line number");
+        let mistakes = said["mistakes"].as_array().expect("a list");
+        let is_told = mistakes.iter().any(|one| {
+            one["line"] == line && one["remedy"].as_str().is_some_and(|text| text.contains(remedy))
+        });
+        assert!(is_told, "{said}");
     }
     let file = stage.write("right.toml", &format!("{good}{sip}"));
     let output = rehome(&["check", "--config", &file.display().to_string()]);

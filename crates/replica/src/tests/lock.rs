@@ -305,3 +305,25 @@ fn a_digest_is_of_records_alone() {
     one.turn(key(2), BOUNDARY, |_| {});
     assert_ne!(one.replica.digest(), two.replica.digest());
 }
+
+#[test]
+fn a_copy_page_by_page_has_the_same_digest() {
+    let (mut one, mut two) = (Bench::new(), Bench::new());
+    for number in 1..=5 {
+        one.store_dormant(record(key(number), stamp(65_536, THERE, u64::from(number)), THERE));
+    }
+    one.pass(ms(300));
+    let (mut cursor, mut pages) = (None, 0);
+    loop {
+        let page = one.replica.copy(one.now, cursor, 2);
+        let Some(last) = page.last() else { break };
+        cursor = Some(last.header.key);
+        pages += 1;
+        for record in page {
+            assert!(record.header.age >= ms(300), "it waited here");
+            two.store_dormant(record);
+        }
+    }
+    assert_eq!(pages, 3);
+    assert_eq!(one.replica.digest(), two.replica.digest());
+}
