@@ -2,12 +2,12 @@
 //!
 //! Every step is taken twice, by the call and by its encoded and decoded twin, and both must agree.
 
-mod initial;
 mod basic;
 mod cancelling;
 mod failing;
 mod forking;
 mod hostile;
+mod initial;
 mod moving;
 mod random;
 mod refreshing;

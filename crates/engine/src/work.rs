@@ -231,7 +231,12 @@ impl Engine {
     /// The call itself cannot be worked. The replica hands it out again after a pause; its messages
     /// are refused.
     fn poison(&mut self, key: CallKey, turn: Turn, grant: Grant) {
-        self.unlock(key, grant.token);
+        // `Unlock` says that the record's effects have left. Where they may not have, the lease
+        // ends the lock instead, and another engine, which may know the record's schema, resumes
+        // them.
+        if !grant.resume {
+            self.unlock(key, grant.token);
+        }
         for arrival in &turn.arrivals {
             self.refuse(arrival, StatusCode::SERVER_INTERNAL_ERROR);
         }

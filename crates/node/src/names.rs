@@ -2,8 +2,8 @@
 //!
 //! What was found is kept for 30 s, and serves on while it is looked up again: strangers name hosts
 //! too, and slow ones must not hold up the next hops of others. Datagrams for a name that is looked
-//! up for the first time wait, a bounded number of them; SIP repeats the rest. RFC 3263 (NAPTR, SRV) is deliberately absent: a next hop
-//! is a host and a port.
+//! up for the first time wait, a bounded number of them; SIP repeats the rest. RFC 3263 (NAPTR,
+//! SRV) is deliberately absent: a next hop is a host and a port.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

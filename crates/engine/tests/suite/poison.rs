@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Limits;
+use engine::{Input, Limits, Output};
 use servlet::{Application, Cx, Decision, NextHop, OutboundLeg};
 use sip_message::{Method, Request};
-use tier_protocol::Entry;
-use vocab::SiteId;
+use tier_protocol::{Cause, Entry, Reply};
+use vocab::{EngineId, LockToken, PartitionId, SiteId, ViewNumber};
 
 use crate::basic::answered;
 use crate::inbox::{apply, records};
@@ -96,4 +96,32 @@ fn a_record_of_another_build_is_refused_never_guessed() {
     let refused = world.count(|stats| stats.undecodable);
     assert!((1..=6).contains(&refused), "tried again, but paced: {refused}");
     assert!(world.puts.is_empty() && world.sent.is_empty());
+}
+
+#[test]
+fn effects_that_this_build_cannot_read_are_left_for_another_engine() {
+    let mut world = fragile();
+    let Some(Entry::Record(mut record)) = records(1).into_iter().next() else { panic!("a record") };
+    record.header.schema = 9_999;
+    record.header.stamp.epoch.site = SiteId(1);
+    let granted = Reply::Granted {
+        key: record.header.key,
+        token: LockToken { view: ViewNumber(1), counter: 77 },
+        cause: Cause::Resume,
+        record: Some(record),
+        dormant: false,
+        resume: true,
+        floor: None,
+    };
+    let now = world.now;
+    let engine = world.engines.get_mut(&EngineId(1)).expect("engine 1 lives");
+    engine.handle_input(now, Input::Reply { partition: PartitionId(0), reply: granted });
+    loop {
+        match engine.poll_output() {
+            Output::Command { command, .. } => panic!("{command:?}: the lease is to end the lock"),
+            Output::WakeAt(..) => break,
+            Output::Transmit { .. } | Output::Gate(_) | Output::Bounce { .. } => {}
+        }
+    }
+    assert_eq!(engine.stats().undecodable, 1);
 }

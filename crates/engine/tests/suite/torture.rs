@@ -11,7 +11,12 @@ use crate::world::{ALICE, World};
 /// The corpora are not part of this repository.
 fn corpora() -> PathBuf {
     let path = std::env::var_os("REHOME_CORPORA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/corpora")),
+        || {
+            PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                .join("../../..")
+                .join("shared")
+                .join("corpora")
+        },
         PathBuf::from,
     );
     assert!(
