@@ -9,6 +9,7 @@ use sip_message::{Method, Request};
 
 use crate::harness::pair::{End, Pair, SOON};
 use crate::harness::process::Node;
+use crate::harness::sipp::{Load, Sipp};
 use crate::harness::sized;
 use crate::harness::stage::Stage;
 use crate::harness::two_sites::TwoSites;
@@ -47,6 +48,39 @@ fn site_killed_while_ringing() {
         emptied.unwrap_or_default().as_secs(),
     ));
     assert!(slowest <= AT_ONCE, "a callee talked to a ghost for {slowest:?}");
+}
+
+#[test]
+fn site_killed_while_sipp_rings() {
+    let stage = Stage::new("site_killed_while_sipp_rings");
+    let calls: u32 = sized(100, 400);
+    let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
+    let mut sites = TwoSites::start(&stage, callee_at);
+    let placing = Duration::from_millis(u64::from(calls) * 10);
+    let before_cancel = placing + Duration::from_secs(3);
+    let rings = before_cancel + Duration::from_secs(3);
+    let mut callee = Sipp::callee_after(&stage, "uas_late", callee_at, calls, rings);
+    let load = Load { calls, per_second: 100, hold: before_cancel };
+    let mut caller = Sipp::caller(&stage, "uac_cancel_lost", caller_at, sites.edge, &load);
+
+    sites.one.wait_until("rings for every call", placing + SOON, |status| {
+        status.calls_active == u64::from(calls)
+    });
+    sites.one.kill();
+    sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    let cancelled = caller.finish(before_cancel + Duration::from_secs(20));
+    let ended = callee.finish(rings + Duration::from_secs(20));
+    sites.one.start_again();
+    let emptied = [empty(&mut sites.one), empty(&mut sites.two)].into_iter().max();
+    stage.say(&format!(
+        "{calls} calls rang between two SIPp; site 1 killed; {} CANCELs answered, {} late answers \
+         got ACK and BYE; both sites empty after {} s",
+        cancelled.successful,
+        ended.successful,
+        emptied.unwrap_or_default().as_secs(),
+    ));
+    assert_eq!(cancelled.successful, u64::from(calls), "a CANCEL was not answered");
+    assert_eq!(ended.successful, u64::from(calls), "a callee was left with a ghost");
 }
 
 /// Lets every call ring at the callee and at the caller.

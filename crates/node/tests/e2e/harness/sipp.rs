@@ -46,8 +46,19 @@ pub(crate) struct Load {
 impl Sipp {
     /// A callee at `address` that expects `calls` calls.
     pub(crate) fn callee(stage: &Stage, scenario: &str, address: SocketAddr, calls: u32) -> Self {
+        Self::callee_after(stage, scenario, address, calls, Duration::ZERO)
+    }
+
+    /// A callee that rings for `rings` before it does what its scenario says.
+    pub(crate) fn callee_after(
+        stage: &Stage,
+        scenario: &str,
+        address: SocketAddr,
+        calls: u32,
+        rings: Duration,
+    ) -> Self {
         let mut command = command(stage, "callee", scenario, address);
-        command.args(["-m", &calls.to_string()]);
+        command.args(["-m", &calls.to_string(), "-d", &rings.as_millis().to_string()]);
         let callee = Self::spawn(stage, "callee", command);
         wait_for("SIPp as callee", Duration::from_secs(10), || {
             std::net::UdpSocket::bind(address).is_err().then_some(())
