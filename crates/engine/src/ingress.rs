@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use call::Destination;
-use sip_message::{HeaderName, Host, Message, Request, Response, Via, parse_datagram};
+use sip_message::{HeaderName, Headers, Host, Message, Request, Response, Via, parse_datagram};
 use vocab::{CallKey, TokenSecret};
 
 use crate::arrival::{Arrival, Origin, kind_of};
@@ -47,7 +47,10 @@ pub(crate) fn take(
     match parse_datagram(&bytes, limits) {
         Ok(Message::Request(request)) => take_request(source, bytes, origin, request, setting),
         Ok(Message::Response(response)) => take_response(source, bytes, origin, response, setting),
-        Err(error) => Ingress::Malformed(error.response().map(|response| response.print())),
+        Err(error) => Ingress::Malformed(error.response().map(|mut response| {
+            note_source(&mut response.headers, source);
+            response.print()
+        })),
     }
 }
 
@@ -59,7 +62,7 @@ fn take_request(
     setting: &call::Setting,
 ) -> Ingress {
     let via = match origin {
-        Origin::Outside | Origin::Offered(_) => note_source(&mut request, source),
+        Origin::Outside | Origin::Offered(_) => note_source(&mut request.headers, source),
         // The forwarder noted the source, below its own Via.
         Origin::Forwarded(_) => {
             forward::take_hop_off(&mut request, &setting.secret);
@@ -104,8 +107,8 @@ fn take_response(
 
 /// RFC 3261 §18.2.1 and RFC 3581 §4: what the sender says of its own address is replaced by what
 /// is seen, before anything is stored. Returns the top Via as it is then.
-fn note_source(request: &mut Request, source: SocketAddr) -> Option<Via> {
-    let mut via = request.headers.via_top().ok()??;
+fn note_source(headers: &mut Headers, source: SocketAddr) -> Option<Via> {
+    let mut via = headers.via_top().ok()??;
     let wants_port = via.rport().is_some() || via.params.contains("rport");
     let differs = match &via.host {
         Host::Name(_) => true,
@@ -118,8 +121,8 @@ fn note_source(request: &mut Request, source: SocketAddr) -> Option<Via> {
     if wants_port {
         via.set_param("rport", Some(&source.port().to_string()));
     }
-    request.headers.pop_via();
-    request.headers.push_front(HeaderName::Via, via.print());
+    headers.pop_via();
+    headers.push_front(HeaderName::Via, via.print());
     Some(via)
 }
 

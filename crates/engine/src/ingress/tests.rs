@@ -79,7 +79,14 @@ fn malformed_requests_are_answered_and_other_noise_is_not() {
     assert!(matches!(outcome(b""), Ingress::Nothing));
     assert!(matches!(outcome(b"\0\x01\0\x08stun"), Ingress::Malformed(None)));
     let broken = request("OPTIONS", "").replace("CSeq: 1 OPTIONS", "CSeq: 1 INVITE");
-    assert!(matches!(taken(&Bytes::from(broken), Origin::Outside), Ingress::Malformed(Some(_))));
+    let broken = broken.replace("branch=", "rport;branch=");
+    let Ingress::Malformed(Some(answer)) = taken(&Bytes::from(broken), Origin::Outside) else {
+        panic!("it can be answered")
+    };
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("SIP/2.0 400 "), "{answer}");
+    // RFC 3581 §4, for this answer as for any other.
+    assert!(answer.contains("received=") && answer.contains("rport="), "{answer}");
     let stray = response(200, "INVITE").replace("z9hG4bK", "z9hG4bKno");
     assert!(matches!(taken(&Bytes::from(stray), Origin::Outside), Ingress::Stray));
 }
