@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every kind of test, in order of cost, one line a step and a table at the
 //! end.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use crate::{install, run, tidy};
 const SEEDS: &str = "300";
 /// And in the full form.
 const SEEDS_FULL: &str = "5000";
+/// Where the full form leaves its figures.
+const REPORT: &str = "bench/results/test-full.txt";
 
 struct Step {
     name: &'static str,
@@ -57,6 +60,11 @@ pub(crate) fn run(root: &Path, full: bool, only: Option<&str>) -> ExitCode {
         eprintln!("error: no step `{name}`; the steps are {}", names.join(", "));
         return ExitCode::FAILURE;
     }
+    let is_report = full && only.is_none();
+    if is_report && let Err(error) = std::fs::write(root.join(REPORT), "") {
+        eprintln!("error: {REPORT}: {error}");
+        return ExitCode::FAILURE;
+    }
     let chosen =
         STEPS.iter().filter(|step| only.map_or(full || !step.full_only, |name| name == step.name));
     let mut outcomes = Vec::new();
@@ -69,10 +77,15 @@ pub(crate) fn run(root: &Path, full: bool, only: Option<&str>) -> ExitCode {
         }
         outcomes.push((step.name, outcome.is_ok(), started.elapsed()));
     }
-    report(root, full && only.is_none(), &outcomes)
+    report(root, is_report, &outcomes)
 }
 
-fn report(root: &Path, full: bool, outcomes: &[(&str, bool, Duration)]) -> ExitCode {
+/// Adds to the report, to which the end-to-end tests have written their figures.
+fn append(file: &Path, text: &str) -> std::io::Result<()> {
+    std::fs::OpenOptions::new().append(true).open(file)?.write_all(text.as_bytes())
+}
+
+fn report(root: &Path, is_report: bool, outcomes: &[(&str, bool, Duration)]) -> ExitCode {
     let mut table = String::from("\nstep      outcome  seconds\n");
     for (name, passed, took) in outcomes {
         let word = if *passed { "passed" } else { "FAILED" };
@@ -81,8 +94,8 @@ fn report(root: &Path, full: bool, outcomes: &[(&str, bool, Duration)]) -> ExitC
     let failed = outcomes.iter().filter(|(_, passed, _)| !passed).count();
     print!("{table}");
     println!("{} passed, {failed} failed", outcomes.len() - failed);
-    if full && let Err(error) = std::fs::write(root.join("bench/results/test-full.txt"), &table) {
-        eprintln!("error: bench/results/test-full.txt: {error}");
+    if is_report && let Err(error) = append(&root.join(REPORT), &table) {
+        eprintln!("error: {REPORT}: {error}");
         return ExitCode::FAILURE;
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -156,6 +169,9 @@ fn e2e(root: &Path, full: bool) -> Result<(), String> {
         .args(["--", "--test-threads=1", "--nocapture"])
         .env("REHOME_TEST_SIZE", size)
         .current_dir(root);
+    if full {
+        command.env("REHOME_TEST_REPORT", root.join(REPORT));
+    }
     run::finish(command)
 }
 

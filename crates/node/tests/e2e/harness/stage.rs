@@ -1,6 +1,7 @@
 //! A test's folder and ports, and its turn on the machine.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -70,7 +71,14 @@ impl Stage {
 
     /// One line about what the test found.
     pub(crate) fn say(&self, figures: &str) {
-        println!("{} [{:.1} s]: {figures}", self.name, self.began.elapsed().as_secs_f32());
+        let line =
+            format!("{} [{:.1} s]: {figures}", self.name, self.began.elapsed().as_secs_f32());
+        println!("{line}");
+        if let Some(report) = std::env::var_os("REHOME_TEST_REPORT") {
+            let file = fs::OpenOptions::new().create(true).append(true).open(report);
+            let written = file.and_then(|mut file| writeln!(file, "{line}"));
+            written.expect("the report can be written");
+        }
     }
 }
 
