@@ -107,9 +107,9 @@ fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
     let [asked, due, resume, activate, hand_back] = grants;
     println!(
         "sim: {seeds} seeds from {from}, {violations} violations; {calls} calls, {answered} \
-         answered, {survivors} crossed when their site was killed, {split} owned twice behind a \
-         cut; grants: {asked} asked, {due} due, {resume} resumed, {activate} activated, \
-         {hand_back} handed back; {:.1} h of virtual time in {:.1} s",
+         answered, {survivors} crossed when their site was killed, {split} owned twice (behind \
+         a cut, or begun at both); grants: {asked} asked, {due} due, {resume} resumed, \
+         {activate} activated, {hand_back} handed back; {:.1} h of virtual time in {:.1} s",
         lasted.as_secs_f64() / 3_600.0,
         started.elapsed().as_secs_f64()
     );

@@ -45,7 +45,7 @@ pub struct Outcome {
     pub answered: usize,
     /// Calls that had crossed when their site was killed.
     pub survivors: usize,
-    /// Calls that both sites owned at a time, behind a cut link.
+    /// Calls that both sites owned at a time, behind a cut link or as they began at both.
     pub split: usize,
     /// Grants by cause: asked, due, resume, activate, hand-back.
     pub grants: [u64; 5],
@@ -93,7 +93,7 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
         calls: scenario.calls.len(),
         answered: (0..scenario.calls.len()).filter(|call| world.was_up(*call)).count(),
         survivors: world.survivors.len(),
-        split: world.watch.split.len(),
+        split: world.watch.split.union(&world.watch.begun_twice).count(),
         grants: world.watch.grants,
         lasted: world.now.since(began),
         trace: world.trace,
@@ -260,10 +260,13 @@ impl World {
             || self.watch.killed_at.iter().any(|(at, _)| within(at))
     }
 
-    /// Whether both sites ever owned the call of the agent at a time, as a cut link lets them.
+    /// Whether both sites ever owned the call of the agent at a time, as a cut link lets them, or
+    /// it began at both.
     pub(crate) fn was_split(&self, addr: SocketAddr) -> bool {
-        self.watch.links_cut > 0
-            && self.key_of_call(addr).is_some_and(|key| self.watch.split.contains(&key))
+        self.key_of_call(addr).is_some_and(|key| {
+            let watch = &self.watch;
+            (watch.links_cut > 0 && watch.split.contains(&key)) || watch.begun_twice.contains(&key)
+        })
     }
 
     /// Whether the call of the agent ever changed its home, or a site was killed at all.

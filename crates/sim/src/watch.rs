@@ -40,6 +40,9 @@ pub struct Watch {
     pub moved_at: BTreeMap<CallKey, Vec<Instant>>,
     /// Calls that two living sites stored as their own at a time.
     pub split: BTreeSet<CallKey>,
+    /// Calls that began at two sites: the edge found no living engine at the site of an INVITE and
+    /// took its repetition to another. To the callee they are two calls.
+    pub begun_twice: BTreeSet<CallKey>,
     /// When sites were killed.
     pub killed_at: Vec<(Instant, SiteId)>,
     /// How often the link between the sites was cut.
@@ -196,6 +199,10 @@ impl Watch {
             && before > stamp
         {
             self.went_back.push((now, site, key, before, stamp));
+        }
+        let elsewhere = self.epochs.get(&key).is_some_and(|epoch| epoch.site != site);
+        if stamp.version.0 == 1 && elsewhere {
+            self.begun_twice.insert(key);
         }
         let owners = self.owners.entry(key).or_default();
         if stamp.epoch.site == site {

@@ -19,6 +19,9 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
         return Ok(());
     }
     for agent in world.agents.values() {
+        if world.was_split(agent.addr) {
+            continue;
+        }
         for (at, fact) in &agent.facts {
             let overtaken = |last: &u32| {
                 agent.facts.iter().any(|(seen, fact)| {
