@@ -1,7 +1,7 @@
 //! What an engine asks of a replica.
 //!
 //! Every command carries the view number the engine believes in; a member refuses one that is not
-//! its own view with `StaleView` (design rule 1), and the engine repeats it with the same stamp.
+//! its own view with `StaleView`, and the engine repeats it with the same stamp.
 
 use vocab::{CallKey, LockToken, Stamp, ViewNumber};
 

@@ -1,7 +1,7 @@
 //! Marks, batches in flight and waiters stay within their bounds.
 //!
-//! Source: design section 9, "nothing grows with what a stranger sends", and section 6: with the
-//! link down "the marks can only grow to the number of calls".
+//! Source: "Limits" in ARCHITECTURE; with the link down the marks can only grow to the number of
+//! calls.
 
 use super::Violation;
 use crate::world::World;

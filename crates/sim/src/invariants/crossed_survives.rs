@@ -2,7 +2,7 @@
 //!
 //! Seen by the agents: after the kill no request inside such a dialog is refused as unknown, and
 //! none goes unanswered, until one of the parties hangs up. Calls that both sites owned behind a
-//! cut link are left to `one_active_home`. Source: the promise of design section 1.
+//! cut link are left to `one_active_home`. Source: the promises in README.
 
 use sip_message::Method;
 

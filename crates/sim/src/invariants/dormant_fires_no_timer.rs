@@ -1,6 +1,6 @@
 //! A dormant record's timers sleep: no deadline of it is ever handed to an engine.
 //!
-//! Source: design section 6, "timers asleep"; a dormant call wakes by activation alone.
+//! Source: glossary, "dormant": timers asleep; a dormant call wakes by activation alone.
 
 use super::Violation;
 use crate::world::World;

@@ -1,8 +1,7 @@
 //! A deadline that passed is handed to an engine, and to another when that one dies.
 //!
 //! Seen in the replicas: an active, unlocked call whose deadline passed long ago although an engine
-//! is there to work. Source: design section 4, "the replica's timer index hands a due call to an
-//! engine".
+//! is there to work. Source: the promises in README.
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! A repetition has the CSeq of the first and is no second firing. When a call's home changed in
 //! between, its last refresh may not have crossed, and one more is allowed. A call that both sites
 //! owned behind a cut link has two timers until the split is settled; such calls are counted, not
-//! judged. Source: the promise of design section 1.
+//! judged. Source: the promises in README.
 
 use std::time::Duration;
 

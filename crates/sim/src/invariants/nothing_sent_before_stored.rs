@@ -1,8 +1,8 @@
 //! An engine sends nothing of a call while its put of that call is not stored.
 //!
 //! Seen at the links: between the put's leaving the engine and the answer's reaching it, no
-//! message that carries a token of the call leaves. Source: design rule 2, "effects leave an
-//! engine only after the state that explains them is stored".
+//! message that carries a token of the call leaves. Source: the promises in README, and the flow of
+//! a message in ARCHITECTURE.
 
 use super::Violation;
 use crate::world::World;

@@ -1,7 +1,7 @@
 //! A call is active at one site, or a split that the sites can see is settled in bounded time.
 //!
 //! While the link is cut both may own a call (each was told that the other is gone). Once they can
-//! talk, the higher epoch wins. Source: design section 6, "when two copies meet".
+//! talk, the higher epoch wins. Source: `vocab::Epoch`, which settles it when two copies meet.
 
 use std::time::Duration;
 

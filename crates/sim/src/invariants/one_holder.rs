@@ -2,7 +2,7 @@
 //!
 //! Seen at the replica's links: a second grant while the first holder neither unlocked, nor broke,
 //! nor let its lease pass; a `Stored` under a token below the newest that was granted. Source:
-//! design rule 4.
+//! glossary, "lock, token".
 
 use super::Violation;
 use crate::world::World;

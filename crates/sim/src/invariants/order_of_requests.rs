@@ -1,6 +1,6 @@
 //! The peers see CSeq numbers that only rise, whichever site they came from.
 //!
-//! Source: RFC 3261 §12.2.2, and the gap that activation adds (design section 6): the dead site may
+//! Source: RFC 3261 §12.2.2, and the gap that activation adds (ARCHITECTURE): the dead site may
 //! have used the next numbers. Reordered datagrams are the agents' network, not ours: a lower
 //! number counts only in fair weather. With the link between the sites cut both may own a call,
 //! and their requests cannot be ordered: such runs are left to `one_active_home`.

@@ -1,6 +1,6 @@
 //! Within the life of a site's state process, the stamps stored for a call only rise.
 //!
-//! Source: design section 5, "a stamp is unique per put, used in every comparison"; TigerBeetle's
+//! Source: glossary, "stamp": unique per put, used in every comparison; TigerBeetle's
 //! checkers look for the same.
 
 use super::Violation;
