@@ -208,8 +208,8 @@ pub enum GateWord {
         key: CallKey,
         /// The engine's number for the turn.
         turn: u64,
-        /// The best answer: the one with the higher epoch; at the same epoch `Yours` before `Lives`;
-        /// then `AskLater` before `NoSuch`.
+        /// The best answer: the one with the higher epoch; at the same epoch `Yours` before
+        /// `Lives`; then `AskLater` before `NoSuch`.
         answer: PullAnswer,
     },
     /// A message that another site forwarded here.
