@@ -84,12 +84,7 @@ impl Site {
     fn new(engines: u64) -> Self {
         let here = SiteId(1);
         let now = Instant(1_000_000_000);
-        let view = PartitionView {
-            partition: PARTITION,
-            number: ViewNumber(1),
-            members: vec![ReplicaId(1)],
-            joining: Vec::new(),
-        };
+        let view = PartitionView::alone(PARTITION, ViewNumber(1), ReplicaId(1));
         let default_next_hop = Some(NextHop::Addr(BOB));
         let b2bua = B2bua::new(b2bua::Config { default_next_hop, ..b2bua::Config::default() });
         let edge = Edge { host: Host::Ip([198, 51, 100, 1].into()), port: 5060 };
@@ -108,6 +103,7 @@ impl Site {
             partition: PARTITION,
             replica: ReplicaId(1),
             view: view.clone(),
+            shared: None,
             backup_to: None,
             limits: replica::Limits::default(),
             pace: replica::Pace::default(),
@@ -202,14 +198,18 @@ impl Site {
                     self.replica_wake = at;
                     return moved;
                 }
-                replica::Output::Reply { engine, reply } => {
-                    let input = Input::Reply { partition: PARTITION, reply };
+                replica::Output::Reply { engine, view, reply } => {
+                    let input = Input::Reply { from: ReplicaId(1), view, reply };
                     if let Some(engine) = self.engines.get_mut(engine.0 as usize) {
                         engine.handle_input(self.now, input);
                     }
                     moved = true;
                 }
-                replica::Output::Gate(_) => {}
+                replica::Output::Gate(_)
+                | replica::Output::Peer { .. }
+                | replica::Output::Store(_)
+                | replica::Output::Map(_)
+                | replica::Output::Expelled => {}
             }
         }
     }

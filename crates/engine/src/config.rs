@@ -16,7 +16,7 @@ pub struct Config {
     pub start: u64,
     /// The site that keeps dormant copies of this site's calls, written into their records.
     pub backup: Option<SiteId>,
-    /// The site's partitions, in the order that slots are dealt to them. Never empty.
+    /// The views of the site's partitions, as far as they are known at the start.
     pub views: Vec<PartitionView>,
     /// What a call's step may know: secret, edge, timers, applications.
     pub setting: call::Setting,
@@ -43,6 +43,9 @@ pub struct Limits {
     pub lock_lease: Duration,
     /// How long a turn waits for its put to be stored. After it the lock is left to its lease.
     pub store_wait: Duration,
+    /// One of several replicas of a partition may be out of reach for this long, as a view without
+    /// it is on its way; then requests that begin calls are refused.
+    pub tier_patience: Duration,
     /// Pause before a call is asked for again that may be on its way here from another site.
     pub seek_every: Duration,
     /// How long a message waits for such a call.
@@ -70,6 +73,7 @@ impl Default for Limits {
             lock_wait: Duration::from_secs(8),
             lock_lease: Duration::from_secs(3),
             store_wait: Duration::from_secs(30),
+            tier_patience: Duration::from_secs(1),
             seek_every: Duration::from_millis(20),
             seek_wait: Duration::from_secs(2),
             retry_after: Duration::from_secs(5),

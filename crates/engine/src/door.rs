@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use call::Destination;
 use tier_protocol::{Command, EngineWord, GateWord, PartitionView, Reply};
-use vocab::{Instant, PartitionId, SiteId};
+use vocab::{Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 /// What reaches an engine.
 #[derive(Clone, Debug)]
@@ -20,25 +20,27 @@ pub enum Input {
         /// request without a token that finds no call here goes back, for this site.
         offered_by: Option<SiteId>,
     },
-    /// A partition's word.
+    /// A replica's word.
     Reply {
-        /// The partition.
-        partition: PartitionId,
+        /// The replica.
+        from: ReplicaId,
+        /// The view in which it was said.
+        view: ViewNumber,
         /// The word.
         reply: Reply,
     },
-    /// The link to a partition works (again). Partitions count as reachable from the start.
+    /// The link to a replica works (again). Replicas count as reachable from the start.
     TierUp {
-        /// The partition.
-        partition: PartitionId,
+        /// The replica.
+        replica: ReplicaId,
     },
-    /// The link to a partition broke: its locks are lost, and so are the turns that had or awaited
-    /// them.
+    /// The link to a replica broke: the locks that it keeps are lost. Where it serves alone, so are
+    /// the turns that had or awaited them; else they go on in another view, or when it is back.
     TierDown {
-        /// The partition.
-        partition: PartitionId,
+        /// The replica.
+        replica: ReplicaId,
     },
-    /// A partition's view changed.
+    /// A partition's view, told before any word that is said in it.
     NewView(PartitionView),
     /// The gate's word.
     Gate(GateWord),
@@ -58,8 +60,10 @@ pub enum Output {
         /// The payload.
         bytes: Bytes,
     },
-    /// Tell a partition.
+    /// Tell a replica.
     Command {
+        /// The replica.
+        to: ReplicaId,
         /// The partition.
         partition: PartitionId,
         /// The word.
@@ -87,6 +91,8 @@ pub enum Reason {
     Idle,
     /// A lock that was asked for.
     Lock,
+    /// Other members of the view that are to confirm it.
+    Confirm,
     /// A put that is to be stored: its lock's lease is renewed.
     Store,
     /// A call that may be on its way here from another site.

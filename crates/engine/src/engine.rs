@@ -8,7 +8,7 @@ use bytes::Bytes;
 use call::Destination;
 use sip_message::StatusCode;
 use tier_protocol::{Cause, Command, ForwardedMessage, GateWord, Reply};
-use vocab::{CallKey, Instant, PartitionId, SiteId};
+use vocab::{CallKey, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 use crate::arrival::{Arrival, Kind, Origin};
 use crate::cache::Cache;
@@ -55,7 +55,7 @@ impl Engine {
     pub fn new(now: Instant, config: Config) -> Self {
         let _ = now;
         Self {
-            map: PartitionMap::new(&config.views),
+            map: PartitionMap::new(&config.views, config.limits.tier_patience),
             sites: Sites::new(config.here, config.start),
             inbox: SiteInbox::default(),
             cache: Cache::new(config.limits.cache_calls_max),
@@ -84,12 +84,17 @@ impl Engine {
                 let origin = offered_by.map_or(Origin::Outside, Origin::Offered);
                 self.on_datagram(now, source, bytes, origin);
             }
-            Input::Reply { partition, reply } => self.on_reply(now, partition, reply),
-            Input::TierUp { partition } => self.map.set_up(partition, true),
-            Input::TierDown { partition } => self.on_tier_down(partition),
+            Input::Reply { from, view, reply } => self.on_reply(now, from, view, reply),
+            Input::TierUp { replica } => {
+                for partition in self.map.set_up(now, replica, true) {
+                    self.repeat_in_view(now, partition);
+                }
+            }
+            Input::TierDown { replica } => self.on_tier_down(now, replica),
             Input::NewView(view) => {
-                if self.map.adopt(view.partition, view.number) {
-                    self.repeat_in_new_view(now, view.partition);
+                let partition = view.partition;
+                if self.map.adopt(view) {
+                    self.repeat_in_view(now, partition);
                 }
             }
             Input::Gate(word) => self.on_gate(now, word),
@@ -163,7 +168,7 @@ impl Engine {
 
     /// Lets a message wait for its call, within the bounds.
     fn admit(&mut self, now: Instant, key: CallKey, arrival: Arrival) {
-        if !self.map.is_up(key) {
+        if !self.map.is_up(key, now) {
             return self.refuse_closed(&arrival);
         }
         if !self.has_room(&arrival, !self.turns.contains_key(&key)) {
@@ -204,6 +209,12 @@ impl Engine {
             || turn.arrivals.iter().any(|arrival| self.may_begin(arrival))
                 && !turn.arrivals.iter().any(Arrival::is_sought);
         turn.number = self.next_number();
+        self.ask_again(now, key, turn);
+    }
+
+    /// Asks under the number that the turn has: the primary takes it for the same ask.
+    pub(crate) fn ask_again(&mut self, now: Instant, key: CallKey, mut turn: Turn) {
+        turn.is_confirmed = false;
         turn.state = State::Lock;
         turn.until = now + self.config.limits.lock_wait;
         turn.wake_at = turn.until;
@@ -212,15 +223,53 @@ impl Engine {
     }
 
     pub(crate) fn command_lock(&mut self, key: CallKey, turn: &Turn) {
-        let (partition, view) = self.map.find(key);
         let Turn { number, begins, .. } = *turn;
         let cached = self.cache.stamp(key);
-        let command = Command::LockAndGet { view, key, turn: number, begins, cached };
-        self.push(Output::Command { partition, command });
+        self.tell_primary(key, |view| Command::LockAndGet {
+            view,
+            key,
+            turn: number,
+            begins,
+            cached,
+        });
     }
 
-    fn on_reply(&mut self, now: Instant, partition: PartitionId, reply: Reply) {
+    /// Sends a command to the primary of the call's partition, if there is one.
+    pub(crate) fn tell_primary(&mut self, key: CallKey, command: impl Fn(ViewNumber) -> Command) {
+        let view = self.map.view(key);
+        let Some((view, to)) = view.and_then(|view| Some((view, view.primary()?))) else { return };
+        let (partition, command) = (view.partition, command(view.number));
+        self.push(Output::Command { to, partition, command });
+    }
+
+    /// Sends a command to all that take the puts of the call.
+    pub(crate) fn tell_everybody(&mut self, key: CallKey, command: impl Fn(ViewNumber) -> Command) {
+        let Some(view) = self.map.view(key) else { return };
+        let (partition, number) = (view.partition, view.number);
+        for to in view.everybody().collect::<Vec<_>>() {
+            self.push(Output::Command { to, partition, command: command(number) });
+        }
+    }
+
+    fn on_reply(&mut self, now: Instant, from: ReplicaId, view: ViewNumber, reply: Reply) {
+        if let Reply::StaleView { key, current } = reply {
+            return self.on_stale_view(now, key, current);
+        }
+        let Some(believed) = self.map.view(reply.key()) else { return };
+        let (is_primary, is_named) = (believed.primary() == Some(from), believed.names(from));
+        if view != believed.number || !is_named {
+            self.stats.other_view += 1;
+            return;
+        }
         match reply {
+            Reply::Granted { .. }
+            | Reply::Unchanged { .. }
+            | Reply::Busy { .. }
+            | Reply::NotHere { .. }
+                if !is_primary =>
+            {
+                self.stats.other_view += 1;
+            }
             Reply::Granted { key, token, cause, record, dormant, resume, floor } => {
                 let base = record.as_ref().map(|record| record.header.stamp);
                 let grant = Grant { token, cause, dormant, resume, base, floor };
@@ -230,15 +279,20 @@ impl Engine {
                 let (cause, base) = (Cause::Asked { turn }, Some(stamp));
                 let (dormant, resume, floor) = (false, false, None);
                 let grant = Grant { token, cause, dormant, resume, base, floor };
-                self.on_unchanged(now, key, grant, turn);
+                self.on_unchanged(now, key, grant);
             }
             Reply::Queued { .. } | Reply::Got { .. } => {}
             Reply::Busy { key, turn } => self.on_busy(key, turn),
             Reply::NotHere { key, turn } => self.on_not_here(now, key, turn),
-            Reply::StaleView { key, current } => self.on_stale_view(now, partition, key, current),
-            Reply::Stored { key, stamp } => self.on_stored(now, key, stamp),
-            Reply::Refused { key, stamp, why } => self.on_refused(now, key, stamp, why),
-            Reply::Dormant { key, batch, outcome } => self.on_dormant(key, batch, outcome),
+            Reply::StaleView { key, current } => self.on_stale_view(now, key, current),
+            Reply::Confirmed { key, turn } => self.on_confirmed(now, from, key, turn),
+            Reply::Stored { key, stamp } => self.on_stored(now, from, key, stamp),
+            Reply::Refused { key, stamp, why } => {
+                self.on_refused(now, key, stamp, why, is_primary);
+            }
+            Reply::Dormant { key, batch, outcome } => {
+                self.on_dormant(from, is_primary, key, batch, outcome);
+            }
         }
     }
 
@@ -250,15 +304,20 @@ impl Engine {
         }
     }
 
-    /// The link is gone, and the locks with it: nothing that was held may leave any more.
-    fn on_tier_down(&mut self, partition: PartitionId) {
-        self.map.set_up(partition, false);
-        for key in self.keys_of(partition) {
-            if let Some(turn) = self.take_turn(key) {
-                self.stats.dropped_tier += turn.all().count() as u64;
+    /// The link is gone, and the locks with it. Where there is no other replica, nothing that was
+    /// held may leave any more.
+    fn on_tier_down(&mut self, now: Instant, replica: ReplicaId) {
+        for partition in self.map.set_up(now, replica, false) {
+            if !self.map.is_only(partition, replica) {
+                continue;
             }
+            for key in self.keys_of(partition) {
+                if let Some(turn) = self.take_turn(key) {
+                    self.stats.dropped_tier += turn.all().count() as u64;
+                }
+            }
+            self.defer_batches(partition);
         }
-        self.defer_batches(partition);
     }
 
     pub(crate) fn on_wake(&mut self, now: Instant) {
@@ -321,9 +380,9 @@ impl Engine {
         self.push(Output::Transmit { to, bytes });
     }
 
+    /// Gives back a lock under which nothing was put.
     pub(crate) fn unlock(&mut self, key: CallKey, token: vocab::LockToken) {
-        let (partition, view) = self.map.find(key);
-        self.push(Output::Command { partition, command: Command::Unlock { view, key, token } });
+        self.tell_primary(key, |view| Command::Unlock { view, key, token });
     }
 
     pub(crate) fn push(&mut self, output: Output) {
@@ -345,7 +404,7 @@ impl Engine {
         let turn = self.turns.get(&key)?;
         let asking = match &turn.state {
             State::Lock | State::Pull => turn.number == number,
-            State::Pause | State::Store(_) => false,
+            State::Pause | State::Confirm(_) | State::Store(_) => false,
         };
         if asking { self.take_turn(key) } else { None }
     }

@@ -1,12 +1,14 @@
 //! What a step decided, kept until the state that explains it is stored.
 //!
 //! [`Held::release`] is the only way effects leave an engine, and it asks for a proof. A proof is
-//! made from a replica's word alone: that the put is stored, or that the record which explains the
-//! effects was stored before this turn began.
+//! made from replicas' words alone: that everybody of a view holds the put, or that the record which
+//! explains the effects was stored before this turn began.
+
+use std::collections::BTreeSet;
 
 use call::Effect;
 use tier_protocol::Cause;
-use vocab::{Epoch, LockToken, Stamp};
+use vocab::{Epoch, LockToken, ReplicaId, Stamp};
 
 use crate::arrival::Arrival;
 
@@ -38,9 +40,17 @@ pub(crate) struct Held {
 }
 
 impl Stored {
-    /// The replica said that it holds the put with this stamp.
-    pub(crate) fn by_reply(held: &Held, stamp: Stamp) -> Option<Self> {
-        (held.stamp == Some(stamp)).then_some(Self(()))
+    /// Everybody of one view said that they hold the put.
+    pub(crate) fn by_all(
+        everybody: &BTreeSet<ReplicaId>,
+        stored_by: &BTreeSet<ReplicaId>,
+    ) -> Option<Self> {
+        (!everybody.is_empty() && everybody.is_subset(stored_by)).then_some(Self(()))
+    }
+
+    /// A proof that is none: the simulator's planted bug.
+    pub(crate) fn forged() -> Self {
+        Self(())
     }
 
     /// The record that came with the grant is the state which explains the effects: the turn

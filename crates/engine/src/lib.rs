@@ -18,6 +18,7 @@
 mod arrival;
 mod cache;
 mod config;
+mod confirm;
 mod door;
 mod engine;
 mod find_call;

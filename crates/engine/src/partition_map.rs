@@ -1,95 +1,181 @@
-//! Which partition keeps a call, and what the engine believes of that partition.
+//! Which partition keeps a call, who serves it, and which of those can be reached.
 //!
-//! Slots are dealt to partitions in the configured order; the deal never changes while the
-//! engine lives. It holds no link: up and down are told by the shell.
+//! Views are told by the replicas, links by the shell. A replica counts as reachable until its
+//! link is said to be down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tier_protocol::PartitionView;
-use vocab::{CallKey, PartitionId, ViewNumber};
+use vocab::{CallKey, Instant, PartitionId, ReplicaId, ViewNumber};
 
-struct Partition {
-    id: PartitionId,
-    view: ViewNumber,
-    up: bool,
+/// The site's partitions as the engine believes them to be.
+pub(crate) struct PartitionMap {
+    views: Vec<PartitionView>,
+    /// Replicas whose links are down, and since when.
+    down: BTreeMap<ReplicaId, Instant>,
+    /// A replica of several may be out of reach for so long: another view is on its way.
+    patience: Duration,
 }
 
-pub(crate) struct PartitionMap(Vec<Partition>);
-
 impl PartitionMap {
-    pub(crate) fn new(views: &[PartitionView]) -> Self {
-        let partition =
-            |view: &PartitionView| Partition { id: view.partition, view: view.number, up: true };
-        Self(views.iter().map(partition).collect())
+    pub(crate) fn new(views: &[PartitionView], patience: Duration) -> Self {
+        Self { views: views.to_vec(), down: BTreeMap::new(), patience }
+    }
+
+    /// The view of the partition that owns the call's slot.
+    pub(crate) fn view(&self, key: CallKey) -> Option<&PartitionView> {
+        let slot = key.slot();
+        self.views.iter().find(|view| view.slots.contains(slot))
     }
 
     /// The partition of `key` and the view that the engine believes it has.
     pub(crate) fn find(&self, key: CallKey) -> (PartitionId, ViewNumber) {
-        let partition = self.of(key);
-        partition.map_or((PartitionId(0), ViewNumber(0)), |found| (found.id, found.view))
+        let view = self.view(key);
+        view.map_or((PartitionId(0), ViewNumber(0)), |view| (view.partition, view.number))
     }
 
-    /// Whether the partition of `key` can be reached.
-    pub(crate) fn is_up(&self, key: CallKey) -> bool {
-        self.of(key).is_some_and(|partition| partition.up)
+    /// Who takes the puts of a call.
+    pub(crate) fn everybody(&self, key: CallKey) -> BTreeSet<ReplicaId> {
+        self.view(key).into_iter().flat_map(PartitionView::everybody).collect()
     }
 
-    pub(crate) fn set_up(&mut self, id: PartitionId, up: bool) {
-        if let Some(partition) = self.0.iter_mut().find(|partition| partition.id == id) {
-            partition.up = up;
+    /// Whether one replica alone serves the call: what it says needs nobody's confirmation.
+    pub(crate) fn is_alone(&self, key: CallKey) -> bool {
+        self.view(key).is_none_or(is_alone)
+    }
+
+    /// Whether the partition of `key` can be reached, or is likely to be soon.
+    pub(crate) fn is_up(&self, key: CallKey, now: Instant) -> bool {
+        let Some(view) = self.view(key).filter(|view| !view.members.is_empty()) else {
+            return false;
+        };
+        let patience = if is_alone(view) { Duration::ZERO } else { self.patience };
+        let down_for = |replica| self.down.get(&replica).map(|since| now.since(*since));
+        !view.everybody().any(|replica| down_for(replica).is_some_and(|down| down >= patience))
+    }
+
+    /// Whether every replica that takes the call's puts has a link.
+    pub(crate) fn is_within_reach(&self, key: CallKey) -> bool {
+        let everybody = self.everybody(key);
+        !everybody.is_empty() && !everybody.iter().any(|replica| self.down.contains_key(replica))
+    }
+
+    /// Notes a link; the partitions that its replica serves.
+    pub(crate) fn set_up(
+        &mut self,
+        now: Instant,
+        replica: ReplicaId,
+        up: bool,
+    ) -> Vec<PartitionId> {
+        if up {
+            self.down.remove(&replica);
+        } else {
+            self.down.entry(replica).or_insert(now);
         }
+        self.served_by(replica)
+    }
+
+    fn served_by(&self, replica: ReplicaId) -> Vec<PartitionId> {
+        let views = self.views.iter().filter(|view| view.names(replica));
+        views.map(|view| view.partition).collect()
+    }
+
+    /// Whether the replica, alone, serves the partition.
+    pub(crate) fn is_only(&self, partition: PartitionId, replica: ReplicaId) -> bool {
+        let view = self.views.iter().find(|view| view.partition == partition);
+        view.is_some_and(|view| is_alone(view) && view.names(replica))
     }
 
     /// Notes a view; `true` when it is newer than the one believed in.
-    pub(crate) fn adopt(&mut self, id: PartitionId, number: ViewNumber) -> bool {
-        let partition = self.0.iter_mut().find(|partition| partition.id == id);
-        match partition {
-            Some(partition) if partition.view < number => {
-                partition.view = number;
+    pub(crate) fn adopt(&mut self, new: PartitionView) -> bool {
+        let known = self.views.iter_mut().find(|view| view.partition == new.partition);
+        match known {
+            Some(view) if view.number < new.number => *view = new,
+            Some(_) => return false,
+            None => self.views.push(new),
+        }
+        let named: BTreeSet<_> = self.views.iter().flat_map(PartitionView::everybody).collect();
+        self.down.retain(|replica, _| named.contains(replica));
+        true
+    }
+
+    /// A replica that serves alone, and always will, says that its view has another number: it
+    /// started again. `true` when that is news.
+    pub(crate) fn adopt_number(&mut self, key: CallKey, number: ViewNumber) -> bool {
+        let slot = key.slot();
+        let view = self.views.iter_mut().find(|view| view.slots.contains(slot));
+        match view {
+            Some(view) if is_alone(view) && view.number < number => {
+                view.number = number;
+                view.led_since = number;
                 true
             }
             Some(_) | None => false,
         }
     }
+}
 
-    fn of(&self, key: CallKey) -> Option<&Partition> {
-        let slot = usize::from(key.slot().0);
-        // No partition at all: `checked_rem` says so, and every call counts as out of reach.
-        slot.checked_rem(self.0.len()).and_then(|index| self.0.get(index))
-    }
+fn is_alone(view: &PartitionView) -> bool {
+    view.members.len() + view.joining.len() <= 1
 }
 
 #[cfg(test)]
 mod tests {
+    use tier_protocol::SlotSet;
+
     use super::*;
 
-    fn view(partition: u16, number: u64) -> PartitionView {
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn half(partition: u16, number: u64, members: &[u64]) -> PartitionView {
         PartitionView {
-            partition: PartitionId(partition),
-            number: ViewNumber(number),
-            members: Vec::new(),
-            joining: Vec::new(),
+            members: members.iter().copied().map(ReplicaId).collect(),
+            slots: SlotSet::share(partition, 2),
+            ..PartitionView::alone(PartitionId(partition), ViewNumber(number), ReplicaId(0))
         }
     }
 
+    fn low() -> CallKey {
+        CallKey([0; 16])
+    }
+
+    fn high() -> CallKey {
+        let mut key = [0; 16];
+        key[0] = 2;
+        CallKey(key)
+    }
+
     #[test]
-    fn slots_are_dealt_in_turn() {
-        let map = PartitionMap::new(&[view(7, 1), view(9, 2)]);
-        assert_eq!(map.find(CallKey([0; 16])), (PartitionId(7), ViewNumber(1)));
-        let mut odd = [0; 16];
-        odd[1] = 1;
-        assert_eq!(map.find(CallKey(odd)), (PartitionId(9), ViewNumber(2)));
+    fn each_slot_has_its_partition() {
+        let map = PartitionMap::new(&[half(0, 1, &[1]), half(1, 2, &[2])], PATIENCE);
+        assert_eq!(map.find(low()), (PartitionId(0), ViewNumber(1)));
+        assert_eq!(map.find(high()), (PartitionId(1), ViewNumber(2)));
     }
 
     #[test]
     fn only_a_newer_view_is_adopted() {
-        let mut map = PartitionMap::new(&[view(7, 5)]);
-        assert!(!map.adopt(PartitionId(7), ViewNumber(5)));
-        assert!(!map.adopt(PartitionId(8), ViewNumber(6)));
-        assert!(map.adopt(PartitionId(7), ViewNumber(6)));
-        assert_eq!(map.find(CallKey([0; 16])), (PartitionId(7), ViewNumber(6)));
+        let mut map = PartitionMap::new(&[half(0, 5, &[1])], PATIENCE);
+        assert!(!map.adopt(half(0, 5, &[1, 2])));
+        assert!(map.adopt(half(0, 6, &[1, 2])));
+        assert_eq!(map.everybody(low()).len(), 2);
+        assert!(map.adopt(half(1, 2, &[3])), "a partition that was divided off");
+    }
+
+    #[test]
+    fn one_of_several_may_be_away_for_a_while() {
+        let mut map = PartitionMap::new(&[half(0, 1, &[1, 2]), half(1, 1, &[3])], PATIENCE);
+        let now = Instant(0);
+        assert_eq!(map.set_up(now, ReplicaId(2), false), [PartitionId(0)]);
+        map.set_up(now, ReplicaId(3), false);
+        assert!(map.is_up(low(), now) && !map.is_up(high(), now));
+        assert!(!map.is_up(low(), now + PATIENCE));
+        map.adopt(half(0, 2, &[1]));
+        assert!(map.is_up(low(), now + PATIENCE), "the view does not name it any more");
     }
 
     #[test]
     fn without_partitions_every_call_is_out_of_reach() {
-        assert!(!PartitionMap::new(&[]).is_up(CallKey([0; 16])));
+        assert!(!PartitionMap::new(&[], PATIENCE).is_up(low(), Instant(0)));
     }
 }

@@ -13,7 +13,7 @@ use crate::door::Output;
 use crate::engine::Engine;
 use crate::forward;
 use crate::homing::is_stub;
-use crate::turn::{State, Turn};
+use crate::turn::{Believed, State, Turn};
 
 /// Asks of one turn for a call that is elsewhere, pauses included. A bound against sites that
 /// send a turn in circles; time bounds the usual case.
@@ -22,7 +22,14 @@ const TRIES_MAX: u32 = 256;
 impl Engine {
     /// No record of the call here.
     pub(crate) fn on_not_here(&mut self, now: Instant, key: CallKey, number: u64) {
-        let Some(mut turn) = self.take_asking(key, number) else { return };
+        let Some(turn) = self.take_asking(key, number) else { return };
+        self.work_not_here(now, key, turn);
+    }
+
+    pub(crate) fn work_not_here(&mut self, now: Instant, key: CallKey, mut turn: Turn) {
+        if !self.may_believe(key, &turn) {
+            return self.confirm(now, key, turn, Believed::NotHere);
+        }
         let mut kept = Vec::new();
         for arrival in std::mem::take(&mut turn.arrivals) {
             if arrival.is_sought() || self.may_begin(&arrival) {

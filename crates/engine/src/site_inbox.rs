@@ -3,12 +3,12 @@
 //! A batch is done when every entry was answered; one without room defers it as a whole, and the
 //! queue offers it again. Repetition is harmless: stamps decide. No record is decoded here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tier_protocol::{Command, DormantOutcome, EngineWord, Entry, Superseded, batch};
-use vocab::{CallKey, PartitionId, ViewNumber};
+use vocab::{CallKey, PartitionId, ReplicaId, ViewNumber};
 
 use crate::door::Output;
 use crate::engine::Engine;
@@ -24,10 +24,18 @@ pub(crate) struct SiteInbox {
 #[derive(Debug, Default)]
 struct Batch {
     waiting: VecDeque<Entry>,
-    /// Entries that the replica has not answered, by call: at most one of a call at a time.
-    in_flight: BTreeMap<CallKey, Entry>,
+    /// Entries that not everybody has answered, by call: at most one of a call at a time.
+    in_flight: BTreeMap<CallKey, InFlight>,
     superseded: Vec<Superseded>,
     deferred: bool,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    entry: Entry,
+    answered: BTreeSet<ReplicaId>,
+    /// What the primary said.
+    outcome: Option<DormantOutcome>,
 }
 
 impl Batch {
@@ -63,12 +71,26 @@ impl Engine {
         self.go_on_with_batches();
     }
 
-    /// The replica's answer to one entry.
-    pub(crate) fn on_dormant(&mut self, key: CallKey, id: u64, outcome: DormantOutcome) {
+    /// A replica's answer to one entry. The primary's counts, when all have answered.
+    pub(crate) fn on_dormant(
+        &mut self,
+        from: ReplicaId,
+        is_primary: bool,
+        key: CallKey,
+        id: u64,
+        said: DormantOutcome,
+    ) {
+        let everybody = self.map.everybody(key);
         let Some(batch) = self.inbox.batches.get_mut(&id) else { return };
-        if batch.in_flight.remove(&key).is_none() {
-            return;
+        let Some(entry) = batch.in_flight.get_mut(&key) else { return };
+        entry.answered.insert(from);
+        if is_primary || said == DormantOutcome::Full {
+            entry.outcome = Some(said);
         }
+        let Some(outcome) = entry.outcome.filter(|_| everybody.is_subset(&entry.answered)) else {
+            return;
+        };
+        batch.in_flight.remove(&key);
         self.inbox.in_flight -= 1;
         match outcome {
             DormantOutcome::Stored => self.stats.entries_stored += 1,
@@ -115,14 +137,13 @@ impl Engine {
         let mut commands = Vec::new();
         for (id, batch) in &self.inbox.batches {
             for (key, entry) in &batch.in_flight {
-                let (of, view) = self.map.find(*key);
-                if of == partition {
-                    commands.push(command(entry, *id, view));
+                if self.map.find(*key).0 == partition {
+                    commands.push((*key, *id, entry.entry.clone()));
                 }
             }
         }
-        for command in commands {
-            self.push(Output::Command { partition, command });
+        for (key, id, entry) in commands {
+            self.tell_everybody(key, |view| command(&entry, id, view));
         }
     }
 
@@ -130,8 +151,8 @@ impl Engine {
     fn go_on_with_batches(&mut self) {
         let ids: Vec<u64> = self.inbox.batches.keys().copied().collect();
         for id in ids {
-            while let Some((partition, command)) = self.next_entry(id) {
-                self.push(Output::Command { partition, command });
+            while let Some(entry) = self.next_entry(id) {
+                self.tell_everybody(entry.key(), |view| command(&entry, id, view));
             }
             let over = self.inbox.batches.get(&id).is_some_and(Batch::is_over);
             if let Some(batch) = over.then(|| self.inbox.batches.remove(&id)).flatten() {
@@ -140,10 +161,10 @@ impl Engine {
         }
     }
 
-    fn next_entry(&mut self, id: u64) -> Option<(PartitionId, Command)> {
+    fn next_entry(&mut self, id: u64) -> Option<Entry> {
         let batch = self.inbox.batches.get_mut(&id)?;
         let key = batch.waiting.front()?.key();
-        if !self.map.is_up(key) {
+        if !self.map.is_within_reach(key) {
             batch.defer();
             return None;
         }
@@ -152,11 +173,10 @@ impl Engine {
             return None;
         }
         let entry = batch.waiting.pop_front()?;
-        let (partition, view) = self.map.find(key);
-        let command = command(&entry, id, view);
-        batch.in_flight.insert(key, entry);
+        let (answered, outcome) = (BTreeSet::new(), None);
+        batch.in_flight.insert(key, InFlight { entry: entry.clone(), answered, outcome });
         self.inbox.in_flight += 1;
-        Some((partition, command))
+        Some(entry)
     }
 
     fn end_batch(&mut self, id: u64, batch: Batch) {

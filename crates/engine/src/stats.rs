@@ -16,6 +16,10 @@ pub struct Stats {
     pub malformed: u64,
     /// Responses whose top Via is not ours, and ACKs that belong to nothing.
     pub strays: u64,
+    /// Words of replicas that were said in another view, or by one that does not lead.
+    pub other_view: u64,
+    /// Words of primaries that other members confirmed.
+    pub confirmed: u64,
     /// Messages dropped because the same one waits already.
     pub repeated: u64,
     /// Requests that begin calls, refused with 503.

@@ -44,6 +44,8 @@ pub(crate) struct Job<'a> {
     pub(crate) start: Start<'a>,
     /// A deadline has passed.
     pub(crate) due: bool,
+    /// The record is to be put again, whatever changes.
+    pub(crate) restores: bool,
     pub(crate) arrivals: &'a [Arrival],
 }
 
@@ -177,6 +179,7 @@ impl Job<'_> {
         let same = changed == Changed::Nothing
             && self.start.is_active()
             && !self.due
+            && !self.restores
             && (!resume || self.arrivals.is_empty());
         let next = if call.is_over() {
             Next::Over

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use call::Effect;
 use tier_protocol::{Command, Refusal};
-use vocab::{CallKey, Instant, PartitionId, Stamp, ViewNumber};
+use vocab::{CallKey, Instant, PartitionId, ReplicaId, Stamp, ViewNumber};
 
 use crate::arrival::Arrival;
 use crate::cache::Cached;
-use crate::door::Output;
 use crate::engine::Engine;
 use crate::held::Stored;
 use crate::planted::Planted;
@@ -25,8 +24,7 @@ impl Engine {
     /// Puts the state that explains what is held.
     pub(crate) fn store(&mut self, now: Instant, storing: Storing, refusals: u32) {
         let key = storing.what.key();
-        let (partition, view) = self.map.find(key);
-        self.push(Output::Command { partition, command: storing.what.command(view) });
+        self.tell_everybody(key, |view| storing.what.command(view));
         if self.planted == Some(Planted::SendBeforeStored) {
             let early = storing.held.leak();
             self.transmit(early);
@@ -39,29 +37,42 @@ impl Engine {
         self.keep_turn(key, turn);
     }
 
-    fn renew_after(&self) -> Duration {
+    pub(crate) fn renew_after(&self) -> Duration {
         (self.config.limits.lock_lease / 3).max(RENEW_MIN)
     }
 
-    /// The put is stored: its effects leave, and then the lock.
-    pub(crate) fn on_stored(&mut self, now: Instant, key: CallKey, stamp: Stamp) {
+    /// A member has the put. When all have it, its effects leave, and then the lock.
+    pub(crate) fn on_stored(&mut self, now: Instant, from: ReplicaId, key: CallKey, stamp: Stamp) {
         let Some(mut turn) = self.take_turn(key) else { return };
-        let storing = match std::mem::replace(&mut turn.state, State::Lock) {
-            State::Store(storing) => storing,
-            state @ (State::Lock | State::Pause | State::Pull) => {
+        let mut storing = match std::mem::replace(&mut turn.state, State::Lock) {
+            State::Store(storing) if storing.held.stamp() == Some(stamp) => storing,
+            state @ (State::Store(_)
+            | State::Lock
+            | State::Pause
+            | State::Pull
+            | State::Confirm(_)) => {
                 turn.state = state;
                 return self.keep_turn(key, turn);
             }
         };
-        let Some(proof) = Stored::by_reply(&storing.held, stamp) else {
+        storing.stored_by.insert(from);
+        let everybody = self.map.everybody(key);
+        let proof = match self.planted {
+            Some(Planted::UnlockBeforeAllStored) => Some(Stored::forged()),
+            Some(Planted::SendBeforeStored | Planted::NotHereBelieved) | None => {
+                Stored::by_all(&everybody, &storing.stored_by)
+            }
+        };
+        let Some(proof) = proof else {
             turn.state = State::Store(storing);
             return self.keep_turn(key, turn);
         };
-        let Storing { held, token, what, call, became, repeat: _ } = *storing;
+        let Storing { held, token, what, call, became, number: _, repeat: _, stored_by: _ } =
+            *storing;
         self.transmit(held.release(&proof));
         match what {
             What::Put { record, .. } => {
-                self.unlock(key, token);
+                self.tell_everybody(key, |view| Command::Unlock { view, key, token });
                 if let Some(call) = call {
                     self.cache.insert(key, Cached { header: record.header, call });
                 }
@@ -81,11 +92,22 @@ impl Engine {
     }
 
     /// The put is not stored: its effects are dropped, its messages stepped again on newer state.
-    pub(crate) fn on_refused(&mut self, now: Instant, key: CallKey, stamp: Stamp, why: Refusal) {
+    pub(crate) fn on_refused(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        stamp: Stamp,
+        why: Refusal,
+        by_primary: bool,
+    ) {
         let Some(mut turn) = self.take_turn(key) else { return };
         let storing = match std::mem::replace(&mut turn.state, State::Lock) {
             State::Store(storing) if storing.held.stamp() == Some(stamp) => storing,
-            state @ (State::Store(_) | State::Lock | State::Pause | State::Pull) => {
+            state @ (State::Store(_)
+            | State::Lock
+            | State::Pause
+            | State::Pull
+            | State::Confirm(_)) => {
                 turn.state = state;
                 return self.keep_turn(key, turn);
             }
@@ -101,6 +123,13 @@ impl Engine {
                     self.refuse_overload(arrival);
                 }
                 return;
+            }
+            // The primary may have it: then its effects have yet to leave, and the lock stays.
+            Refusal::NotTheBase { .. } if !by_primary => {
+                turn.number = storing.number;
+                if turn.refusals <= REFUSALS_MAX && turn.number != 0 {
+                    return self.ask_again(now, key, turn);
+                }
             }
             Refusal::NotTheBase { .. } => self.unlock(key, storing.token),
             Refusal::OldToken => {}
@@ -137,6 +166,11 @@ impl Engine {
                 self.keep_turn(key, turn);
             }
             State::Pause => self.ask(now, key, turn),
+            State::Confirm(_) if over => self.stats.dropped_late += turn.arrivals.len() as u64,
+            State::Confirm(confirming) => {
+                self.renew(key, &confirming.believed);
+                self.confirm_again(now, key, turn);
+            }
             State::Store(storing) if over => {
                 // No `Unlock`: if the put is stored after all, the lease hands it to another
                 // engine, which sends its effects.
@@ -144,35 +178,34 @@ impl Engine {
                 self.go_on(now, key, turn.arrivals);
             }
             State::Store(storing) => {
-                let (partition, view) = self.map.find(key);
-                let command = match std::mem::take(&mut storing.repeat) {
-                    true => storing.what.command(view),
-                    false => Command::Renew { view, key, token: storing.token },
-                };
-                self.push(Output::Command { partition, command });
+                let token = storing.token;
+                if std::mem::take(&mut storing.repeat) {
+                    storing.stored_by.clear();
+                    let what = storing.what.clone();
+                    self.tell_everybody(key, |view| what.command(view));
+                } else {
+                    self.tell_primary(key, |view| Command::Renew { view, key, token });
+                }
                 turn.wake_at = turn.until.min(now + self.renew_after());
                 self.keep_turn(key, turn);
             }
         }
     }
 
-    /// A member serves another view: what waits is said again, at once when that view is news.
-    pub(crate) fn on_stale_view(
-        &mut self,
-        now: Instant,
-        partition: PartitionId,
-        key: CallKey,
-        current: ViewNumber,
-    ) {
-        if self.map.adopt(partition, current) {
-            return self.repeat_in_new_view(now, partition);
+    /// A member serves another view. Ours is old, and the newer one is on its way, or the member
+    /// will hear of ours: what waits is said again after a while.
+    pub(crate) fn on_stale_view(&mut self, now: Instant, key: CallKey, current: ViewNumber) {
+        if self.map.adopt_number(key, current) {
+            let (partition, _) = self.map.find(key);
+            return self.repeat_in_view(now, partition);
         }
+        let soon = now + self.config.limits.seek_every;
         if let Some(mut turn) = self.take_turn(key) {
             match &mut turn.state {
-                State::Lock => turn.wake_at = now + self.config.limits.seek_every,
+                State::Lock | State::Confirm(_) => turn.wake_at = soon,
                 State::Store(storing) => {
                     storing.repeat = true;
-                    turn.wake_at = now + self.config.limits.seek_every;
+                    turn.wake_at = soon;
                 }
                 State::Pause | State::Pull => {}
             }
@@ -181,11 +214,12 @@ impl Engine {
         self.defer_batches_with(key);
     }
 
-    pub(crate) fn repeat_in_new_view(&mut self, now: Instant, partition: PartitionId) {
+    /// Says again what waits: the view is another, or one of its members can be reached again.
+    pub(crate) fn repeat_in_view(&mut self, now: Instant, partition: PartitionId) {
         for key in self.keys_of(partition) {
             let Some(mut turn) = self.take_turn(key) else { continue };
             match &mut turn.state {
-                State::Lock => turn.wake_at = now,
+                State::Lock | State::Confirm(_) => turn.wake_at = now,
                 State::Store(storing) => {
                     storing.repeat = true;
                     turn.wake_at = now;

@@ -10,18 +10,22 @@
 //!                 Pull ◄──────────────────────────┘
 //!                  └ NoSuch: 481 · Lives: forward
 //! ```
+//! Where several replicas serve, a turn that would end without a put first has the primary's word
+//! confirmed (`Confirm`): by then a later view may have stored something newer.
 //!
 //! A grant that no turn asked for (due, resume, activate, hand back) makes a turn of its own. Each
 //! state ends by its deadline. At most one turn per call exists in an engine; messages that come
 //! meanwhile wait in it, in order.
 
+use std::collections::BTreeSet;
+
 use call::Call;
 use tier_protocol::{Command, PullAnswer, PutFlags, Record, Tombstone};
-use vocab::{CallKey, Instant, LockToken, Stamp, ViewNumber};
+use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp, ViewNumber};
 
 use crate::arrival::Arrival;
 use crate::door::Reason;
-use crate::held::Held;
+use crate::held::{Grant, Held};
 
 /// One engine's work on one call.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(crate) struct Turn {
     pub(crate) until: Instant,
     /// How often its put was refused.
     pub(crate) refusals: u32,
+    /// The other members confirmed the view in which the primary's last word was said.
+    pub(crate) is_confirmed: bool,
 }
 
 /// What the turn waits for.
@@ -51,8 +57,40 @@ pub(crate) enum State {
     Pause,
     /// Another site's answer.
     Pull,
-    /// The replica's word that the put is stored.
+    /// The other members' word that the view in which the primary spoke is not over.
+    Confirm(Box<Confirming>),
+    /// Everybody's word that the put is stored.
     Store(Box<Storing>),
+}
+
+/// What the primary said, until it is confirmed.
+#[derive(Debug)]
+pub(crate) struct Confirming {
+    pub(crate) believed: Believed,
+    /// Members that have confirmed.
+    pub(crate) by: BTreeSet<ReplicaId>,
+    /// Since when the primary leads that said it: a later one may know better.
+    pub(crate) led_since: ViewNumber,
+}
+
+/// The primary's word.
+#[derive(Debug)]
+pub(crate) enum Believed {
+    /// No such call.
+    NotHere,
+    /// The lock, and the newest record, if any.
+    Granted { grant: Grant, record: Option<Record> },
+    /// The lock; what this engine keeps of the call is the newest.
+    Unchanged { grant: Grant },
+}
+
+impl Believed {
+    pub(crate) fn token(&self) -> Option<LockToken> {
+        match self {
+            Self::NotHere => None,
+            Self::Granted { grant, .. } | Self::Unchanged { grant } => Some(grant.token),
+        }
+    }
 }
 
 /// A call that is not here: what is known of where it is.
@@ -82,6 +120,10 @@ pub(crate) struct Storing {
     /// The call as it will be, to be kept when it is stored.
     pub(crate) call: Option<Box<Call>>,
     pub(crate) became: Became,
+    /// The engine's number for the turn, under which its lock was asked for; 0 when it was handed.
+    pub(crate) number: u64,
+    /// Who has it, of the view in which it was last sent.
+    pub(crate) stored_by: BTreeSet<ReplicaId>,
     /// The member refused the view it was sent in: it is sent again.
     pub(crate) repeat: bool,
 }
@@ -114,6 +156,7 @@ impl Turn {
             wake_at: Instant::NEVER,
             until: Instant::NEVER,
             refusals: 0,
+            is_confirmed: false,
         }
     }
 
@@ -126,7 +169,7 @@ impl Turn {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arrival> {
         let held: &[Arrival] = match &self.state {
             State::Store(storing) => storing.held.arrivals(),
-            State::Lock | State::Pause | State::Pull => &[],
+            State::Lock | State::Pause | State::Pull | State::Confirm(_) => &[],
         };
         held.iter().chain(&self.arrivals)
     }
@@ -137,6 +180,7 @@ impl Turn {
             State::Lock => Reason::Lock,
             State::Pause => Reason::Seek,
             State::Pull => Reason::Pull,
+            State::Confirm(_) => Reason::Confirm,
             State::Store(_) => Reason::Store,
         }
     }

@@ -1,5 +1,6 @@
 //! Under the lock: from a grant to a put. No effect leaves from here that a put must explain first.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use call::{Call, Changed, Effect};
@@ -13,7 +14,7 @@ use crate::engine::Engine;
 use crate::held::{Grant, Held, Stored};
 use crate::homing::{Homing, find_home, is_stub};
 use crate::step::{self, Failure, Form, Job, Next, Outcome, Start};
-use crate::turn::{Became, State, Storing, Turn, What};
+use crate::turn::{Became, Believed, State, Storing, Turn, What};
 
 impl Engine {
     /// Works the call whose lock has come. A grant that no turn asked for is a turn of its own.
@@ -41,12 +42,14 @@ impl Engine {
         };
         let worked_under = match &turn.state {
             State::Lock | State::Pause | State::Pull => None,
+            State::Confirm(confirming) => confirming.believed.token(),
             State::Store(storing) => Some(storing.token),
         };
         if worked_under.is_some_and(|token| grant.token <= token) {
             self.keep_turn(key, turn);
             return None;
         }
+        turn.is_confirmed = false;
         // A newer lock: the one that the turn worked under has ended, and its put is refused or,
         // if it was stored before, comes back with this grant to be resumed.
         if let State::Store(storing) = std::mem::replace(&mut turn.state, State::Lock) {
@@ -57,7 +60,13 @@ impl Engine {
     }
 
     /// An empty lock: a call begins, comes from another site, or is not to be found.
-    fn work_nothing(&mut self, now: Instant, key: CallKey, mut turn: Turn, grant: Grant) {
+    pub(crate) fn work_nothing(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        mut turn: Turn,
+        grant: Grant,
+    ) {
         if let Some(record) = turn.seek.take_pulled(now) {
             return self.step(now, key, turn, grant, Start::Wake(&record));
         }
@@ -72,6 +81,9 @@ impl Engine {
                 let salt = salt(grant.token, self.sites.start());
                 self.step(now, key, turn, grant, Start::Begin { salt });
             }
+            None if !turn.arrivals.is_empty() && !self.may_believe(key, &turn) => {
+                self.confirm(now, key, turn, Believed::Granted { grant, record: None });
+            }
             None => {
                 self.unlock(key, grant.token);
                 for arrival in std::mem::take(&mut turn.arrivals) {
@@ -81,7 +93,7 @@ impl Engine {
         }
     }
 
-    fn work_record(
+    pub(crate) fn work_record(
         &mut self,
         now: Instant,
         key: CallKey,
@@ -117,6 +129,12 @@ impl Engine {
                 | Cause::Asked { .. }
                 | Cause::Activate => self.step(now, key, turn, grant, Start::Wake(record)),
             },
+            Homing::Away(_) | Homing::Seek | Homing::Asleep
+                if !idle && !self.may_believe(key, &turn) =>
+            {
+                let record = Some(record.clone());
+                self.confirm(now, key, turn, Believed::Granted { grant, record });
+            }
             Homing::Away(site) => {
                 self.unlock(key, grant.token);
                 self.send_away(now, key, turn, site, record);
@@ -164,13 +182,23 @@ impl Engine {
     }
 
     /// The lock has come without the record: what this engine keeps of the call is the newest.
-    pub(crate) fn on_unchanged(&mut self, now: Instant, key: CallKey, grant: Grant, number: u64) {
-        let Some(mut turn) = self.take_for_grant(key, &grant) else { return };
+    pub(crate) fn on_unchanged(&mut self, now: Instant, key: CallKey, grant: Grant) {
+        let Some(turn) = self.take_for_grant(key, &grant) else { return };
+        self.work_unchanged(now, key, turn, grant);
+    }
+
+    pub(crate) fn work_unchanged(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        mut turn: Turn,
+        grant: Grant,
+    ) {
         let kept = grant.base.and_then(|stamp| self.cache.take(key, stamp));
         match kept {
             Some(cached) => self.work_cached(now, key, turn, grant, &cached),
             None if turn.arrivals.is_empty() => self.unlock(key, grant.token),
-            None if turn.number == number => {
+            None if grant.cause == (Cause::Asked { turn: turn.number }) => {
                 // It was let go in the meantime: the same ask again brings the record.
                 turn.state = State::Lock;
                 turn.until = now + self.config.limits.lock_wait;
@@ -196,11 +224,13 @@ impl Engine {
             }
             let setting = &self.config.setting;
             let here = self.config.here;
-            let job = Job { key, now, here, setting, start, due, arrivals: &turn.arrivals };
+            let restores = resume && !self.map.is_alone(key);
+            let arrivals = &turn.arrivals;
+            let job = Job { key, now, here, setting, start, due, restores, arrivals };
             match step::work(&job, resume) {
                 Ok(outcome) => {
                     let work = Work { key, grant, start, due, resume };
-                    return self.conclude(now, turn, &work, outcome);
+                    return self.conclude(now, turn, &work, outcome, restores);
                 }
                 Err(Failure::Panicked(Some(index))) => {
                     self.stats.panics += 1;
@@ -243,11 +273,32 @@ impl Engine {
     }
 
     /// Decides what is stored before the effects may leave.
-    fn conclude(&mut self, now: Instant, turn: Turn, work: &Work<'_>, outcome: Outcome) {
-        let Outcome { effects, unreleased, changed, next } = outcome;
+    ///
+    /// Effects that are resumed leave at once where the record that explains them is the only one.
+    /// Where others have to hold it, they may not: it is put again first (`restores`).
+    fn conclude(
+        &mut self,
+        now: Instant,
+        turn: Turn,
+        work: &Work<'_>,
+        outcome: Outcome,
+        restores: bool,
+    ) {
+        let Outcome { mut effects, mut unreleased, changed, next } = outcome;
         let Work { key, grant, start, due, resume } = *work;
-        if resume {
-            self.stats.resumed += 1;
+        let ends_here = match &next {
+            Next::Same(_) => true,
+            Next::Over => grant.base.is_none(),
+            Next::Lives(_) => false,
+        };
+        if ends_here && !effects.is_empty() && !self.may_believe(key, &turn) {
+            return self.confirm_work(now, turn, work);
+        }
+        self.stats.resumed += u64::from(resume);
+        if restores {
+            unreleased.append(&mut effects);
+            effects = unreleased;
+        } else if resume {
             let before = Held::unchanged(unreleased);
             self.transmit(before.release(&Stored::by_grant(&grant)));
         }
@@ -285,9 +336,30 @@ impl Engine {
         };
         self.stats.ghosts += u64::from(turn.seek.ghost && became == Became::Begun);
         let held = Held::until(stamp, effects, turn.arrivals);
-        let token = grant.token;
-        let storing = Storing { held, token, what, call, became, repeat: false };
+        let (token, number) = (grant.token, turn.number);
+        let (repeat, stored_by) = (false, BTreeSet::new());
+        let storing = Storing { held, token, what, call, became, number, stored_by, repeat };
         self.store(now, storing, turn.refusals);
+    }
+
+    /// The turn changed nothing: what it says is true if the state that it is drawn from is the
+    /// newest.
+    fn confirm_work(&mut self, now: Instant, mut turn: Turn, work: &Work<'_>) {
+        let Work { key, grant, start, .. } = *work;
+        let believed = match start {
+            Start::Begin { .. } | Start::Ghost => Believed::Granted { grant, record: None },
+            Start::Active(record) => Believed::Granted { grant, record: Some(record.clone()) },
+            Start::Cached(cached) => {
+                self.cache.insert(key, cached.clone());
+                Believed::Unchanged { grant }
+            }
+            Start::Wake(record) => {
+                // It came from another site: the one held here, if any, is older.
+                turn.seek.pulled = Some(Box::new((record.clone(), now)));
+                Believed::Granted { grant, record: None }
+            }
+        };
+        self.confirm(now, key, turn, believed);
     }
 
     /// The state that is stored explains the effects: they leave, and the lock ends.
@@ -326,8 +398,9 @@ impl Engine {
         let flags = PutFlags { boundary: true, ..PutFlags::default() };
         let what = What::Put { record, base: grant.base, flags };
         let held = Held::until(stamp, Vec::new(), turn.arrivals);
-        let (token, became) = (grant.token, Became::HandedBack);
-        let storing = Storing { held, token, what, call: None, became, repeat: false };
+        let (token, became, number) = (grant.token, Became::HandedBack, turn.number);
+        let (repeat, stored_by, call) = (false, BTreeSet::new(), None);
+        let storing = Storing { held, token, what, call, became, number, stored_by, repeat };
         self.store(now, storing, 0);
     }
 

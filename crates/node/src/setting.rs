@@ -31,12 +31,8 @@ pub(crate) fn here(config: &Config) -> SiteId {
 
 /// The fixed view of a partition that one process serves; the site's start count numbers it.
 pub(crate) fn view(config: &Config, start: u64) -> PartitionView {
-    PartitionView {
-        partition: PARTITION,
-        number: ViewNumber(start),
-        members: vec![ReplicaId(start << 16 | u64::from(config.site.id))],
-        joining: Vec::new(),
-    }
+    let replica = ReplicaId(start << 16 | u64::from(config.site.id));
+    PartitionView::alone(PARTITION, ViewNumber(start), replica)
 }
 
 fn backup_to(config: &Config) -> Option<SiteId> {
@@ -77,6 +73,7 @@ pub(crate) fn replica(config: &Config, start: u64) -> replica::Config {
         partition: PARTITION,
         replica,
         view,
+        shared: None,
         backup_to: backup_to(config),
         limits,
         pace,
@@ -139,7 +136,8 @@ pub(crate) fn engine(
         engine: id,
         start,
         backup: backup_to(config),
-        views: vec![view],
+        // An engine of its own process is told the views of its state tier.
+        views: if config.role.has_tier() { vec![view] } else { Vec::new() },
         setting,
         limits,
     }

@@ -14,7 +14,7 @@ use engine::Engine;
 use replica::gate::GateInput;
 use tier_protocol::frame::TierFrame;
 use tier_protocol::{GateWord, PROTOCOL_VERSION, SiteState};
-use vocab::{EngineId, Instant};
+use vocab::{EngineId, Instant, ReplicaId};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,7 +23,6 @@ use crate::event::Event;
 use crate::link::{LinkId, LinkWord, Outbox};
 use crate::names::Names;
 use crate::queue;
-use crate::setting::PARTITION;
 
 pub(crate) use tier_seat::TierSeat;
 
@@ -77,6 +76,8 @@ pub(crate) struct Site {
     pub(crate) tier: Option<TierSeat>,
     /// The link to the state tier, where that is another process.
     pub(crate) uplink: Option<Outbox>,
+    /// The replica at its other end.
+    upstream: Option<ReplicaId>,
     words: VecDeque<Word>,
     was_serving: bool,
     is_draining: bool,
@@ -97,6 +98,7 @@ impl Site {
             engine,
             tier,
             uplink: None,
+            upstream: None,
             words: VecDeque::new(),
             was_serving: false,
             is_draining: false,
@@ -112,8 +114,6 @@ impl Site {
                 self.words.push_back(Word::Replica(replica::Input::EngineUp { engine }));
                 self.words.push_back(Word::Gate(GateInput::EngineUp { engine }));
             }
-        } else {
-            self.words.push_back(Word::Engine(engine::Input::TierDown { partition: PARTITION }));
         }
         let now = self.clock.now();
         self.run(now);
@@ -197,7 +197,7 @@ impl Site {
                 engine::Output::Bounce { source, bytes, to } => {
                     seat.door.bounce(now, source, to, bytes);
                 }
-                engine::Output::Command { partition, command } => {
+                engine::Output::Command { to: _, partition, command } => {
                     if self.tier.is_some() {
                         let input = replica::Input::Command { engine: seat.id, command };
                         self.words.push_back(Word::Replica(input));
@@ -284,16 +284,27 @@ impl Site {
 
     fn take_state_word(&mut self, frame: TierFrame) {
         match frame {
-            TierFrame::Reply { partition, reply } => {
-                self.words.push_back(Word::Engine(engine::Input::Reply { partition, reply }));
+            TierFrame::Reply { partition: _, view, reply } => {
+                let Some(from) = self.upstream else { return };
+                self.words.push_back(Word::Engine(engine::Input::Reply { from, view, reply }));
             }
             TierFrame::Gate(word) => self.words.push_back(Word::Engine(engine::Input::Gate(word))),
             TierFrame::View(view) => {
-                let partition = view.partition;
+                let replica = view.members.first().copied();
                 self.words.push_back(Word::Engine(engine::Input::NewView(view)));
-                self.words.push_back(Word::Engine(engine::Input::TierUp { partition }));
+                if let Some(replica) = replica {
+                    self.upstream = Some(replica);
+                    self.words.push_back(Word::Engine(engine::Input::TierUp { replica }));
+                }
             }
-            TierFrame::Hello { .. } | TierFrame::Command { .. } | TierFrame::Engine(_) => {
+            TierFrame::Hello { .. }
+            | TierFrame::Command { .. }
+            | TierFrame::Engine(_)
+            | TierFrame::Replica { .. }
+            | TierFrame::Seats(_)
+            | TierFrame::Peer(_)
+            | TierFrame::Ping
+            | TierFrame::Pong => {
                 tracing::warn!("the state tier sent a word that only engines send");
                 self.lose_uplink();
             }
@@ -303,7 +314,9 @@ impl Site {
     fn lose_uplink(&mut self) {
         if self.uplink.take().is_some() {
             tracing::warn!("the link to the state tier is lost");
-            self.words.push_back(Word::Engine(engine::Input::TierDown { partition: PARTITION }));
+            if let Some(replica) = self.upstream.take() {
+                self.words.push_back(Word::Engine(engine::Input::TierDown { replica }));
+            }
             if let Some(seat) = &mut self.engine {
                 seat.is_serving = false;
             }

@@ -18,12 +18,30 @@ pub struct Config {
     pub replica: ReplicaId,
     /// The view it serves in. Its number leads every lock token and batch number.
     pub view: PartitionView,
+    /// Its seat among the replicas of a site of many; `None` when the view is fixed, and it alone
+    /// serves the partition.
+    pub shared: Option<Shared>,
     /// The site that keeps dormant copies of the calls that live here.
     pub backup_to: Option<SiteId>,
     /// Bounds.
     pub limits: Limits,
     /// Paces.
     pub pace: Pace,
+}
+
+/// What a replica is told that shares its partition, or its site, with others.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The process's name, which it keeps when it starts again.
+    pub name: String,
+    /// `host:port` at which engines and other replicas reach it.
+    pub address: String,
+    /// Partitions to which the founder of the site deals the slots.
+    pub partitions: u16,
+    /// Members that a full view has: fewer is less redundancy, which is exported.
+    pub replicas: u16,
+    /// Pause before it asks to join. It doubles with each life that was cut short.
+    pub join_after: Duration,
 }
 
 /// Bounds of one partition.
@@ -48,6 +66,13 @@ pub struct Limits {
     pub tombstones_max: usize,
     /// Refill questions that may be open at a time.
     pub pulls_open_max: usize,
+    /// Words of engines that wait while a change of the view is being decided; more are dropped,
+    /// and asked again by their engines.
+    pub muted_max: usize,
+    /// Calls of one page of a copy, or of one run that is compared.
+    pub copy_page_max: usize,
+    /// Bytes of records of one page of a copy. A single larger record goes alone.
+    pub copy_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -62,6 +87,9 @@ impl Default for Limits {
             keyset_page_max: 500,
             tombstones_max: 200_000,
             pulls_open_max: 64,
+            muted_max: 16_384,
+            copy_page_max: 256,
+            copy_bytes_max: 1 << 20,
         }
     }
 }
@@ -89,6 +117,19 @@ pub struct Pace {
     pub refill_per_s: u32,
     /// Calls given back each second.
     pub hand_back_per_s: u32,
+    /// Calls copied to a joiner each second.
+    pub copy_per_s: u32,
+    /// Calls compared with other members each second.
+    pub compare_per_s: u32,
+    /// Pause between two comparisons of everything.
+    pub compare_every: Duration,
+    /// Time between two signs of life.
+    pub ping_every: Duration,
+    /// A replica that answered nothing for this long is taken to be dead.
+    pub silent_after: Duration,
+    /// Each member that stands behind another in the view leaves it this much time to propose what
+    /// both see.
+    pub propose_after: Duration,
 }
 
 impl Default for Pace {
@@ -104,6 +145,12 @@ impl Default for Pace {
             activate_per_s: 5_000,
             refill_per_s: 2_000,
             hand_back_per_s: 1_000,
+            copy_per_s: 20_000,
+            compare_per_s: 10_000,
+            compare_every: Duration::from_secs(30),
+            ping_every: Duration::from_millis(200),
+            silent_after: Duration::from_millis(1_400),
+            propose_after: Duration::from_millis(100),
         }
     }
 }

@@ -44,6 +44,10 @@ impl Replica {
 
     /// Looks at a call whose lock has ended.
     pub(crate) fn evaluate_busy(&mut self, now: Instant, key: CallKey) {
+        if !self.leads() {
+            // Its mark waits for a primary.
+            return;
+        }
         let Some(call) = self.store.get(key) else {
             return;
         };
@@ -62,6 +66,14 @@ impl Replica {
         if is_to_look_at {
             let verdict = self.verdict(now, site, key);
             self.apply_verdict(now, site, key, &verdict);
+        }
+    }
+
+    /// Looks at every mark: this replica is the one that sends from here on.
+    pub(crate) fn evaluate_all_busy(&mut self, now: Instant) {
+        let marked: Vec<CallKey> = self.outbound.values().flat_map(|site| site.records()).collect();
+        for key in marked {
+            self.evaluate_busy(now, key);
         }
     }
 
@@ -225,6 +237,10 @@ impl Replica {
             return;
         };
         outbound.stats.stored += 1;
+        for member in self.config.view.everybody().skip(1).collect::<Vec<_>>() {
+            let calls = flight.entries.clone();
+            self.tell_peer(member, tier_protocol::PeerWord::Crossed { site, calls });
+        }
         for (key, stamp) in flight.entries {
             let outbound = self.outbound_mut(site);
             if outbound.is_in_flight(key, id) {

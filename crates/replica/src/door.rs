@@ -5,8 +5,10 @@
 //! clocks are on the other side of this door.
 
 use bytes::Bytes;
-use tier_protocol::{Command, KeysetEntry, PullAnswer, Reply, SiteState, Superseded};
-use vocab::{CallKey, EngineId, Instant, SiteId, ViewNumber};
+use tier_protocol::{
+    Command, KeysetEntry, PeerWord, PullAnswer, Reply, SiteMap, SiteState, SlotMove, Superseded,
+};
+use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 
 /// What happens to a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +32,78 @@ pub enum Input {
     },
     /// The site's gate says something of other sites.
     Site(SiteInput),
+    /// Something of another replica of the site.
+    Peer {
+        /// The other.
+        replica: ReplicaId,
+        /// What.
+        news: PeerNews,
+    },
+    /// The coordination store's word.
+    Store(StoreWord),
     /// An operator's word.
     Order(Order),
     /// The instant of the last [`Output::WakeAt`] has come.
     Wake,
+}
+
+/// What is heard of another replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "moved once; links come and go rarely")]
+pub enum PeerNews {
+    /// The link to it is up.
+    Up,
+    /// The link to it broke.
+    Down,
+    /// Its address refuses connections, or another life of its process answers there: it is gone.
+    Gone {
+        /// Another life of its process answered.
+        is_replaced: bool,
+    },
+    /// It says something.
+    Said(PeerWord),
+}
+
+/// The coordination store's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreWord {
+    /// The site's map as of a revision: an answer to [`StoreAsk::Read`], or news.
+    Map {
+        /// Whether it is the answer to the last [`StoreAsk::Read`].
+        is_answer: bool,
+        /// The revision at which the map was written; 0 when there is none.
+        revision: u64,
+        /// The store's present revision.
+        store_revision: u64,
+        /// The map.
+        map: SiteMap,
+    },
+    /// The map of the last [`StoreAsk::CompareAndSet`] was written at this revision.
+    Written {
+        /// The revision.
+        revision: u64,
+    },
+    /// It was not written, as another one was before. A `Map` follows.
+    Lost,
+    /// The store did not answer the last ask.
+    Away {
+        /// A compare-and-set may have been carried out all the same.
+        may_have_happened: bool,
+    },
+}
+
+/// What a replica asks of the coordination store, one thing at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreAsk {
+    /// The newest map.
+    Read,
+    /// Writes the map if the newest one is that of the revision.
+    CompareAndSet {
+        /// The revision; 0 for no map at all.
+        expected: u64,
+        /// The map.
+        map: SiteMap,
+    },
 }
 
 /// What is known of one site that answers.
@@ -154,6 +224,10 @@ pub enum Order {
     },
     /// Stops or resumes giving calls back to their homes.
     HandBackPause(bool),
+    /// Slots of this partition go to one that is to be made, by replicas that wait for it.
+    MoveSlots(SlotMove),
+    /// Every member of the view is lost: this replica begins the partition anew, without calls.
+    Refound,
 }
 
 /// What a replica wants done.
@@ -163,11 +237,27 @@ pub enum Output {
     Reply {
         /// The engine.
         engine: EngineId,
+        /// The view in which it is said.
+        view: ViewNumber,
         /// The words.
         reply: Reply,
     },
     /// Words to the site's gate.
     Gate(GateBound),
+    /// Words to another replica.
+    Peer {
+        /// The other.
+        replica: ReplicaId,
+        /// The words.
+        word: PeerWord,
+    },
+    /// An ask of the coordination store.
+    Store(StoreAsk),
+    /// The site's map changed: engines are told it before anything else that follows.
+    Map(SiteMap),
+    /// The others went on without this replica: it ends here, and [`crate::Replica::reborn`] gives
+    /// its next life. Nothing else comes out.
+    Expelled,
     /// Nothing more to say before this instant; [`Instant::NEVER`] when only an input can help.
     WakeAt(Instant, Reason),
 }
@@ -235,4 +325,8 @@ pub enum Reason {
     Heartbeat,
     /// A question to another site, or a batch with an engine, takes too long.
     Wait,
+    /// Another replica is to be asked for a sign of life, or a change of the view is due.
+    Membership,
+    /// The next page of a copy, or the next run of a comparison.
+    Copy,
 }

@@ -14,14 +14,19 @@ use vocab::{CallKey, EngineId, Instant, SiteId};
 
 mod agenda;
 mod bulk;
+mod change;
+mod compare;
 pub mod config;
+mod copy;
 mod crossing;
 pub mod door;
+mod follow;
 pub mod gate;
 mod hand;
 mod homing;
 mod inbound;
 mod lock;
+mod membership;
 mod outbound;
 mod pace;
 mod planted;
@@ -32,15 +37,23 @@ mod store;
 mod told;
 mod tombs;
 
-pub use config::{Config, Limits, Pace};
-pub use door::{GateBound, Input, Order, Output, Reason, SiteInput, SiteStatus};
+pub use config::{Config, Limits, Pace, Shared};
+pub use copy::CopyStats;
+pub use door::{
+    GateBound, Input, Order, Output, PeerNews, Reason, SiteInput, SiteStatus, StoreAsk, StoreWord,
+};
+pub use membership::outside;
 #[doc(hidden)]
 pub use planted::Planted;
 pub use stats::{CallStory, CallSummary, Stats};
 
 use agenda::Agenda;
 use bulk::Bulk;
+use change::Change;
+use compare::Comparing;
+use copy::Copying;
 use lock::Ending;
+use membership::Membership;
 use outbound::Outbound;
 use pace::Pacer;
 use refill::Refill;
@@ -87,6 +100,10 @@ pub struct Replica {
     bulk_pacer: Pacer,
     hand_back_paused: bool,
     counts: Counts,
+    membership: Membership,
+    /// Of a joiner: how far its copy is.
+    copying: Option<Copying>,
+    comparing: Comparing,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -122,6 +139,9 @@ impl Replica {
             bulk_pacer: Pacer::new(pace.refill_per_s),
             hand_back_paused: false,
             counts: Counts::default(),
+            membership: Membership::new(now, &config),
+            copying: None,
+            comparing: Comparing::default(),
             planted: None,
             out: VecDeque::new(),
             config,
@@ -137,22 +157,35 @@ impl Replica {
     /// Takes one input; drain [`Self::poll_output`] after it.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         self.now = now;
+        if self.membership.is_expelled {
+            return;
+        }
         match input {
             Input::EngineUp { engine } => {
                 self.engines.insert(engine);
             }
-            Input::EngineDown { engine } => self.engine_down(now, engine),
+            Input::EngineDown { engine } => {
+                self.forget_muted(engine);
+                self.engine_down(now, engine);
+            }
             Input::Command { engine, command } => self.command(now, engine, command),
             Input::Site(input) => self.site(now, input),
             Input::Order(order) => self.order(order),
+            Input::Peer { replica, news } => self.peer(now, replica, news),
+            Input::Store(word) => self.store_says(now, word),
             Input::Wake => {}
         }
-        self.end_leases(now);
-        self.run_bulks(now);
-        self.hand(now);
-        self.settle(now);
-        self.send_batches(now);
-        self.ask_refills(now);
+        self.run_membership(now);
+        self.run_copy(now);
+        if self.leads() && !self.is_mute() && !self.membership.is_expelled {
+            self.end_leases(now);
+            self.run_bulks(now);
+            self.hand(now);
+            self.settle(now);
+            self.send_batches(now);
+            self.ask_refills(now);
+            self.run_compare(now);
+        }
     }
 
     /// The next output; [`Output::WakeAt`] ends the drain.
@@ -169,11 +202,13 @@ impl Replica {
             self.counts.unknown_engine += 1;
             return;
         }
-        let current = self.config.view.number;
-        if command.view() != current {
+        if self.is_mute() {
+            return self.keep_muted(engine, command);
+        }
+        if !self.serves(&command) {
+            let (key, current) = (command.key(), self.config.view.number);
             self.counts.stale_view += 1;
-            self.reply(engine, Reply::StaleView { key: command.key(), current });
-            return;
+            return self.reply(engine, Reply::StaleView { key, current });
         }
         match command {
             Command::LockAndGet { view: _, key, turn, begins, cached } => {
@@ -185,8 +220,14 @@ impl Replica {
                 let dormant = call.is_some_and(|call| call.is_dormant);
                 self.reply(engine, Reply::Got { key, turn, record, dormant });
             }
-            Command::Put { view: _, record, base, flags } => {
+            Command::Confirm { view: _, key, turn } => {
+                self.reply(engine, Reply::Confirmed { key, turn });
+            }
+            Command::Put { view: _, record, base, flags } if self.leads() => {
                 self.put(now, engine, record, base, flags);
+            }
+            Command::Put { view: _, record, base, flags } => {
+                self.follow_put(now, engine, record, base, flags);
             }
             Command::Unlock { view: _, key, token } => {
                 if self.store.get(key).and_then(|call| call.lock).is_some_and(|l| l.token == token)
@@ -201,8 +242,11 @@ impl Replica {
                     lock.expires_at = expires_at;
                 }
             }
-            Command::Delete { view: _, tombstone, base } => {
+            Command::Delete { view: _, tombstone, base } if self.leads() => {
                 self.delete(now, engine, tombstone, base);
+            }
+            Command::Delete { view: _, tombstone, base: _ } => {
+                self.follow_delete(now, engine, tombstone);
             }
             Command::StoreDormant { view: _, batch, record } => {
                 let key = record.header.key;
@@ -216,6 +260,25 @@ impl Replica {
                 self.note_outcome(outcome);
                 self.reply(engine, Reply::Dormant { key, batch, outcome });
             }
+        }
+    }
+
+    /// Whether the command is for this replica, in its view.
+    fn serves(&self, command: &Command) -> bool {
+        let view = &self.config.view;
+        let is_current = command.view() == view.number && view.names(self.config.replica);
+        let is_owned = view.slots.contains(command.key().slot());
+        match command {
+            // What has left has left, in whatever view.
+            Command::Unlock { .. } | Command::Renew { .. } => true,
+            Command::LockAndGet { .. } => is_current && is_owned && self.leads(),
+            Command::Get { .. } | Command::Confirm { .. } => {
+                is_current && is_owned && !self.is_joining()
+            }
+            Command::Put { .. }
+            | Command::Delete { .. }
+            | Command::StoreDormant { .. }
+            | Command::StoreTombstone { .. } => is_current && is_owned,
         }
     }
 
@@ -250,11 +313,14 @@ impl Replica {
             Order::BackupTo { site } => self.back_up_to(site),
             Order::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
             Order::HandBackPause(paused) => self.hand_back_paused = paused,
+            Order::MoveSlots(slots) => self.order_change(Change::Plan(slots)),
+            Order::Refound => self.order_change(Change::Refound),
         }
     }
 
     fn reply(&mut self, engine: EngineId, reply: Reply) {
-        self.out.push_back(Output::Reply { engine, reply });
+        let view = self.config.view.number;
+        self.out.push_back(Output::Reply { engine, view, reply });
     }
 
     fn tell_gate(&mut self, words: GateBound) {
@@ -280,6 +346,12 @@ impl Replica {
                 next = (at, reason);
             }
         };
+        note(self.membership_at(), Reason::Membership);
+        note(self.copy_at(), Reason::Copy);
+        if !self.leads() || self.is_mute() || self.membership.is_expelled {
+            return (next.0.max(self.now), next.1);
+        }
+        note(self.compare_at(), Reason::Copy);
         note(self.leases.first().map(|(at, _)| *at), Reason::Lease);
         note(self.hand_at(), Reason::Hand);
         let (limits, pace) = (&self.config.limits, &self.config.pace);

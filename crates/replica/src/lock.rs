@@ -45,6 +45,12 @@ impl Replica {
         let Some(lock) = &mut call.lock else {
             return self.grant(now, key, engine, Cause::Asked { turn }, cached);
         };
+        if lock.is_shadow && lock.engine == engine {
+            // It asks anew: the turn that put under this lock is over, and did not end it.
+            call.waiters.push_front(waiter);
+            self.waiters += 1;
+            return self.end_lock(now, key, Ending::Broken);
+        }
         if lock.engine == engine && lock.cause == (Cause::Asked { turn }) {
             // A repetition, or the newest copy after a refused put: the same lock.
             lock.expires_at = now + self.config.pace.lock_lease;
@@ -98,7 +104,9 @@ impl Replica {
         let resumes = call.unreleased;
         self.counts.resumed += u64::from(resumes);
         let has_put = false;
-        call.lock = Some(Lock { engine, cause, token, expires_at, listed_at, has_put, resumes });
+        let is_shadow = false;
+        call.lock =
+            Some(Lock { engine, cause, token, expires_at, listed_at, has_put, resumes, is_shadow });
         call.touched_at = now;
         for kind in [Kind::Resume, Kind::Activate, Kind::HandBack] {
             self.agenda.clear(&mut call.armed, kind, key);
@@ -113,9 +121,11 @@ impl Replica {
         let Some(call) = self.store.get(key) else {
             return;
         };
-        let Some(Lock { engine, cause, token, resumes, .. }) = call.lock else {
+        let Some(Lock { engine, cause, token, resumes, has_put, .. }) = call.lock else {
             return;
         };
+        // It put under this very lock, and another member refused: that put is to be made again.
+        let resumes = resumes || (has_put && call.unreleased);
         let granted = |record: Option<Record>| {
             let (dormant, resume) = (call.is_dormant, resumes);
             let removed = self.tombs.stamp(key).filter(|_| record.is_none());
@@ -163,6 +173,8 @@ impl Replica {
             }
             Ending::Deleted => {}
             Ending::Broken | Ending::LeaseOver => {
+                // A put under it may still come to other members: no later lock has its token.
+                self.tokens += 1;
                 self.counts.locks_broken += u64::from(ending == Ending::Broken);
                 self.counts.leases_over += u64::from(ending == Ending::LeaseOver);
                 if !lock.has_put {
@@ -252,7 +264,7 @@ impl Replica {
     }
 }
 
-fn is_handed(cause: Cause) -> bool {
+pub(crate) fn is_handed(cause: Cause) -> bool {
     match cause {
         Cause::Asked { .. } => false,
         Cause::Due | Cause::Resume | Cause::Activate | Cause::HandBack { .. } => true,

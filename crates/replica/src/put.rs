@@ -31,6 +31,7 @@ impl Replica {
             Some(call) if call.stamp() == Some(stamp) => {
                 return self.reply(engine, Reply::Stored { key, stamp });
             }
+            Some(_) if self.is_void(stamp.token) => Some(Refusal::OldToken),
             Some(call) => match why_refused(call, stamp, base, |base| stamp > base) {
                 Some(Refusal::OldToken) if self.planted == Some(Planted::OldTokenAccepted) => None,
                 refusal => refusal,
@@ -50,7 +51,7 @@ impl Replica {
         self.reply(engine, Reply::Stored { key, stamp });
     }
 
-    fn apply_put(
+    pub(crate) fn apply_put(
         &mut self,
         now: Instant,
         mut record: Record,
@@ -66,6 +67,8 @@ impl Replica {
         // The removal of an earlier call of this key has yet to arrive somewhere.
         let is_awaited = self.outbound.values().any(|outbound| outbound.is_removal(key));
         let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
+        // Where others have to hold it too, an end without `Unlock` leaves doubt in any case.
+        let in_doubt = flags.unreleased || !self.is_alone();
         let Some(call) = self.store.get_mut(key) else {
             return;
         };
@@ -90,7 +93,7 @@ impl Replica {
         call.is_dormant = !is_home;
         call.is_given = !is_home;
         call.is_stub = false;
-        call.unreleased = flags.unreleased;
+        call.unreleased = in_doubt;
         call.at_boundary = at_boundary;
         let begins_again = call.has_ended() && !flags.ended;
         call.was_at_boundary = flags.boundary || (call.was_at_boundary && !begins_again);
@@ -230,6 +233,7 @@ impl Replica {
             return self.reply(engine, Reply::Stored { key, stamp });
         }
         let refusal = match self.store.get(key) {
+            Some(_) if self.is_void(stamp.token) => Some(Refusal::OldToken),
             Some(call) => why_refused(call, stamp, Some(base), |base| stamp >= base),
             None => Some(Refusal::OldToken),
         };

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tier_protocol::{Cause, RecordHeader};
-use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp};
+use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
+
+use crate::copy::CopyStats;
 
 /// A replica's numbers. Counters only grow; the others are as of the question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +39,31 @@ pub struct Stats {
     pub outbound: BTreeMap<SiteId, OutboundStats>,
     /// Bulk orders, by kind and site, running or ended.
     pub bulk: Vec<BulkStats>,
+    /// The view, and how whole it is.
+    pub view: ViewStats,
     /// Everything that only grows.
     pub counts: Counts,
+}
+
+/// How a replica stands in its view.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ViewStats {
+    /// The view's number.
+    pub number: ViewNumber,
+    /// Whether the replica is primary.
+    pub leads: bool,
+    /// Complete members.
+    pub members: u64,
+    /// Members that are being copied to.
+    pub joining: u64,
+    /// Of a joiner: how far its copy is.
+    pub copy: Option<CopyStats>,
+    /// The coordination store did not answer the last ask: views cannot change.
+    pub is_store_away: bool,
+    /// For how long the view has had fewer members than it should.
+    pub short_for: Option<Duration>,
+    /// How long it took the last time to have all of them again.
+    pub healed_after: Option<Duration>,
 }
 
 /// What has yet to reach one site, and what did.
@@ -114,6 +139,30 @@ pub struct Counts {
     pub busy: u64,
     /// Commands refused for their view.
     pub stale_view: u64,
+    /// Views that this replica came to serve in.
+    pub views: u64,
+    /// Changes of the map that it proposed and that were written.
+    pub views_proposed: u64,
+    /// How often it became primary.
+    pub promoted: u64,
+    /// Calls forgotten because their slots moved to another partition.
+    pub shed: u64,
+    /// Words of engines dropped for lack of room while the view was uncertain.
+    pub muted_lost: u64,
+    /// Words of replicas that serve in another view; they are dropped.
+    pub peer_stale: u64,
+    /// Calls given to joiners.
+    pub copied_out: u64,
+    /// Calls taken from a primary, by copy or repair.
+    pub copied_in: u64,
+    /// Copies that began anew, as more calls ended meanwhile than could be remembered.
+    pub copies_restarted: u64,
+    /// Calls compared with other members.
+    pub compared: u64,
+    /// Runs of calls in which this member differed from its primary.
+    pub runs_differing: u64,
+    /// Calls mended after a comparison.
+    pub repaired: u64,
     /// Commands of engines whose link is not up; they are dropped.
     pub unknown_engine: u64,
     /// Puts stored.

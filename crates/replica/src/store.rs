@@ -27,6 +27,8 @@ pub(crate) struct Lock {
     pub(crate) has_put: bool,
     /// Its holder was told that the effects of the newest record may not have left.
     pub(crate) resumes: bool,
+    /// It was not granted here: a put came under it.
+    pub(crate) is_shadow: bool,
 }
 
 /// A turn that waits for a lock.

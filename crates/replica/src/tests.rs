@@ -99,17 +99,13 @@ impl Bench {
     }
 
     fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let view = PartitionView {
-            partition: PartitionId(0),
-            number: VIEW,
-            members: vec![ReplicaId(1)],
-            joining: Vec::new(),
-        };
+        let view = PartitionView::alone(PartitionId(0), VIEW, ReplicaId(1));
         let mut config = Config {
             here: HERE,
             partition: PartitionId(0),
             replica: ReplicaId(1),
             view,
+            shared: None,
             backup_to: Some(THERE),
             limits: Limits::default(),
             // The tests count in tens of seconds.
@@ -136,6 +132,10 @@ impl Bench {
                     break;
                 }
                 other @ (Output::Reply { .. } | Output::Gate(_)) => self.said.push(other),
+                other @ (Output::Peer { .. }
+                | Output::Store(_)
+                | Output::Map(_)
+                | Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
         }
         &self.said
@@ -167,7 +167,12 @@ impl Bench {
     fn replies(&self) -> Vec<Reply> {
         let replies = self.said.iter().filter_map(|output| match output {
             Output::Reply { reply, .. } => Some(reply.clone()),
-            Output::Gate(_) | Output::WakeAt(..) => None,
+            Output::Gate(_)
+            | Output::WakeAt(..)
+            | Output::Peer { .. }
+            | Output::Store(_)
+            | Output::Map(_)
+            | Output::Expelled => None,
         });
         replies.collect()
     }
@@ -303,6 +308,7 @@ fn grants(said: &[Output]) -> Vec<(EngineId, CallKey, LockToken, Cause, Option<R
     let grants = said.iter().filter_map(|output| match output {
         Output::Reply {
             engine,
+            view: _,
             reply: Reply::Granted { key, token, cause, record, dormant: _, resume, floor: _ },
         } => Some((*engine, *key, *token, *cause, record.clone(), *resume)),
         _ => None,

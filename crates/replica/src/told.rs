@@ -1,14 +1,11 @@
 //! What a replica tells of itself: numbers, lists, one call's story, a digest.
 
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher24;
 use tier_protocol::Record;
 use vocab::{CallKey, Instant};
 
 use crate::Replica;
 use crate::agenda::Kind;
-use crate::stats::{CallStory, CallSummary, LockStory, MarkStory, Stats};
+use crate::stats::{CallStory, CallSummary, LockStory, MarkStory, Stats, ViewStats};
 use crate::store::Call;
 
 impl Replica {
@@ -31,7 +28,22 @@ impl Replica {
             refills_left: self.refill.len() as u64,
             outbound: outbound.collect(),
             bulk: self.bulk_stats(),
+            view: self.view_stats(now),
             counts: self.counts,
+        }
+    }
+
+    fn view_stats(&self, now: Instant) -> ViewStats {
+        let view = &self.config.view;
+        ViewStats {
+            number: view.number,
+            leads: self.leads(),
+            members: view.members.len() as u64,
+            joining: view.joining.len() as u64,
+            copy: self.copy_stats(),
+            is_store_away: self.membership.is_away,
+            short_for: self.short_for(now),
+            healed_after: self.membership.healed_after,
         }
     }
 
@@ -78,32 +90,6 @@ impl Replica {
     pub fn copy(&self, now: Instant, cursor: Option<CallKey>, limit: usize) -> Vec<Record> {
         let calls = self.store.keys_after(cursor).filter_map(|key| self.store.get(key));
         calls.filter_map(|call| call.aged(now)).take(limit).collect()
-    }
-
-    /// A digest of every record held, for the comparison of copies. Locks and waits do not count,
-    /// nor does time.
-    #[must_use]
-    pub fn digest(&self) -> u64 {
-        let mut hasher = SipHasher24::new();
-        let all = self.store.keys_after(None);
-        for call in all.filter_map(|key| self.store.get(key)) {
-            let Some(record) = &call.record else {
-                continue;
-            };
-            let (header, stamp) = (&record.header, record.header.stamp);
-            hasher.write(&header.key.0);
-            hasher.write_u64(stamp.epoch.n);
-            hasher.write_u16(stamp.epoch.site.0);
-            hasher.write_u64(stamp.token.view.0);
-            hasher.write_u64(stamp.token.counter);
-            hasher.write_u64(stamp.version.0);
-            hasher.write_u8(u8::from(call.is_dormant));
-            for section in [&record.crossing, &record.local] {
-                hasher.write_usize(section.len());
-                hasher.write(section);
-            }
-        }
-        hasher.finish()
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use sip_message::Bytes;
 use tier_protocol::{Command, EngineWord, GateWord, Reply, SiteWord};
-use vocab::{EngineId, Instant, SiteId};
+use vocab::{EngineId, Instant, SiteId, ViewNumber};
 
 /// Who asked to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ pub(crate) enum UpWord {
 /// From a state process to an engine.
 #[derive(Clone, Debug)]
 pub(crate) enum DownWord {
-    Reply(Reply),
+    Reply(ViewNumber, Reply),
     Gate(GateWord),
     /// The state process is there.
     Up,

@@ -115,12 +115,7 @@ fn other(site: SiteId) -> SiteId {
 }
 
 fn view(here: SiteId, start: u64) -> PartitionView {
-    PartitionView {
-        partition: PARTITION,
-        number: ViewNumber(start),
-        members: vec![ReplicaId(u64::from(here.0))],
-        joining: Vec::new(),
-    }
+    PartitionView::alone(PARTITION, ViewNumber(start), ReplicaId(u64::from(here.0)))
 }
 
 impl StateProcess {
@@ -137,6 +132,7 @@ impl StateProcess {
             partition: PARTITION,
             replica: ReplicaId(u64::from(here.0)),
             view: view(here, start),
+            shared: None,
             backup_to: Some(other(here)),
             limits: replica::Limits::default(),
             pace: replica::Pace::default(),

@@ -89,6 +89,7 @@ impl Watch {
                 self.putting.remove(&(engine, *key));
             }
             Command::Get { .. }
+            | Command::Confirm { .. }
             | Command::Unlock { .. }
             | Command::Renew { .. }
             | Command::StoreDormant { .. }
@@ -117,7 +118,7 @@ impl Watch {
                     owners.remove(&site);
                 }
             }
-            Command::LockAndGet { .. } | Command::Get { .. } => {}
+            Command::LockAndGet { .. } | Command::Get { .. } | Command::Confirm { .. } => {}
         }
     }
 
@@ -168,6 +169,7 @@ impl Watch {
             | Reply::NotHere { .. }
             | Reply::StaleView { .. }
             | Reply::Got { .. }
+            | Reply::Confirmed { .. }
             | Reply::Dormant { .. } => {}
         }
     }
@@ -238,6 +240,7 @@ impl Watch {
             | Reply::NotHere { .. }
             | Reply::StaleView { .. }
             | Reply::Got { .. }
+            | Reply::Confirmed { .. }
             | Reply::Dormant { .. } => {}
         }
     }

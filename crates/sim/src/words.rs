@@ -17,6 +17,7 @@ pub(crate) fn command(command: &Command) -> String {
     match command {
         Command::LockAndGet { begins, .. } => format!("LockAndGet {key} begins={begins}"),
         Command::Get { .. } => format!("Get {key}"),
+        Command::Confirm { .. } => format!("Confirm {key}"),
         Command::Put { record, flags, .. } => format!(
             "Put {key} {} boundary={} unreleased={} bytes={}+{} deadline={:?}",
             stamp(&record.header.stamp),
@@ -55,6 +56,7 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Reply::NotHere { key, .. } => format!("NotHere {}", short(*key)),
         Reply::StaleView { key, .. } => format!("StaleView {}", short(*key)),
         Reply::Got { key, .. } => format!("Got {}", short(*key)),
+        Reply::Confirmed { key, .. } => format!("Confirmed {}", short(*key)),
         Reply::Stored { key, stamp: of } => format!("Stored {} {}", short(*key), stamp(of)),
         Reply::Refused { key, stamp: of, why } => {
             format!("Refused {} {} {why:?}", short(*key), stamp(of))

@@ -14,7 +14,7 @@ use replica::SiteInput;
 use replica::gate::{GateInput, GateOutput};
 use sip_message::{Bytes, Limits, Message, parse_datagram};
 use tier_protocol::{Command, SiteWord};
-use vocab::{EngineId, Instant, SiteId};
+use vocab::{EngineId, Instant, ReplicaId, SiteId};
 
 use crate::agent::Agent;
 use crate::event::{Agenda, DownWord, Event, Sleeper, UpWord};
@@ -301,7 +301,7 @@ impl World {
                     let frame = EdgeFrame::Bounce { source, to, bytes }.encode(&secret());
                     self.send(engine_addr(site, index), EDGE_INNER, &frame);
                 }
-                engine::Output::Command { partition: _, command } => {
+                engine::Output::Command { to: _, partition: _, command } => {
                     self.watch.commanded(self.now, site, id, &command);
                     self.up(site, id, UpWord::Command(command));
                 }
@@ -328,10 +328,15 @@ impl World {
                 return;
             };
             match state.replica.poll_output() {
-                replica::Output::Reply { engine, reply } => {
+                replica::Output::Reply { engine, view, reply } => {
                     self.watch.replied(self.now, site, engine, &reply);
-                    self.down(site, engine, DownWord::Reply(reply));
+                    self.down(site, engine, DownWord::Reply(view, reply));
                 }
+                // Each replica serves its site alone.
+                replica::Output::Peer { .. }
+                | replica::Output::Store(_)
+                | replica::Output::Map(_)
+                | replica::Output::Expelled => {}
                 replica::Output::Gate(output) => {
                     let input = GateInput::FromReplica { partition: PARTITION, output };
                     self.gate(site, input);
@@ -445,11 +450,12 @@ impl World {
             return;
         }
         match word {
-            DownWord::Reply(reply) => {
+            DownWord::Reply(view, reply) => {
                 self.watch.heard(self.now, engine, &reply);
                 let text = words::reply(&reply);
                 self.trace.note(self.now, format_args!("  site {site} -> e{engine}  {text}"));
-                self.engine(site, index, engine::Input::Reply { partition: PARTITION, reply });
+                let from = only_replica(site);
+                self.engine(site, index, engine::Input::Reply { from, view, reply });
             }
             DownWord::Gate(word) => {
                 self.watch.told(engine, &word);
@@ -458,7 +464,8 @@ impl World {
                 self.engine(site, index, engine::Input::Gate(word));
             }
             DownWord::Up => {
-                self.engine(site, index, engine::Input::TierUp { partition: PARTITION });
+                let replica = only_replica(site);
+                self.engine(site, index, engine::Input::TierUp { replica });
             }
         }
     }
@@ -702,6 +709,10 @@ pub enum Advance {
 fn count_down(trigger: &mut Option<u64>) -> bool {
     *trigger = trigger.map(|left| left.saturating_sub(1));
     trigger.take_if(|left| *left == 0).is_some()
+}
+
+fn only_replica(site: SiteId) -> ReplicaId {
+    ReplicaId(u64::from(site.0))
 }
 
 fn resolve(to: &Destination) -> Option<SocketAddr> {

@@ -47,6 +47,16 @@ pub enum Command {
         /// Comes back in the reply.
         turn: u64,
     },
+    /// Asks a member that is not the primary whether it serves this view: then what the primary
+    /// said before is true.
+    Confirm {
+        /// View the engine believes in.
+        view: ViewNumber,
+        /// The call.
+        key: CallKey,
+        /// Comes back in the reply.
+        turn: u64,
+    },
     /// Stores a record under its lock; the lock stays.
     Put {
         /// View the engine believes in.
@@ -59,7 +69,8 @@ pub enum Command {
         /// What the replica may know of it.
         flags: PutFlags,
     },
-    /// Ends the lock after the effects have left. No reply.
+    /// Ends the lock after the effects have left. No reply. It holds in any view: what has left has
+    /// left.
     Unlock {
         /// View the engine believes in.
         view: ViewNumber,
@@ -114,6 +125,7 @@ impl Command {
         match self {
             Self::LockAndGet { key, .. }
             | Self::Get { key, .. }
+            | Self::Confirm { key, .. }
             | Self::Unlock { key, .. }
             | Self::Renew { key, .. } => *key,
             Self::Put { record, .. } | Self::StoreDormant { record, .. } => record.header.key,
@@ -129,6 +141,7 @@ impl Command {
         match self {
             Self::LockAndGet { view, .. }
             | Self::Get { view, .. }
+            | Self::Confirm { view, .. }
             | Self::Put { view, .. }
             | Self::Unlock { view, .. }
             | Self::Renew { view, .. }

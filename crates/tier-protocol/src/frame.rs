@@ -13,15 +13,16 @@ use std::marker::PhantomData;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
-use vocab::{EngineId, PartitionId};
+use vocab::{EngineId, PartitionId, ReplicaId, ViewNumber};
 
 use crate::command::Command;
 use crate::error::DecodeError;
+use crate::peer::PeerWord;
 use crate::reply::Reply;
 use crate::site::{EngineWord, GateWord, SiteWord};
-use crate::view::PartitionView;
+use crate::view::{PartitionView, Seat};
 use crate::wire;
-use crate::wire::view::{Addressed, Hello};
+use crate::wire::view::{Addressed, Hello, Seats};
 use crate::wire::word;
 
 /// The first byte of every frame.
@@ -33,7 +34,8 @@ const HEADER: usize = 6;
 /// A body up to this length is allocated in one piece; a longer one as its bytes arrive.
 const AT_ONCE_MAX: usize = 64 * 1024;
 
-/// A word on a link between an engine and its site's state node, either way.
+/// A word on a link of a site's state tier: between an engine and a state process, either way, or
+/// from one replica to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TierFrame {
     /// First word of a link, from the engine.
@@ -56,6 +58,8 @@ pub enum TierFrame {
     Reply {
         /// The partition it is from.
         partition: PartitionId,
+        /// The view in which it was said.
+        view: ViewNumber,
         /// What is answered.
         reply: Reply,
     },
@@ -65,6 +69,26 @@ pub enum TierFrame {
     Gate(GateWord),
     /// From the state node: who serves a partition.
     View(PartitionView),
+    /// First word of a replica: the state node's to an engine, or the dialling one's to another
+    /// replica.
+    Replica {
+        /// Who speaks.
+        replica: ReplicaId,
+        /// The partition that it serves, or waits to serve.
+        partition: PartitionId,
+        /// Its name, for people; at most [`NAME_BYTES_MAX`] long.
+        name: String,
+        /// The protocol version that it speaks.
+        version: u32,
+    },
+    /// From the state node: where the site's replicas are reached.
+    Seats(Vec<Seat>),
+    /// From one replica to another.
+    Peer(PeerWord),
+    /// Are you there? Answered by `Pong`, by the process and not by the replica in it.
+    Ping,
+    /// I am.
+    Pong,
 }
 
 /// A word on a link between two sites' gates.
@@ -77,6 +101,11 @@ const TIER_REPLY: u8 = 3;
 const TIER_ENGINE: u8 = 4;
 const TIER_GATE: u8 = 5;
 const TIER_VIEW: u8 = 6;
+const TIER_REPLICA: u8 = 7;
+const TIER_SEATS: u8 = 8;
+const TIER_PEER: u8 = 9;
+const TIER_PING: u8 = 10;
+const TIER_PONG: u8 = 11;
 const SITE_WORD: u8 = 65;
 
 /// Why a stream cannot be cut into frames any further. The link is to be closed.
@@ -137,21 +166,33 @@ impl TierFrame {
         match self {
             Self::Hello { role, name, version } => {
                 let name = clipped(name).to_owned();
-                write(TIER_HELLO, &Hello { role: role.0, name, version: *version }, out);
+                let (role, version, partition) = (role.0, *version, None);
+                write(TIER_HELLO, &Hello { role, name, version, partition }, out);
             }
             Self::Command { partition, command } => {
                 let partition = u32::from(partition.0);
                 let command = Some(command.into());
-                write(TIER_COMMAND, &Addressed { partition, command, reply: None }, out);
+                write(TIER_COMMAND, &Addressed { partition, command, reply: None, view: 0 }, out);
             }
-            Self::Reply { partition, reply } => {
-                let partition = u32::from(partition.0);
+            Self::Reply { partition, view, reply } => {
+                let (partition, view) = (u32::from(partition.0), view.0);
                 let reply = Some(reply.into());
-                write(TIER_REPLY, &Addressed { partition, command: None, reply }, out);
+                write(TIER_REPLY, &Addressed { partition, command: None, reply, view }, out);
             }
             Self::Engine(word) => write(TIER_ENGINE, &wire::gate::EngineWord::from(word), out),
             Self::Gate(word) => write(TIER_GATE, &wire::gate::GateWord::from(word), out),
             Self::View(view) => write(TIER_VIEW, &wire::view::View::from(view), out),
+            Self::Replica { replica, partition, name, version } => {
+                let (role, version, partition) = (replica.0, *version, u32::from(partition.0));
+                let (name, partition) = (clipped(name).to_owned(), Some(partition));
+                write(TIER_REPLICA, &Hello { role, name, version, partition }, out);
+            }
+            Self::Seats(seats) => {
+                write(TIER_SEATS, &Seats { seats: seats.iter().map(Into::into).collect() }, out);
+            }
+            Self::Peer(word) => write(TIER_PEER, &wire::peer::PeerWord::from(word), out),
+            Self::Ping => write(TIER_PING, &(), out),
+            Self::Pong => write(TIER_PONG, &(), out),
         }
     }
 }
@@ -204,26 +245,31 @@ mod sealed {
 impl Frame for TierFrame {
     fn decode(kind: u8, body: Bytes) -> Result<Self, FrameError> {
         Ok(match kind {
-            TIER_HELLO => hello(parse(body)?)?,
+            TIER_HELLO | TIER_REPLICA => hello(kind, parse(body)?)?,
             TIER_COMMAND => {
-                let Addressed { partition, command, reply: _ } = parse(body)?;
+                let Addressed { partition, command, reply: _, view: _ } = parse(body)?;
                 let command = word::need(command, "command")?.try_into()?;
                 Self::Command { partition: word::partition(partition)?, command }
             }
             TIER_REPLY => {
-                let Addressed { partition, command: _, reply } = parse(body)?;
+                let Addressed { partition, command: _, reply, view } = parse(body)?;
                 let reply = word::need(reply, "reply")?.try_into()?;
-                Self::Reply { partition: word::partition(partition)?, reply }
+                let (partition, view) = (word::partition(partition)?, ViewNumber(view));
+                Self::Reply { partition, view, reply }
             }
             TIER_ENGINE => Self::Engine(parse::<wire::gate::EngineWord>(body)?.try_into()?),
             TIER_GATE => Self::Gate(parse::<wire::gate::GateWord>(body)?.try_into()?),
             TIER_VIEW => Self::View(parse::<wire::view::View>(body)?.try_into()?),
+            TIER_SEATS => Self::Seats(word::all(parse::<Seats>(body)?.seats)?),
+            TIER_PEER => Self::Peer(parse::<wire::peer::PeerWord>(body)?.try_into()?),
+            TIER_PING => parse::<()>(body).map(|()| Self::Ping)?,
+            TIER_PONG => parse::<()>(body).map(|()| Self::Pong)?,
             kind => return Err(FrameError::UnknownKind { kind }),
         })
     }
 
     fn knows(kind: u8) -> bool {
-        (TIER_HELLO..=TIER_VIEW).contains(&kind)
+        (TIER_HELLO..=TIER_PONG).contains(&kind)
     }
 }
 
@@ -240,12 +286,16 @@ impl Frame for SiteFrame {
     }
 }
 
-fn hello(wire: Hello) -> Result<TierFrame, DecodeError> {
-    let Hello { role, name, version } = wire;
+fn hello(kind: u8, wire: Hello) -> Result<TierFrame, DecodeError> {
+    let Hello { role, name, version, partition } = wire;
     if name.len() > NAME_BYTES_MAX {
         return Err(DecodeError::OutOfRange { what: "length of a name", value: name.len() as u64 });
     }
-    Ok(TierFrame::Hello { role: EngineId(role), name, version })
+    if kind == TIER_HELLO {
+        return Ok(TierFrame::Hello { role: EngineId(role), name, version });
+    }
+    let partition = word::partition(word::need(partition, "partition")?)?;
+    Ok(TierFrame::Replica { replica: ReplicaId(role), partition, name, version })
 }
 
 fn parse<M: Message + Default>(body: Bytes) -> Result<M, DecodeError> {

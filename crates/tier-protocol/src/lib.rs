@@ -8,6 +8,7 @@ pub mod batch;
 pub mod command;
 pub mod error;
 pub mod frame;
+pub mod peer;
 pub mod record;
 pub mod reply;
 pub mod site;
@@ -18,13 +19,14 @@ pub use batch::{BatchError, Entry};
 pub use command::{Command, PutFlags};
 pub use error::DecodeError;
 pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
+pub use peer::{CopiedCall, CopiedState, KeyRange, PeerWord};
 pub use record::{Hint, Record, RecordHeader, Tombstone};
 pub use reply::{Cause, DormantOutcome, Refusal, Reply};
 pub use site::{
     EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
-pub use view::PartitionView;
+pub use view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};
 
 /// Version of every frame on the tier and site links; the first word of a link says it.
 pub const PROTOCOL_VERSION: u32 = 1;

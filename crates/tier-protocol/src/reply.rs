@@ -58,6 +58,26 @@ pub enum DormantOutcome {
     Full,
 }
 
+impl Reply {
+    /// The call that the reply is about.
+    #[must_use]
+    pub fn key(&self) -> CallKey {
+        match self {
+            Self::Granted { key, .. }
+            | Self::Unchanged { key, .. }
+            | Self::Queued { key, .. }
+            | Self::Busy { key, .. }
+            | Self::NotHere { key, .. }
+            | Self::StaleView { key, .. }
+            | Self::Got { key, .. }
+            | Self::Confirmed { key, .. }
+            | Self::Stored { key, .. }
+            | Self::Refused { key, .. }
+            | Self::Dormant { key, .. } => *key,
+        }
+    }
+}
+
 /// A replica's words to an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -130,6 +150,13 @@ pub enum Reply {
         record: Option<Record>,
         /// Whether it is dormant.
         dormant: bool,
+    },
+    /// Answer to `Confirm`.
+    Confirmed {
+        /// The call.
+        key: CallKey,
+        /// The engine's number for the turn.
+        turn: u64,
     },
     /// The put or delete with this stamp is held. A repeated stamp is answered alike.
     Stored {

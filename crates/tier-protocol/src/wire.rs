@@ -8,6 +8,7 @@ pub(crate) mod batch;
 pub(crate) mod command;
 pub(crate) mod gate;
 pub(crate) mod list;
+pub(crate) mod peer;
 pub(crate) mod record;
 pub(crate) mod reply;
 pub(crate) mod site;

@@ -6,10 +6,10 @@ use engine::{Input, Limits};
 use tier_protocol::{
     Command, DormantOutcome, EngineWord, Entry, GateWord, Record, Reply, Tombstone, batch,
 };
-use vocab::{CallKey, Epoch, SiteId};
+use vocab::{CallKey, Epoch, ReplicaId, SiteId, ViewNumber};
 
 use crate::basic::answered;
-use crate::world::{PARTITION, World, b2bua};
+use crate::world::{World, b2bua};
 
 /// Gives engine 1 a batch of these entries.
 pub(crate) fn apply(world: &mut World, id: u64, entries: &[Entry]) {
@@ -138,12 +138,12 @@ fn a_broken_tier_link_defers_its_batches() {
     let records = records(3);
     apply(&mut world, 1, &records);
     assert!(world.words.is_empty());
-    world.input(1, Input::TierDown { partition: PARTITION });
+    world.input(1, Input::TierDown { replica: ReplicaId(1) });
     assert_eq!(world.words.pop(), Some(EngineWord::BatchDeferred { id: 1 }));
     apply(&mut world, 2, &records);
     assert_eq!(world.words.pop(), Some(EngineWord::BatchDeferred { id: 2 }));
     world.intercept = None;
-    world.input(1, Input::TierUp { partition: PARTITION });
+    world.input(1, Input::TierUp { replica: ReplicaId(1) });
     apply(&mut world, 1, &records);
     assert_eq!(world.words.pop(), Some(done(1)));
 }
@@ -176,7 +176,8 @@ fn flying(entries: &[Entry]) -> Vec<CallKey> {
 
 fn answer(world: &mut World, key: CallKey, batch: u64, outcome: DormantOutcome) {
     let reply = Reply::Dormant { key, batch, outcome };
-    world.input(1, Input::Reply { partition: PARTITION, reply });
+    let view = ViewNumber(u64::from(world.here.0));
+    world.input(1, Input::Reply { from: ReplicaId(1), view, reply });
 }
 
 fn done(id: u64) -> EngineWord {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use engine::{Input, Limits};
 use sip_message::Message;
 use tier_protocol::{Command, Reply, SiteState};
-use vocab::{SiteId, ViewNumber};
+use vocab::{ReplicaId, SiteId, ViewNumber};
 
 use crate::basic::answered;
 use crate::ua::{Ua, names};
-use crate::world::{ALICE, BOB, PARTITION, World, b2bua, sites};
+use crate::world::{ALICE, BOB, World, b2bua, sites};
 
 #[test]
 fn calls_that_begin_are_refused_before_calls_that_live() {
@@ -123,14 +123,14 @@ fn a_broken_tier_link_drops_its_turns_and_refuses_new_calls() {
     }));
     let info = alice.request("INFO");
     world.deliver(1, ALICE, info.clone());
-    world.input(1, Input::TierDown { partition: PARTITION });
+    world.input(1, Input::TierDown { replica: ReplicaId(1) });
     assert_eq!(world.count(|stats| stats.dropped_tier), 1);
     assert_eq!(world.count(|stats| stats.turns), 0);
     world.deliver(1, ALICE, info.clone());
     world.deliver(1, ALICE, Ua::caller("alice", ALICE, "new").request("INVITE"));
     assert_eq!(names(&world.take(ALICE)), ["503"]);
     world.intercept = None;
-    world.input(1, Input::TierUp { partition: PARTITION });
+    world.input(1, Input::TierUp { replica: ReplicaId(1) });
     world.deliver(1, ALICE, info);
     assert_eq!(names(&world.take(BOB)), ["INFO"]);
 }

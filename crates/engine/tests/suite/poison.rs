@@ -7,7 +7,7 @@ use engine::{Input, Limits, Output};
 use servlet::{Application, Cx, Decision, NextHop, OutboundLeg};
 use sip_message::{Method, Request};
 use tier_protocol::{Cause, Entry, Reply};
-use vocab::{EngineId, LockToken, PartitionId, SiteId, ViewNumber};
+use vocab::{EngineId, LockToken, ReplicaId, SiteId, ViewNumber};
 
 use crate::basic::answered;
 use crate::inbox::{apply, records};
@@ -115,7 +115,8 @@ fn effects_that_this_build_cannot_read_are_left_for_another_engine() {
     };
     let now = world.now;
     let engine = world.engines.get_mut(&EngineId(1)).expect("engine 1 lives");
-    engine.handle_input(now, Input::Reply { partition: PartitionId(0), reply: granted });
+    let (from, view) = (ReplicaId(1), ViewNumber(1));
+    engine.handle_input(now, Input::Reply { from, view, reply: granted });
     loop {
         match engine.poll_output() {
             Output::Command { command, .. } => panic!("{command:?}: the lease is to end the lock"),

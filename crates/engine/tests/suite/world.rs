@@ -68,12 +68,8 @@ impl World {
         limits: Limits,
         applications: Vec<Arc<dyn Application>>,
     ) -> Self {
-        let view = PartitionView {
-            partition: PARTITION,
-            number: ViewNumber(u64::from(here.0)),
-            members: vec![ReplicaId(1)],
-            joining: Vec::new(),
-        };
+        let number = ViewNumber(u64::from(here.0));
+        let view = PartitionView::alone(PARTITION, number, ReplicaId(1));
         let now = Instant(1_000_000_000);
         let config = Config {
             here,
@@ -254,16 +250,20 @@ impl World {
                     self.replica_wake = at;
                     return moved;
                 }
-                replica::Output::Reply { engine, reply: Reply::Stored { .. } }
+                replica::Output::Reply { engine, reply: Reply::Stored { .. }, .. }
                     if self.deaf == Some(engine) => {}
-                replica::Output::Reply { engine, reply } => {
-                    let input = Input::Reply { partition: PARTITION, reply };
+                replica::Output::Reply { engine, view, reply } => {
+                    let input = Input::Reply { from: ReplicaId(1), view, reply };
                     if let Some(engine) = self.engines.get_mut(&engine) {
                         engine.handle_input(self.now, input);
                     }
                 }
                 // The scripts play the gate themselves.
                 replica::Output::Gate(_) => {}
+                other @ (replica::Output::Peer { .. }
+                | replica::Output::Store(_)
+                | replica::Output::Map(_)
+                | replica::Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
             moved = true;
         }
@@ -271,7 +271,8 @@ impl World {
 
     fn command(&mut self, engine: EngineId, command: Command) {
         if let Some(reply) = self.intercept.as_mut().and_then(|intercept| intercept(&command)) {
-            let input = Input::Reply { partition: PARTITION, reply };
+            let view = ViewNumber(u64::from(self.here.0));
+            let input = Input::Reply { from: ReplicaId(1), view, reply };
             if let Some(engine) = self.engines.get_mut(&engine) {
                 engine.handle_input(self.now, input);
             }
@@ -288,6 +289,7 @@ impl World {
                 false
             }
             Command::LockAndGet { .. }
+            | Command::Confirm { .. }
             | Command::Get { .. }
             | Command::Unlock { .. }
             | Command::Renew { .. }
@@ -348,6 +350,7 @@ fn replica_config(here: SiteId, view: PartitionView) -> replica::Config {
         partition: PARTITION,
         replica: ReplicaId(1),
         view,
+        shared: None,
         backup_to: None,
         limits: replica::Limits::default(),
         // An ask that waits for a lost lock is given up before the lock's lease ends.

@@ -143,7 +143,9 @@ impl Site {
             Order::ActivateAll { .. }
             | Order::StopActivating { .. }
             | Order::DropBackup { .. }
-            | Order::HandBackPause(_) => stats.dormant.get(&site).copied().unwrap_or(0),
+            | Order::HandBackPause(_)
+            | Order::MoveSlots(_)
+            | Order::Refound => stats.dormant.get(&site).copied().unwrap_or(0),
         };
         self.words.push_back(Word::Replica(replica::Input::Order(order)));
         tracing::info!(site = site.0, ?order, calls, "an order was given");

@@ -134,13 +134,20 @@ impl TierSeat {
                 replica::Output::Reply { reply: Reply::Got { record, .. }, .. } => {
                     self.got = record;
                 }
-                replica::Output::Reply { engine, reply } if Some(engine) == self.own_engine => {
-                    let input = engine::Input::Reply { partition: PARTITION, reply };
+                replica::Output::Reply { engine, view, reply }
+                    if Some(engine) == self.own_engine =>
+                {
+                    let input = engine::Input::Reply { from: self.replica.id(), view, reply };
                     words.push_back(Word::Engine(input));
                 }
-                replica::Output::Reply { engine, reply } => {
-                    self.tell_engine(engine, &TierFrame::Reply { partition: PARTITION, reply });
+                replica::Output::Reply { engine, view, reply } => {
+                    let frame = TierFrame::Reply { partition: PARTITION, view, reply };
+                    self.tell_engine(engine, &frame);
                 }
+                replica::Output::Peer { .. }
+                | replica::Output::Store(_)
+                | replica::Output::Map(_)
+                | replica::Output::Expelled => {}
                 replica::Output::Gate(output) => {
                     let input = GateInput::FromReplica { partition: PARTITION, output };
                     words.push_back(Word::Gate(input));

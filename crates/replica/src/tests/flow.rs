@@ -184,13 +184,19 @@ impl Script {
 
     fn hear(&mut self, output: &Output) {
         match output {
-            Output::Reply { engine, reply: Reply::Granted { key, token, record, .. } } => {
+            Output::Reply { engine, reply: Reply::Granted { key, token, record, .. }, .. } => {
                 self.holds.insert((*engine, *key), (*token, record.clone()));
             }
             Output::Gate(GateBound::Publish { site, id, .. }) => {
                 self.under_way.push_back((*site, *id));
             }
-            Output::Reply { .. } | Output::Gate(_) | Output::WakeAt(..) => {}
+            Output::Reply { .. }
+            | Output::Gate(_)
+            | Output::WakeAt(..)
+            | Output::Peer { .. }
+            | Output::Store(_)
+            | Output::Map(_)
+            | Output::Expelled => {}
         }
     }
 }
@@ -274,7 +280,7 @@ fn call_of(key: &CallKey) -> String {
 
 fn print(output: &Output) -> String {
     match output {
-        Output::Reply { engine, reply } => {
+        Output::Reply { engine, view: _, reply } => {
             let name = if *engine == A { "a" } else { "b" };
             format!("{name} ◄ {}", print_reply(reply))
         }
@@ -312,6 +318,7 @@ fn print_reply(reply: &Reply) -> String {
         Reply::Queued { key, .. } => format!("{} queued", call_of(key)),
         Reply::Busy { key, .. } => format!("{} busy", call_of(key)),
         Reply::NotHere { key, .. } => format!("{} not here", call_of(key)),
+        Reply::Confirmed { key, .. } => format!("{} confirmed", call_of(key)),
         Reply::Stored { key, stamp } => format!("{} stored {}", call_of(key), shown(*stamp)),
         Reply::Refused { key, why, .. } => {
             let why = match why {

@@ -104,13 +104,21 @@ fn an_old_view_is_refused_by_every_command() {
     let commands = [
         Command::LockAndGet { view, key: key(1), turn: 1, begins: true, cached: None },
         Command::Get { view, key: key(1), turn: 1 },
-        Command::Unlock { view, key: key(1), token: LockToken::default() },
+        Command::Confirm { view, key: key(1), turn: 1 },
         Command::StoreDormant { view, batch: 1, record: from_there(1, 1) },
     ];
     for command in commands {
         let replies = bench.command(A, command);
         assert_eq!(replies, [Reply::StaleView { key: key(1), current: VIEW }]);
     }
+}
+
+#[test]
+fn an_unlock_counts_in_any_view() {
+    let mut bench = Bench::new();
+    let (token, _) = bench.lock(A, key(1));
+    bench.command(A, Command::Unlock { view: ViewNumber(6), key: key(1), token });
+    assert!(matches!(bench.ask(A, key(1), false)[..], [Reply::NotHere { .. }]));
 }
 
 #[test]

@@ -79,17 +79,13 @@ pub(crate) struct Site {
 impl Site {
     fn new(now: Instant, id: SiteId, start: u64, disk: BTreeMap<u64, QueuedBatch>) -> Self {
         let peer = SiteId(3 - id.0);
-        let view = PartitionView {
-            partition: ONLY,
-            number: ViewNumber(start),
-            members: vec![ReplicaId(start)],
-            joining: Vec::new(),
-        };
+        let view = PartitionView::alone(ONLY, ViewNumber(start), ReplicaId(start));
         let config = Config {
             here: id,
             partition: ONLY,
             replica: ReplicaId(start),
             view,
+            shared: None,
             backup_to: Some(peer),
             limits: Limits { keyset_page_max: 7, ..Limits::default() },
             pace: Pace::default(),
@@ -131,11 +127,15 @@ impl Site {
                     self.wake = self.wake.min(at);
                     break;
                 }
-                other @ (Output::Reply { .. } | Output::Gate(_)) => said.push(other),
+                other => said.push(other),
             }
         }
         for output in said {
             match output {
+                other @ (Output::Peer { .. }
+                | Output::Store(_)
+                | Output::Map(_)
+                | Output::Expelled) => panic!("a replica of its own said {other:?}"),
                 Output::Reply { reply, .. } => self.reply(now, reply),
                 Output::Gate(output) => {
                     self.gate(now, GateInput::FromReplica { partition: ONLY, output });

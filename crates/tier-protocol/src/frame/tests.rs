@@ -180,7 +180,11 @@ fn a_long_name_is_clipped_on_its_way_out_and_refused_on_its_way_in() {
     let clipped = TierFrame::Hello { role, name: "é".repeat(127), version: 1 };
     assert_eq!(decoder.poll(), Ok(Some(clipped)));
     let mut long = BytesMut::new();
-    write(TIER_HELLO, &Hello { role: 1, name: "x".repeat(256), version: 1 }, &mut long);
+    write(
+        TIER_HELLO,
+        &Hello { role: 1, name: "x".repeat(256), version: 1, partition: None },
+        &mut long,
+    );
     let error = DecodeError::OutOfRange { what: "length of a name", value: 256 };
     assert_eq!(first_error::<TierFrame>(&long, MAX), Some(FrameError::Body(error)));
 }

@@ -14,13 +14,14 @@ use vocab::{
 use crate::batch::Entry;
 use crate::command::{Command, PutFlags};
 use crate::frame::{SiteFrame, TierFrame};
+use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal, Reply};
 use crate::site::{
     EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
-use crate::view::PartitionView;
+use crate::view::{PartitionView, Seat, SlotSet};
 
 fn key() -> impl Strategy<Value = CallKey> {
     any::<[u8; 16]>().prop_map(CallKey)
@@ -132,6 +133,11 @@ fn command() -> impl Strategy<Value = Command> {
             key,
             turn
         }),
+        (view(), key(), any::<u64>()).prop_map(|(view, key, turn)| Command::Confirm {
+            view,
+            key,
+            turn
+        }),
         (view(), record(), of(stamp()), flags())
             .prop_map(|(view, record, base, flags)| Command::Put { view, record, base, flags }),
         (view(), key(), token()).prop_map(|(view, key, token)| Command::Unlock {
@@ -206,6 +212,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         (key(), view()).prop_map(|(key, current)| Reply::StaleView { key, current }),
         (key(), turn(), of(record()), any::<bool>())
             .prop_map(|(key, turn, record, dormant)| { Reply::Got { key, turn, record, dormant } }),
+        (key(), turn()).prop_map(|(key, turn)| Reply::Confirmed { key, turn }),
         (key(), stamp()).prop_map(|(key, stamp)| Reply::Stored { key, stamp }),
         (key(), stamp(), refusal()).prop_map(|(key, stamp, why)| Reply::Refused {
             key,
@@ -322,15 +329,97 @@ fn gate_word() -> impl Strategy<Value = GateWord> {
 }
 
 fn partition_view() -> impl Strategy<Value = PartitionView> {
-    let replica = || any::<u64>().prop_map(ReplicaId);
-    (partition(), view(), vec(replica(), 1..4), vec(replica(), 0..3)).prop_map(
-        |(partition, number, members, joining)| PartitionView {
+    (partition(), view(), view(), vec(replica(), 0..4), vec(replica(), 0..3), slots()).prop_map(
+        |(partition, number, led_since, members, joining, slots)| PartitionView {
             partition,
             number,
+            led_since,
             members,
             joining,
+            slots,
         },
     )
+}
+
+fn replica() -> impl Strategy<Value = ReplicaId> {
+    any::<u64>().prop_map(ReplicaId)
+}
+
+fn slots() -> impl Strategy<Value = SlotSet> {
+    (0..4_u16, 1..5_u16).prop_map(|(index, count)| SlotSet::share(index % count, count))
+}
+
+fn seat() -> impl Strategy<Value = Seat> {
+    (replica(), partition(), "[a-z0-9-]{0,20}", "[a-z0-9.:]{0,20}")
+        .prop_map(|(replica, partition, name, address)| Seat { replica, partition, name, address })
+}
+
+fn copied_state() -> impl Strategy<Value = CopiedState> {
+    any::<[bool; 10]>().prop_map(|facts| CopiedState {
+        is_dormant: facts[0],
+        is_stub: facts[1],
+        is_given: facts[2],
+        unreleased: facts[3],
+        at_boundary: facts[4],
+        was_at_boundary: facts[5],
+        known_elsewhere: facts[6],
+        ends_when_free: facts[7],
+        has_ended: facts[8],
+        end_told: facts[9],
+    })
+}
+
+fn copied_call() -> impl Strategy<Value = CopiedCall> {
+    let lock = of((any::<u64>().prop_map(EngineId), token()));
+    (record(), copied_state(), lock, token(), of(epoch()), vec(site(), 0..3)).prop_map(
+        |(record, state, lock, floor, activated_from, marks)| CopiedCall {
+            record,
+            state,
+            lock,
+            floor,
+            activated_from,
+            marks,
+        },
+    )
+}
+
+fn range() -> impl Strategy<Value = KeyRange> {
+    (of(key()), of(key())).prop_map(|(after, to)| KeyRange { after, to })
+}
+
+fn peer_word() -> impl Strategy<Value = PeerWord> {
+    let number = any::<u64>;
+    prop_oneof![
+        number().prop_map(|number| PeerWord::Ping { number }),
+        number().prop_map(|number| PeerWord::Pong { number }),
+        (view(), of(key()), any::<u32>()).prop_map(|(view, after, calls_max)| PeerWord::CopyAsk {
+            view,
+            after,
+            calls_max
+        }),
+        (view(), of(key()), vec(copied_call(), 0..3), of(key()), number()).prop_map(
+            |(view, after, calls, next, total)| PeerWord::CopyPage {
+                view,
+                after,
+                calls,
+                next,
+                total
+            }
+        ),
+        (view(), range(), number()).prop_map(|(view, range, digest)| PeerWord::Compare {
+            view,
+            range,
+            digest
+        }),
+        (view(), range()).prop_map(|(view, range)| PeerWord::CompareAsk { view, range }),
+        (view(), range(), vec((key(), number()), 0..4))
+            .prop_map(|(view, range, calls)| PeerWord::CompareKeys { view, range, calls }),
+        (view(), vec(key(), 0..4)).prop_map(|(view, keys)| PeerWord::Repair { view, keys }),
+        (view(), vec(copied_call(), 0..3), vec(key(), 0..3), token())
+            .prop_map(|(view, calls, gone, floor)| PeerWord::Repaired { view, calls, gone, floor }),
+        (site(), vec((key(), stamp()), 0..4))
+            .prop_map(|(site, calls)| PeerWord::Crossed { site, calls }),
+    ]
 }
 
 pub(crate) fn tier_frame() -> impl Strategy<Value = TierFrame> {
@@ -340,11 +429,23 @@ pub(crate) fn tier_frame() -> impl Strategy<Value = TierFrame> {
         }),
         8 => (partition(), command())
             .prop_map(|(partition, command)| TierFrame::Command { partition, command }),
-        8 => (partition(), reply())
-            .prop_map(|(partition, reply)| TierFrame::Reply { partition, reply }),
+        8 => (partition(), view(), reply())
+            .prop_map(|(partition, view, reply)| TierFrame::Reply { partition, view, reply }),
         4 => engine_word().prop_map(TierFrame::Engine),
         4 => gate_word().prop_map(TierFrame::Gate),
         1 => partition_view().prop_map(TierFrame::View),
+        1 => (replica(), partition(), "[a-z0-9-]{0,20}", any::<u32>()).prop_map(
+            |(replica, partition, name, version)| TierFrame::Replica {
+                replica,
+                partition,
+                name,
+                version
+            }
+        ),
+        1 => vec(seat(), 0..4).prop_map(TierFrame::Seats),
+        8 => peer_word().prop_map(TierFrame::Peer),
+        1 => Just(TierFrame::Ping),
+        1 => Just(TierFrame::Pong),
     ]
 }
 

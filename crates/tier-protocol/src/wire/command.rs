@@ -49,6 +49,7 @@ const RENEW: u32 = 5;
 const DELETE: u32 = 6;
 const STORE_DORMANT: u32 = 7;
 const STORE_TOMBSTONE: u32 = 8;
+const CONFIRM: u32 = 9;
 
 impl From<&command::Command> for Command {
     fn from(command: &command::Command) -> Self {
@@ -66,6 +67,13 @@ impl From<&command::Command> for Command {
             command::Command::Get { view: _, key, turn } => {
                 Self { kind: GET, view, key: Some((*key).into()), turn: *turn, ..Self::default() }
             }
+            command::Command::Confirm { view: _, key, turn } => Self {
+                kind: CONFIRM,
+                view,
+                key: Some((*key).into()),
+                turn: *turn,
+                ..Self::default()
+            },
             command::Command::Put { view: _, record, base, flags } => Self {
                 kind: PUT,
                 view,
@@ -131,6 +139,7 @@ impl TryFrom<Command> for command::Command {
                 cached: wire.cached.map(TryInto::try_into).transpose()?,
             },
             GET => Self::Get { view, key: word::key(wire.key)?, turn },
+            CONFIRM => Self::Confirm { view, key: word::key(wire.key)?, turn },
             PUT => Self::Put {
                 view,
                 record: record(wire.record)?,

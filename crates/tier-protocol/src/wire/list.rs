@@ -31,7 +31,7 @@ pub(crate) fn unpack<E: Element>(bytes: &[u8]) -> Result<Vec<E>, DecodeError> {
     bytes.chunks_exact(E::BYTES).map(|mut element| E::get(&mut element)).collect()
 }
 
-fn get_key(from: &mut &[u8]) -> CallKey {
+pub(super) fn get_key(from: &mut &[u8]) -> CallKey {
     CallKey(from.get_u128().to_be_bytes())
 }
 
@@ -44,23 +44,32 @@ fn get_epoch(from: &mut &[u8]) -> Epoch {
     Epoch { n: from.get_u64(), site: SiteId(from.get_u16()) }
 }
 
+pub(super) const STAMP_BYTES: usize = 10 + 16 + 8;
+
+pub(super) fn put_stamp(stamp: &Stamp, out: &mut BytesMut) {
+    put_epoch(stamp.epoch, out);
+    out.put_u64(stamp.token.view.0);
+    out.put_u64(stamp.token.counter);
+    out.put_u64(stamp.version.0);
+}
+
+pub(super) fn get_stamp(from: &mut &[u8]) -> Stamp {
+    let epoch = get_epoch(from);
+    let token = LockToken { view: ViewNumber(from.get_u64()), counter: from.get_u64() };
+    Stamp { epoch, token, version: Version(from.get_u64()) }
+}
+
 impl Element for (SiteId, Stamp) {
-    const BYTES: usize = 2 + 10 + 16 + 8;
+    const BYTES: usize = 2 + STAMP_BYTES;
 
     fn put(&self, out: &mut BytesMut) {
         let (site, stamp) = self;
         out.put_u16(site.0);
-        put_epoch(stamp.epoch, out);
-        out.put_u64(stamp.token.view.0);
-        out.put_u64(stamp.token.counter);
-        out.put_u64(stamp.version.0);
+        put_stamp(stamp, out);
     }
 
     fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
-        let site = SiteId(from.get_u16());
-        let epoch = get_epoch(from);
-        let token = LockToken { view: ViewNumber(from.get_u64()), counter: from.get_u64() };
-        Ok((site, Stamp { epoch, token, version: Version(from.get_u64()) }))
+        Ok((SiteId(from.get_u16()), get_stamp(from)))
     }
 }
 

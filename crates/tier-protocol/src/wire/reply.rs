@@ -109,6 +109,7 @@ const GOT: u32 = 7;
 const STORED: u32 = 8;
 const REFUSED: u32 = 9;
 const DORMANT: u32 = 10;
+const CONFIRMED: u32 = 11;
 
 fn refused(why: Refusal) -> Reply {
     let (why, held) = match why {
@@ -193,6 +194,9 @@ impl From<&reply::Reply> for Reply {
                 let (turn, dormant) = (*turn, *dormant);
                 (key, Self { kind: GOT, turn, record, dormant, ..Self::default() })
             }
+            Word::Confirmed { key, turn } => {
+                (key, Self { kind: CONFIRMED, turn: *turn, ..Self::default() })
+            }
             Word::Stored { key, stamp } => {
                 (key, Self { kind: STORED, stamp: Some((*stamp).into()), ..Self::default() })
             }
@@ -240,6 +244,7 @@ impl TryFrom<Reply> for reply::Reply {
                 record: wire.record.map(TryInto::try_into).transpose()?,
                 dormant: wire.dormant,
             },
+            CONFIRMED => Self::Confirmed { key, turn },
             STORED => Self::Stored { key, stamp: word::stamp(wire.stamp)? },
             REFUSED => Self::Refused { key, stamp: word::stamp(wire.stamp)?, why: refusal(&wire)? },
             DORMANT => Self::Dormant { key, batch: wire.batch, outcome: outcome(&wire)? },

@@ -13,12 +13,16 @@ use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNu
 use super::*;
 use crate::batch::{self, Entry};
 use crate::command::PutFlags;
+use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal};
 use crate::site::{ForwardedMessage, KeysetEntry, KeysetKind, PullAnswer, SiteState, Superseded};
+use crate::view::{Seat, SiteMap, SlotMove, SlotSet};
 
 const KEY: CallKey = CallKey(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
 const VIEW: ViewNumber = ViewNumber(300);
+/// Words that were written before replies said their view.
+const NO_VIEW: ViewNumber = ViewNumber(0);
 const TOKEN: LockToken = LockToken { view: VIEW, counter: 77 };
 const EPOCH: Epoch = Epoch { n: 65_537, site: SiteId(2) };
 const STAMP: Stamp = Stamp { epoch: EPOCH, token: TOKEN, version: Version(5) };
@@ -65,6 +69,7 @@ fn commands() -> Vec<(&'static str, TierFrame)> {
             Command::LockAndGet { view, key, turn, begins: true, cached: Some(STAMP) },
         ),
         ("get", Command::Get { view, key, turn }),
+        ("confirm", Command::Confirm { view, key, turn }),
         ("unlock", Command::Unlock { view, key, token }),
         ("renew", Command::Renew { view, key, token }),
         ("delete", Command::Delete { view, tombstone, base: BASE }),
@@ -106,6 +111,7 @@ fn replies() -> Vec<(&'static str, TierFrame)> {
         ("not_here", Reply::NotHere { key, turn }),
         ("stale_view", Reply::StaleView { key, current: VIEW }),
         ("got", Reply::Got { key, turn, record: Some(record()), dormant: true }),
+        ("confirmed", Reply::Confirmed { key, turn }),
         ("stored", Reply::Stored { key, stamp }),
         ("refused_old_token", refused(Refusal::OldToken)),
         ("refused_not_the_base", refused(Refusal::NotTheBase { held: Some(BASE) })),
@@ -116,8 +122,14 @@ fn replies() -> Vec<(&'static str, TierFrame)> {
         ("dormant_full", dormant(DormantOutcome::Full)),
     ]
     .into_iter()
-    .map(|(name, reply)| (name, TierFrame::Reply { partition: PARTITION, reply }))
+    .map(|(name, reply)| (name, TierFrame::Reply { partition: PARTITION, view: NO_VIEW, reply }))
+    .chain([("stored_in_view", stored_in_view())])
     .collect()
+}
+
+fn stored_in_view() -> TierFrame {
+    let reply = Reply::Stored { key: KEY, stamp: STAMP };
+    TierFrame::Reply { partition: PARTITION, view: VIEW, reply }
 }
 
 fn message(source: &str) -> ForwardedMessage {
@@ -141,10 +153,15 @@ fn links() -> Vec<(&'static str, TierFrame)> {
     let view = PartitionView {
         partition: PARTITION,
         number: VIEW,
+        led_since: NO_VIEW,
         members: vec![ReplicaId(1), ReplicaId(1000)],
         joining: vec![ReplicaId(3)],
+        slots: SlotSet::ALL,
     };
+    let (led_since, slots) = (ViewNumber(7), SlotSet::share(1, 2));
+    let half = PartitionView { led_since, slots, ..view.clone() };
     vec![
+        ("view_of_half", TierFrame::View(half)),
         ("hello", TierFrame::Hello { role: EngineId(8), name: "engine-1".into(), version: 1 }),
         ("engine_forward_to", TierFrame::Engine(engine)),
         ("engine_pull", TierFrame::Engine(EngineWord::Pull { key, turn })),
@@ -162,7 +179,66 @@ fn links() -> Vec<(&'static str, TierFrame)> {
         ),
         ("gate_batch", TierFrame::Gate(GateWord::Batch { id, from, bytes, waited_ms: 12 })),
         ("view", TierFrame::View(view)),
+        ("replica", replica()),
+        ("seats", TierFrame::Seats(vec![seat()])),
+        ("ping", TierFrame::Ping),
+        ("pong", TierFrame::Pong),
     ]
+}
+
+fn replica() -> TierFrame {
+    let (replica, partition, name) = (ReplicaId(1000), PARTITION, "state-a".into());
+    TierFrame::Replica { replica, partition, name, version: 1 }
+}
+
+fn seat() -> Seat {
+    let (name, address) = ("state-a".into(), "192.0.2.1:9000".into());
+    Seat { replica: ReplicaId(1000), partition: PARTITION, name, address }
+}
+
+fn copied() -> CopiedCall {
+    let state = CopiedState { unreleased: true, at_boundary: true, ..CopiedState::default() };
+    CopiedCall {
+        record: record(),
+        state,
+        lock: Some((EngineId(8), TOKEN)),
+        floor: TOKEN,
+        activated_from: Some(EPOCH),
+        marks: vec![SiteId(1)],
+    }
+}
+
+fn peers() -> Vec<(&'static str, TierFrame)> {
+    let (view, key, after, number) = (VIEW, KEY, Some(KEY), 5);
+    let range = KeyRange { after, to: None };
+    let page = PeerWord::CopyPage { view, after, calls: vec![copied()], next: after, total: 9 };
+    let repaired =
+        PeerWord::Repaired { view, calls: vec![copied()], gone: vec![key], floor: TOKEN };
+    [
+        ("ping", PeerWord::Ping { number }),
+        ("pong", PeerWord::Pong { number }),
+        ("copy_ask", PeerWord::CopyAsk { view, after, calls_max: 200 }),
+        ("copy_page", page),
+        ("compare", PeerWord::Compare { view, range, digest: 77 }),
+        ("compare_ask", PeerWord::CompareAsk { view, range }),
+        ("compare_keys", PeerWord::CompareKeys { view, range, calls: vec![(key, 77)] }),
+        ("repair", PeerWord::Repair { view, keys: vec![key] }),
+        ("repaired", repaired),
+        ("crossed", PeerWord::Crossed { site: SiteId(2), calls: vec![(key, STAMP)] }),
+    ]
+    .into_iter()
+    .map(|(name, word)| (name, TierFrame::Peer(word)))
+    .collect()
+}
+
+fn map() -> SiteMap {
+    let view = PartitionView {
+        slots: SlotSet::share(0, 2),
+        ..PartitionView::alone(PARTITION, VIEW, ReplicaId(1000))
+    };
+    let slots = SlotSet::share(1, 4);
+    let moved = SlotMove { from: PARTITION, to: PartitionId(4), slots, replicas: 3 };
+    SiteMap { last: VIEW, partitions: vec![view], seats: vec![seat()], moves: vec![moved] }
 }
 
 fn sites() -> Vec<(&'static str, SiteFrame)> {
@@ -258,6 +334,18 @@ fn commands_keep_their_bytes() {
 #[test]
 fn replies_keep_their_bytes() {
     check("reply.txt", replies(), TierFrame::encode_into);
+}
+
+#[test]
+fn words_between_replicas_keep_their_bytes() {
+    check("peer.txt", peers(), TierFrame::encode_into);
+}
+
+#[test]
+fn a_kept_map_is_read_as_ever() {
+    let golden = golden("map.txt", &[("map", map().encode())]);
+    assert_eq!(hex(&golden["map"]), hex(&map().encode()));
+    assert_eq!(SiteMap::decode(golden["map"].clone()), Ok(map()));
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! Lives of a map, change by change.
+
+use super::*;
+
+const HOME: PartitionId = PartitionId(0);
+
+fn seat(number: u64, partition: u16) -> Seat {
+    Seat {
+        replica: ReplicaId(number),
+        partition: PartitionId(partition),
+        name: format!("state-{}", number % 10),
+        address: format!("192.0.2.{number}:9000"),
+    }
+}
+
+fn after(map: &SiteMap, change: Change, number: u64) -> Option<SiteMap> {
+    apply(change, map, 0, &seat(number, 0), HOME, 2)
+}
+
+fn must(map: &SiteMap, change: Change, number: u64) -> SiteMap {
+    let next = after(map, change, number).expect("the change makes sense");
+    assert!(next.last > map.last || change == Change::Sit, "{change:?} gives no new number");
+    next
+}
+
+fn members(map: &SiteMap) -> Vec<u64> {
+    map.view(HOME).expect("founded").members.iter().map(|member| member.0).collect()
+}
+
+fn three() -> SiteMap {
+    let mut map = must(&SiteMap::default(), Change::Found, 1);
+    for number in [2, 3] {
+        map = must(&must(&map, Change::Join, number), Change::Complete, number);
+    }
+    map
+}
+
+#[test]
+fn the_first_founder_deals_all_slots_and_serves_its_own() {
+    let map = must(&SiteMap::default(), Change::Found, 1);
+    assert_eq!(members(&map), [1]);
+    let other = map.view(PartitionId(1)).expect("dealt");
+    assert!(other.members.is_empty());
+    assert_eq!(other.slots, SlotSet::share(1, 2));
+    assert_eq!(after(&map, Change::Found, 2), None, "it has a member");
+}
+
+#[test]
+fn joining_is_not_being_a_member() {
+    let map = must(&SiteMap::default(), Change::Found, 1);
+    let joining = must(&map, Change::Join, 2);
+    assert_eq!(members(&joining), [1]);
+    let view = joining.view(HOME).expect("founded");
+    assert_eq!(view.joining, [ReplicaId(2)]);
+    assert_eq!(view.led_since, map.view(HOME).expect("founded").led_since);
+    assert_eq!(members(&must(&joining, Change::Complete, 2)), [1, 2]);
+    assert_eq!(after(&map, Change::Complete, 2), None, "it never joined");
+}
+
+#[test]
+fn a_removed_primary_ends_an_era_and_a_removed_follower_does_not() {
+    let map = three();
+    let led_since = |map: &SiteMap| map.view(HOME).expect("founded").led_since;
+    let without_two = must(&map, Change::Remove(ReplicaId(2)), 1);
+    assert_eq!((members(&without_two), led_since(&without_two)), (vec![1, 3], led_since(&map)));
+    let without_one = must(&map, Change::Remove(ReplicaId(1)), 2);
+    assert_eq!(members(&without_one), [2, 3]);
+    assert_eq!(led_since(&without_one), without_one.view(HOME).expect("founded").number);
+}
+
+#[test]
+fn the_last_complete_member_stays() {
+    let map = must(&SiteMap::default(), Change::Found, 1);
+    let joining = must(&map, Change::Join, 2);
+    assert_eq!(after(&joining, Change::Remove(ReplicaId(1)), 2), None);
+}
+
+#[test]
+fn who_is_not_in_the_view_removes_nobody() {
+    assert_eq!(after(&three(), Change::Remove(ReplicaId(1)), 7), None);
+}
+
+#[test]
+fn a_process_that_starts_again_pushes_out_its_earlier_life() {
+    let again = must(&three(), Change::Join, 12);
+    assert_eq!(members(&again), [1, 3]);
+    assert_eq!(again.view(HOME).expect("founded").joining, [ReplicaId(12)]);
+    assert!(again.seat(ReplicaId(2)).is_none());
+}
+
+#[test]
+fn an_earlier_life_that_was_the_last_member_stays_until_it_is_refounded() {
+    let map = must(&SiteMap::default(), Change::Found, 1);
+    let joined = must(&map, Change::Join, 11);
+    assert_eq!(members(&joined), [1], "nobody else has the calls");
+    let anew = must(&map, Change::Refound, 11);
+    assert_eq!(members(&anew), [11]);
+}
+
+#[test]
+fn numbers_go_on_above_a_store_that_lost_its_map() {
+    let map = apply(Change::Found, &SiteMap::default(), 500, &seat(1, 0), HOME, 1);
+    assert!(map.expect("founded").last > ViewNumber(500));
+}
+
+#[test]
+fn slots_move_when_enough_takers_are_complete() {
+    let slots = SlotSet::share(0, 2).upper_half();
+    let to = PartitionId(2);
+    let of = SlotMove { from: HOME, to, slots, replicas: 1 };
+    let planned = must_sit(&three(), Change::Plan(of));
+    assert_eq!(after(&planned, Change::Plan(of), 1), None, "one move of a partition at a time");
+    assert_eq!(after(&planned, Change::Divide, 1), None, "nobody has a copy");
+    let taker = seat(8, 2);
+    let joined = apply(Change::Join, &planned, 0, &taker, HOME, 2).expect("joins");
+    assert_eq!(after(&joined, Change::Divide, 1), None, "its copy is not complete");
+    let complete = apply(Change::Complete, &joined, 0, &taker, HOME, 2).expect("complete");
+    let divided = must(&complete, Change::Divide, 1);
+    assert_eq!(members(&divided), [1, 2, 3]);
+    let new = divided.view(to).expect("divided off");
+    assert_eq!((new.members.as_slice(), new.slots), ([ReplicaId(8)].as_slice(), slots));
+    assert_eq!(new.led_since, new.number);
+    let old = divided.view(HOME).expect("founded");
+    assert_eq!(old.slots, SlotSet::share(0, 2).without(&slots));
+    assert_eq!(old.led_since, complete.view(HOME).expect("founded").led_since);
+    assert!(divided.moves.is_empty());
+}
+
+fn must_sit(map: &SiteMap, change: Change) -> SiteMap {
+    after(map, change, 1).expect("the change makes sense")
+}

@@ -1,0 +1,247 @@
+//! Copies: a joiner asks the primary for page after page while puts go on.
+//!
+//! A put reaches a joiner as it does a member, so what was copied before and what is put meanwhile
+//! meet: the newer stamp wins. Removals of calls whose page is still to come are remembered until
+//! it came, or an old copy would bring them back. The joiner decides the pace; a page that does not
+//! come is asked for again, of whoever leads by then.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tier_protocol::{CopiedCall, CopiedState, PeerWord, Tombstone};
+use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
+
+use crate::Replica;
+use crate::store::{Call, Life};
+
+/// A page that did not come for this long is asked for again.
+const PAGE_WAIT: Duration = Duration::from_secs(1);
+
+/// How far the copy of a joiner is.
+#[derive(Debug, Default)]
+pub(crate) struct Copying {
+    cursor: Option<CallKey>,
+    asked_at: Option<Instant>,
+    next_at: Instant,
+    is_done: bool,
+    copied: u64,
+    total: u64,
+    /// Removals of calls after the cursor.
+    removed: BTreeMap<CallKey, Stamp>,
+}
+
+/// A joiner's progress, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyStats {
+    /// Calls that came.
+    pub copied: u64,
+    /// Calls that the primary held when it sent the last page.
+    pub total: u64,
+}
+
+impl Replica {
+    pub(crate) fn begin_copy(&mut self) {
+        let copying = self.copying.get_or_insert_with(Copying::default);
+        // Whoever leads in the new view is asked.
+        copying.asked_at = None;
+    }
+
+    pub(crate) fn end_copy(&mut self) {
+        self.copying = None;
+    }
+
+    pub(crate) fn is_copied(&self) -> bool {
+        self.copying.as_ref().is_some_and(|copying| copying.is_done)
+    }
+
+    pub(crate) fn copy_stats(&self) -> Option<CopyStats> {
+        let copying = self.copying.as_ref()?;
+        Some(CopyStats { copied: copying.copied, total: copying.total })
+    }
+
+    pub(crate) fn removed_while_joining(&self, key: CallKey) -> Option<Stamp> {
+        self.copying.as_ref()?.removed.get(&key).copied()
+    }
+
+    pub(crate) fn note_removed_while_joining(&mut self, tombstone: Tombstone) {
+        let Some(copying) = &mut self.copying else { return };
+        let Tombstone { key, stamp } = tombstone;
+        if copying.is_done || copying.cursor.is_some_and(|cursor| key <= cursor) {
+            return;
+        }
+        copying.removed.insert(key, stamp);
+        if copying.removed.len() > self.config.limits.calls_max {
+            // More calls ended than a partition may hold: the copy begins anew, with a memory that
+            // is empty because nothing before it counts.
+            self.counts.copies_restarted += 1;
+            self.copying = Some(Copying::default());
+        }
+    }
+
+    /// Asks for the next page.
+    pub(crate) fn run_copy(&mut self, now: Instant) {
+        let is_due = self.copy_at().is_some_and(|at| at <= now);
+        let Some(primary) = self.config.view.primary().filter(|_| is_due) else { return };
+        let view = self.config.view.number;
+        let calls_max = u32::try_from(self.config.limits.copy_page_max).unwrap_or(u32::MAX);
+        let Some(copying) = &mut self.copying else { return };
+        copying.asked_at = Some(now);
+        let after = copying.cursor;
+        self.tell_peer(primary, PeerWord::CopyAsk { view, after, calls_max });
+    }
+
+    pub(crate) fn copy_at(&self) -> Option<Instant> {
+        let copying = self.copying.as_ref().filter(|copying| !copying.is_done)?;
+        Some(copying.asked_at.map_or(copying.next_at, |asked_at| asked_at + PAGE_WAIT))
+    }
+
+    /// A joiner asks for a page.
+    pub(crate) fn copy_asked(
+        &mut self,
+        now: Instant,
+        replica: ReplicaId,
+        after: Option<CallKey>,
+        calls_max: u32,
+    ) {
+        if !self.leads() || !self.config.view.joining.contains(&replica) {
+            return;
+        }
+        let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
+        let calls_max = calls_max.clamp(1, self.config.limits.copy_page_max);
+        let (mut calls, mut bytes, mut next) = (Vec::new(), 0, None);
+        for key in self.store.keys_after(after) {
+            if calls.len() >= calls_max || bytes >= self.config.limits.copy_bytes_max {
+                next = calls.last().map(|call: &CopiedCall| call.record.header.key);
+                break;
+            }
+            if let Some(call) = self.copied(now, key) {
+                bytes += call.record.body_bytes();
+                calls.push(call);
+            }
+        }
+        self.counts.copied_out += calls.len() as u64;
+        let (view, total) = (self.config.view.number, self.store.len() as u64);
+        self.tell_peer(replica, PeerWord::CopyPage { view, after, calls, next, total });
+    }
+
+    /// A call as another replica needs it; `None` while it has no record.
+    pub(crate) fn copied(&self, now: Instant, key: CallKey) -> Option<CopiedCall> {
+        let call = self.store.get(key)?;
+        let record = call.aged(now)?;
+        let marks = self.outbound.iter().filter(|(_, outbound)| outbound.mark(key).is_some());
+        let lock = call.lock.filter(|lock| lock.has_put).map(|lock| (lock.engine, lock.token));
+        Some(CopiedCall {
+            record,
+            state: state_of(call),
+            lock,
+            floor: call.lock.map_or_else(|| self.next_token(), |lock| lock.token),
+            activated_from: call.activated_from,
+            marks: marks.map(|(site, _)| *site).collect(),
+        })
+    }
+
+    /// Every lock of a call that is not locked has a token below this one.
+    pub(crate) fn next_token(&self) -> LockToken {
+        LockToken { view: self.config.view.number, counter: self.tokens + 1 }
+    }
+
+    /// A page has come.
+    pub(crate) fn copy_page(
+        &mut self,
+        now: Instant,
+        after: Option<CallKey>,
+        calls: Vec<CopiedCall>,
+        next: Option<CallKey>,
+        total: u64,
+    ) {
+        let Some(copying) = self.copying.as_ref().filter(|copying| copying.cursor == after) else {
+            return;
+        };
+        if copying.is_done {
+            return;
+        }
+        let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        for call in calls {
+            self.take_copy(now, call);
+        }
+        let pause = Duration::from_secs(1) * count / self.config.pace.copy_per_s.max(1);
+        let Some(copying) = &mut self.copying else { return };
+        copying.copied += u64::from(count);
+        copying.total = total;
+        copying.asked_at = None;
+        copying.next_at = now + pause;
+        match next {
+            Some(cursor) => {
+                copying.cursor = Some(cursor);
+                // What is behind the cursor cannot come back.
+                copying.removed = copying.removed.split_off(&cursor);
+            }
+            None => {
+                copying.is_done = true;
+                copying.removed.clear();
+            }
+        }
+    }
+
+    /// Takes a copied call unless something as new is held, or it was removed since.
+    fn take_copy(&mut self, now: Instant, copied: CopiedCall) {
+        let (key, stamp) = (copied.record.header.key, copied.record.header.stamp);
+        let is_held = self.store.get(key).and_then(|call| call.stamp()).is_some_and(|s| s >= stamp);
+        let is_removed = self.removed_at(key).is_some_and(|removed| removed >= stamp);
+        if !is_held && !is_removed {
+            self.install(now, copied);
+        }
+    }
+
+    /// Puts a copied call in the place of whatever is held of it.
+    pub(crate) fn install(&mut self, now: Instant, copied: CopiedCall) {
+        let CopiedCall { record, state, lock, floor: _, activated_from, marks } = copied;
+        let key = record.header.key;
+        self.forget(key);
+        let call = self.store.insert(key);
+        call.record = Some(record);
+        call.put_at = now;
+        call.touched_at = now;
+        call.activated_from = activated_from;
+        call.is_dormant = state.is_dormant;
+        call.is_stub = state.is_stub;
+        call.is_given = state.is_given;
+        call.unreleased = state.unreleased;
+        call.at_boundary = state.at_boundary;
+        call.was_at_boundary = state.was_at_boundary;
+        call.known_elsewhere = state.known_elsewhere;
+        call.ends_when_free = state.ends_when_free;
+        call.life = match (state.has_ended, state.end_told) {
+            (false, _) => Life::Lives,
+            (true, false) => Life::Ended,
+            (true, true) => Life::EndTold,
+        };
+        self.store.reindex(key);
+        self.counts.copied_in += 1;
+        for site in marks {
+            let outbound = self.outbound_mut(site);
+            if !outbound.is_removal(key) {
+                outbound.note_record(now, key, state.at_boundary, state.was_at_boundary);
+            }
+        }
+        match lock {
+            Some((engine, token)) => self.shadow(now, key, engine, token),
+            None => self.rearm(now, key),
+        }
+    }
+}
+
+fn state_of(call: &Call) -> CopiedState {
+    CopiedState {
+        is_dormant: call.is_dormant,
+        is_stub: call.is_stub,
+        is_given: call.is_given,
+        unreleased: call.unreleased,
+        at_boundary: call.at_boundary,
+        was_at_boundary: call.was_at_boundary,
+        known_elsewhere: call.known_elsewhere,
+        ends_when_free: call.ends_when_free,
+        has_ended: call.has_ended(),
+        end_told: call.life == Life::EndTold,
+    }
+}

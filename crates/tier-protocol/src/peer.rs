@@ -1,0 +1,147 @@
+//! The words between replicas of one partition: signs of life, copies for a joiner, comparison.
+//!
+//! All but the signs of life carry the view in which they are said; a replica that is in another
+//! drops them, and they are asked again.
+
+use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
+
+use crate::record::Record;
+
+/// What a replica knows of a call beside its record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopiedState {
+    /// Its timers sleep here.
+    pub is_dormant: bool,
+    /// Only its place is known.
+    pub is_stub: bool,
+    /// This version is a hand-back on its way.
+    pub is_given: bool,
+    /// The effects of the newest put may not have left.
+    pub unreleased: bool,
+    /// The newest put was at a boundary.
+    pub at_boundary: bool,
+    /// It was at a boundary before.
+    pub was_at_boundary: bool,
+    /// Another site may know of it.
+    pub known_elsewhere: bool,
+    /// Its old home had ended it.
+    pub ends_when_free: bool,
+    /// To other sites it is over.
+    pub has_ended: bool,
+    /// They were told so.
+    pub end_told: bool,
+}
+
+/// A call as one replica gives it to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedCall {
+    /// The record, its age current.
+    pub record: Record,
+    /// What goes with it.
+    pub state: CopiedState,
+    /// The engine that put it and has not unlocked it, and its token.
+    pub lock: Option<(EngineId, LockToken)>,
+    /// Locks of this call with older tokens are over.
+    pub floor: LockToken,
+    /// The epoch under which it slept here before it was woken here.
+    pub activated_from: Option<Epoch>,
+    /// Sites that miss its newest state.
+    pub marks: Vec<SiteId>,
+}
+
+/// A run of keys: those after `after`, up to and with `to`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// From the first key when absent.
+    pub after: Option<CallKey>,
+    /// To the last key when absent.
+    pub to: Option<CallKey>,
+}
+
+/// A replica's words to another of its partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a range lives for one hop")]
+pub enum PeerWord {
+    /// Are you there?
+    Ping {
+        /// Comes back in the `Pong`.
+        number: u64,
+    },
+    /// I am.
+    Pong {
+        /// The ping's.
+        number: u64,
+    },
+    /// A joiner asks the primary for calls.
+    CopyAsk {
+        /// The view that names the joiner.
+        view: ViewNumber,
+        /// Calls after this key.
+        after: Option<CallKey>,
+        /// How many.
+        calls_max: u32,
+    },
+    /// Answer to `CopyAsk`, by rising key.
+    CopyPage {
+        /// The view.
+        view: ViewNumber,
+        /// The key that was asked for.
+        after: Option<CallKey>,
+        /// The calls.
+        calls: Vec<CopiedCall>,
+        /// Where the next page starts; `None` after the last.
+        next: Option<CallKey>,
+        /// Calls that the primary holds in all, for the joiner's progress.
+        total: u64,
+    },
+    /// The primary says what it holds in a run of keys.
+    Compare {
+        /// The view.
+        view: ViewNumber,
+        /// The run.
+        range: KeyRange,
+        /// Sum over the calls of the run.
+        digest: u64,
+    },
+    /// A member holds something else in it: which calls are there?
+    CompareAsk {
+        /// The view.
+        view: ViewNumber,
+        /// The run.
+        range: KeyRange,
+    },
+    /// Answer to `CompareAsk`.
+    CompareKeys {
+        /// The view.
+        view: ViewNumber,
+        /// The run.
+        range: KeyRange,
+        /// The calls, with the digest of each.
+        calls: Vec<(CallKey, u64)>,
+    },
+    /// A member asks for calls in which it differs.
+    Repair {
+        /// The view.
+        view: ViewNumber,
+        /// The calls.
+        keys: Vec<CallKey>,
+    },
+    /// Answer to `Repair`.
+    Repaired {
+        /// The view.
+        view: ViewNumber,
+        /// What the primary holds.
+        calls: Vec<CopiedCall>,
+        /// What it does not hold.
+        gone: Vec<CallKey>,
+        /// Locks of the calls that are gone with tokens up to this are over.
+        floor: LockToken,
+    },
+    /// Another site has acknowledged these states.
+    Crossed {
+        /// The site.
+        site: SiteId,
+        /// The calls, and what it has of each.
+        calls: Vec<(CallKey, Stamp)>,
+    },
+}

@@ -1,0 +1,259 @@
+//! The words between replicas.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use vocab::{CallKey, EngineId, ViewNumber};
+
+use super::list::{self, Element};
+use super::record::{Record, record};
+use super::word::{self, Epoch, Key, Token};
+use crate::error::DecodeError;
+use crate::peer::{self, CopiedState, KeyRange};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CopiedCall {
+    #[prost(message, optional, tag = "1")]
+    record: Option<Record>,
+    /// One bit for each fact, from the lowest: see `BITS`.
+    #[prost(uint32, tag = "2")]
+    state: u32,
+    #[prost(uint64, optional, tag = "3")]
+    lock_engine: Option<u64>,
+    #[prost(message, optional, tag = "4")]
+    lock_token: Option<Token>,
+    #[prost(message, optional, tag = "5")]
+    floor: Option<Token>,
+    #[prost(message, optional, tag = "6")]
+    activated_from: Option<Epoch>,
+    #[prost(uint32, repeated, tag = "7")]
+    marks: Vec<u32>,
+}
+
+fn facts(state: &CopiedState) -> [bool; 10] {
+    [
+        state.is_dormant,
+        state.is_stub,
+        state.is_given,
+        state.unreleased,
+        state.at_boundary,
+        state.was_at_boundary,
+        state.known_elsewhere,
+        state.ends_when_free,
+        state.has_ended,
+        state.end_told,
+    ]
+}
+
+fn state_of(bits: u32) -> CopiedState {
+    let fact = |bit: u32| bits >> bit & 1 == 1;
+    CopiedState {
+        is_dormant: fact(0),
+        is_stub: fact(1),
+        is_given: fact(2),
+        unreleased: fact(3),
+        at_boundary: fact(4),
+        was_at_boundary: fact(5),
+        known_elsewhere: fact(6),
+        ends_when_free: fact(7),
+        has_ended: fact(8),
+        end_told: fact(9),
+    }
+}
+
+impl From<&peer::CopiedCall> for CopiedCall {
+    fn from(call: &peer::CopiedCall) -> Self {
+        let facts = facts(&call.state).into_iter().rev();
+        Self {
+            record: Some((&call.record).into()),
+            state: facts.fold(0, |bits, fact| bits << 1 | u32::from(fact)),
+            lock_engine: call.lock.map(|(engine, _)| engine.0),
+            lock_token: call.lock.map(|(_, token)| token.into()),
+            floor: Some(call.floor.into()),
+            activated_from: call.activated_from.map(Epoch::from),
+            marks: call.marks.iter().map(|site| u32::from(site.0)).collect(),
+        }
+    }
+}
+
+impl TryFrom<CopiedCall> for peer::CopiedCall {
+    type Error = DecodeError;
+
+    fn try_from(wire: CopiedCall) -> Result<Self, DecodeError> {
+        let lock = match wire.lock_engine {
+            Some(engine) => Some((EngineId(engine), word::token(wire.lock_token)?)),
+            None => None,
+        };
+        Ok(Self {
+            record: record(wire.record)?,
+            state: state_of(wire.state),
+            lock,
+            floor: word::token(wire.floor)?,
+            activated_from: wire.activated_from.map(TryInto::try_into).transpose()?,
+            marks: wire.marks.into_iter().map(word::site).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Element for CallKey {
+    const BYTES: usize = 16;
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_slice(&self.0);
+    }
+
+    fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
+        Ok(list::get_key(from))
+    }
+}
+
+impl Element for (CallKey, u64) {
+    const BYTES: usize = 24;
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_slice(&self.0.0);
+        out.put_u64(self.1);
+    }
+
+    fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
+        Ok((list::get_key(from), from.get_u64()))
+    }
+}
+
+impl Element for (CallKey, vocab::Stamp) {
+    const BYTES: usize = 16 + list::STAMP_BYTES;
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_slice(&self.0.0);
+        list::put_stamp(&self.1, out);
+    }
+
+    fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
+        Ok((list::get_key(from), list::get_stamp(from)))
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct PeerWord {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(uint64, tag = "2")]
+    view: u64,
+    #[prost(uint64, tag = "3")]
+    number: u64,
+    #[prost(message, optional, tag = "4")]
+    after: Option<Key>,
+    #[prost(message, optional, tag = "5")]
+    to: Option<Key>,
+    #[prost(uint32, tag = "6")]
+    calls_max: u32,
+    #[prost(message, repeated, tag = "7")]
+    calls: Vec<CopiedCall>,
+    #[prost(uint64, tag = "8")]
+    total: u64,
+    #[prost(fixed64, tag = "9")]
+    digest: u64,
+    /// Keys, keys with digests, or keys with stamps.
+    #[prost(bytes = "bytes", tag = "10")]
+    list: Bytes,
+    #[prost(message, optional, tag = "11")]
+    floor: Option<Token>,
+    #[prost(uint32, tag = "12")]
+    site: u32,
+}
+
+const PING: u32 = 1;
+const PONG: u32 = 2;
+const COPY_ASK: u32 = 3;
+const COPY_PAGE: u32 = 4;
+const COMPARE: u32 = 5;
+const COMPARE_ASK: u32 = 6;
+const COMPARE_KEYS: u32 = 7;
+const REPAIR: u32 = 8;
+const REPAIRED: u32 = 9;
+const CROSSED: u32 = 10;
+
+fn of_range(kind: u32, view: ViewNumber, range: &KeyRange) -> PeerWord {
+    let KeyRange { after, to } = *range;
+    let (after, to) = (after.map(Key::from), to.map(Key::from));
+    PeerWord { kind, view: view.0, after, to, ..PeerWord::default() }
+}
+
+impl From<&peer::PeerWord> for PeerWord {
+    fn from(word: &peer::PeerWord) -> Self {
+        use peer::PeerWord as Word;
+        let none = Self::default();
+        match word {
+            Word::Ping { number } => Self { kind: PING, number: *number, ..none },
+            Word::Pong { number } => Self { kind: PONG, number: *number, ..none },
+            Word::CopyAsk { view, after, calls_max } => Self {
+                kind: COPY_ASK,
+                view: view.0,
+                after: after.map(Key::from),
+                calls_max: *calls_max,
+                ..none
+            },
+            Word::CopyPage { view, after, calls, next, total } => Self {
+                kind: COPY_PAGE,
+                view: view.0,
+                after: after.map(Key::from),
+                to: next.map(Key::from),
+                calls: calls.iter().map(CopiedCall::from).collect(),
+                total: *total,
+                ..none
+            },
+            Word::Compare { view, range, digest } => {
+                Self { digest: *digest, ..of_range(COMPARE, *view, range) }
+            }
+            Word::CompareAsk { view, range } => of_range(COMPARE_ASK, *view, range),
+            Word::CompareKeys { view, range, calls } => {
+                Self { list: list::pack(calls), ..of_range(COMPARE_KEYS, *view, range) }
+            }
+            Word::Repair { view, keys } => {
+                Self { kind: REPAIR, view: view.0, list: list::pack(keys), ..none }
+            }
+            Word::Repaired { view, calls, gone, floor } => Self {
+                kind: REPAIRED,
+                view: view.0,
+                calls: calls.iter().map(CopiedCall::from).collect(),
+                list: list::pack(gone),
+                floor: Some((*floor).into()),
+                ..none
+            },
+            Word::Crossed { site, calls } => {
+                Self { kind: CROSSED, site: u32::from(site.0), list: list::pack(calls), ..none }
+            }
+        }
+    }
+}
+
+impl TryFrom<PeerWord> for peer::PeerWord {
+    type Error = DecodeError;
+
+    fn try_from(wire: PeerWord) -> Result<Self, DecodeError> {
+        let view = ViewNumber(wire.view);
+        let (after, to) = (wire.after.map(CallKey::from), wire.to.map(CallKey::from));
+        let range = KeyRange { after, to };
+        Ok(match wire.kind {
+            PING => Self::Ping { number: wire.number },
+            PONG => Self::Pong { number: wire.number },
+            COPY_ASK => Self::CopyAsk { view, after, calls_max: wire.calls_max },
+            COPY_PAGE => {
+                let calls = word::all(wire.calls)?;
+                Self::CopyPage { view, after, calls, next: to, total: wire.total }
+            }
+            COMPARE => Self::Compare { view, range, digest: wire.digest },
+            COMPARE_ASK => Self::CompareAsk { view, range },
+            COMPARE_KEYS => Self::CompareKeys { view, range, calls: list::unpack(&wire.list)? },
+            REPAIR => Self::Repair { view, keys: list::unpack(&wire.list)? },
+            REPAIRED => Self::Repaired {
+                view,
+                calls: word::all(wire.calls)?,
+                gone: list::unpack(&wire.list)?,
+                floor: word::token(wire.floor)?,
+            },
+            CROSSED => {
+                Self::Crossed { site: word::site(wire.site)?, calls: list::unpack(&wire.list)? }
+            }
+            value => return Err(DecodeError::Unknown { what: "replica's word", value }),
+        })
+    }
+}
