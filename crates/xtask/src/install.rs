@@ -13,11 +13,14 @@ pub(crate) struct Program {
 }
 
 /// What `cargo xtask test` drives.
-pub(crate) const TEST: &[Program] = &[Program {
-    name: "sipp",
-    package: "sip-tester",
-    what_for: "caller and callee of the end-to-end tests",
-}];
+pub(crate) const TEST: &[Program] = &[
+    Program {
+        name: "sipp",
+        package: "sip-tester",
+        what_for: "caller and callee of the end-to-end tests",
+    },
+    Program { name: "ip", package: "iproute2", what_for: "the network of `xtask wan`" },
+];
 
 /// What `cargo xtask bench` compares with.
 pub(crate) const BENCH: &[Program] = &[

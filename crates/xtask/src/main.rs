@@ -1,10 +1,11 @@
-//! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, install.
+//! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, wan, install.
 
 mod bench;
 mod install;
 mod run;
 mod test;
 mod tidy;
+mod wan;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +17,8 @@ use clap::{Parser, Subcommand};
     about = "Chores of the Rehome project",
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --full\n  \
                   cargo xtask test --only tidy\n  cargo xtask sim --seeds 1000\n  \
-                  cargo xtask sim --replay 42\n  cargo xtask bench call"
+                  cargo xtask sim --replay 42\n  cargo xtask bench call\n  \
+                  cargo xtask wan --hosts a,b --delay-ms 40"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -49,6 +51,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Joins network namespaces by a network with delay, loss and cuts, for end-to-end tests; root.
+    Wan(wan::Options),
     /// Installs the programs that the tests need.
     Install,
 }
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
             run::cargo(&root, &["build", "--release", "--quiet", "-p", "node"], &[])?;
             bench::run(&root, &arguments)
         }),
+        Chore::Wan(options) => wan::run(&options),
         Chore::Install => {
             install::ensure(install::TEST).and_then(|()| install::ensure(install::BENCH))
         }
