@@ -13,7 +13,7 @@ use tier_protocol::{Hint, Record, SiteState};
 use vocab::{Instant, Stamp};
 
 use crate::config::Config;
-use crate::site::{EngineSeat, Site, TierSeat};
+use crate::site::{EngineSeat, Site, TierSeat, Uplinks};
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -35,7 +35,7 @@ pub(crate) fn of_site(site: &Site, now: Instant) -> StatusReply {
     };
     if let Some(seat) = &site.engine {
         status.state = state_word(seat.is_serving);
-        status.engine = Some(engine(seat, site.tier.is_some() || site.uplink.is_some()));
+        status.engine = Some(engine(seat, site.tier.is_some() || site.uplinks.as_ref().is_some_and(Uplinks::any_up)));
         engine_counters(seat, &mut status.counters);
     }
     if let Some(seat) = &site.tier {

@@ -206,7 +206,7 @@ fn tier(config: &Config, findings: &mut Findings<'_>) {
             "role `state` listens to no engine".into(),
             "add [tier] with `listen = \"127.0.0.1:9000\"`",
         ),
-        Role::Engine if tier.is_none_or(|tier| tier.connect.is_none()) => findings.mistake(
+        Role::Engine if tier.is_none_or(|tier| tier.connect.0.is_empty()) => findings.mistake(
             &["tier"],
             "role `engine` has no state tier".into(),
             "add [tier] with `connect = \"127.0.0.1:9000\"`, the state process's `tier.listen`",

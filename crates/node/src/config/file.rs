@@ -205,11 +205,49 @@ pub struct Route {
 pub struct Tier {
     /// Role `state`: engines connect here.
     pub listen: Option<SocketAddr>,
-    /// Role `engine`: the state process.
-    pub connect: Option<SocketAddr>,
-    /// Role `engine`: its name in logs and on the console.
+    /// Role `engine`: state processes, one or several; the others are learned from them.
+    #[serde(default)]
+    pub connect: Addresses,
+    /// Its name in logs and on the console. Of a state process among several: unique in the site,
+    /// and kept when it starts again.
     #[serde(default)]
     pub name: String,
+    /// Role `state`: where others reach `listen`, when that is another address.
+    pub advertise: Option<SocketAddr>,
+    /// Role `state` with [coordination]: the partition that this process serves, from 0.
+    #[serde(default)]
+    pub partition: u16,
+    /// Partitions to which the site's slots are dealt when it is founded.
+    #[serde(default = "one")]
+    pub partitions: u16,
+    /// Replicas that each partition should have: fewer are told as lost redundancy.
+    #[serde(default = "one")]
+    pub replicas: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// One address or a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub struct Addresses(pub Vec<SocketAddr>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected an address, or a list of addresses")]
+enum OneOrMany {
+    One(SocketAddr),
+    Many(Vec<SocketAddr>),
+}
+
+impl From<OneOrMany> for Addresses {
+    fn from(addresses: OneOrMany) -> Self {
+        match addresses {
+            OneOrMany::One(address) => Self(vec![address]),
+            OneOrMany::Many(addresses) => Self(addresses),
+        }
+    }
 }
 
 /// `[sites]`.
