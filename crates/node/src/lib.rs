@@ -22,6 +22,9 @@ mod queue;
 #[cfg(test)]
 mod scratch;
 pub mod serve;
+#[cfg(test)]
+#[path = "../tests/e2e/harness/servers.rs"]
+mod servers;
 mod setting;
 mod site;
 mod start_count;
