@@ -14,6 +14,8 @@ mod admin;
 mod balancer_shell;
 mod clock;
 pub mod config;
+#[cfg_attr(not(test), expect(dead_code, reason = "no role asks the store yet"))]
+mod coordination;
 mod edge;
 mod event;
 mod link;
