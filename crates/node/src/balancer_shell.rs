@@ -73,8 +73,12 @@ impl BalancerShell {
                 // A client that went away needs no answer.
                 drop(answer.send(said));
             }
-            Event::Tier(..) | Event::Site(..) | Event::Queue(_) | Event::Resolved { .. } => {
-                debug_assert!(false, "a balancer has no links, no queue and no names");
+            Event::Tier(..)
+            | Event::Site(..)
+            | Event::Coordination(_)
+            | Event::Queue(_)
+            | Event::Resolved { .. } => {
+                debug_assert!(false, "a balancer has no links, no store, no queue and no names");
             }
         }
     }

@@ -14,6 +14,7 @@ mod admin;
 mod balancer_shell;
 mod clock;
 pub mod config;
+mod coordination;
 mod edge;
 mod event;
 mod link;
@@ -22,6 +23,9 @@ mod queue;
 #[cfg(test)]
 mod scratch;
 pub mod serve;
+#[cfg(test)]
+#[path = "../tests/e2e/harness/servers.rs"]
+mod servers;
 mod setting;
 mod site;
 mod start_count;

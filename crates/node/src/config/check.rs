@@ -1,5 +1,7 @@
 //! What the values mean together: each role has its sections, addresses do not meet, numbers fit.
 
+mod coordination;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -72,6 +74,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
         timers(config, findings);
     }
     tier(config, findings);
+    coordination::check(config, findings);
     sites(config, findings);
     crossing(config, findings);
     balancer(config, findings);

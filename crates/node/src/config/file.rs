@@ -68,6 +68,8 @@ pub struct Config {
     pub b2bua: Option<B2bua>,
     /// The link between engines and the state tier.
     pub tier: Option<Tier>,
+    /// Where the state processes of the site agree; without it, one is alone.
+    pub coordination: Option<Coordination>,
     /// Other sites.
     pub sites: Option<Sites>,
     /// How calls cross to other sites.
@@ -248,6 +250,45 @@ impl From<OneOrMany> for Addresses {
             OneOrMany::Many(addresses) => Self(addresses),
         }
     }
+}
+
+/// `[coordination]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coordination {
+    /// `http://host:port` of each member of etcd, tried in turn.
+    pub endpoints: Vec<String>,
+    /// Before each key; `/rehome/site<ID>` when absent.
+    pub prefix: Option<String>,
+    /// Life of the lease of a process's presence, in whole seconds.
+    #[serde(default = "ttl_ms")]
+    pub ttl_ms: u64,
+    /// For one request to one endpoint.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+    /// User of etcd's authentication.
+    pub user: Option<String>,
+    /// A file that holds the user's password.
+    pub password_file: Option<PathBuf>,
+    /// What was read from it.
+    #[serde(skip)]
+    pub password: Option<Secret>,
+}
+
+impl Coordination {
+    /// Before each key of site `site`.
+    #[must_use]
+    pub fn prefix_of(&self, site: u16) -> String {
+        self.prefix.clone().unwrap_or_else(|| format!("/rehome/site{site}"))
+    }
+}
+
+fn ttl_ms() -> u64 {
+    2_000
+}
+
+fn timeout_ms() -> u64 {
+    1_000
 }
 
 /// `[sites]`.

@@ -1,4 +1,4 @@
-//! The secret: written in the file, or in a file of its own.
+//! The secret: written in the file, or in a file of its own. The password: in a file of its own.
 
 use super::check::Findings;
 use super::file::{Config, Secret};
@@ -46,6 +46,23 @@ pub(super) fn secret(config: &mut Config, findings: &mut Findings<'_>) {
             format!("the secret is not {DIGITS} hexadecimal digits (it has {})", digits.len()),
             "make one with `openssl rand -hex 32` and give it to every site",
         );
+    }
+}
+
+/// Leaves etcd's password in `config.coordination.password`.
+pub(super) fn password(config: &mut Config, findings: &mut Findings<'_>) {
+    let has_tier = config.role.has_tier();
+    let Some(coordination) = config.coordination.as_mut().filter(|_| has_tier) else { return };
+    let Some(path) = &coordination.password_file else { return };
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            coordination.password = Some(Secret(text.trim_end_matches(['\r', '\n']).into()))
+        }
+        Err(error) => findings.mistake(
+            &["coordination", "password_file"],
+            format!("cannot read {}: {error}", path.display()),
+            "make the file readable for this user",
+        ),
     }
 }
 

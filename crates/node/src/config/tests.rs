@@ -111,6 +111,40 @@ fn a_batch_that_a_receiver_would_set_aside_is_refused() {
 }
 
 #[test]
+fn a_store_that_cannot_be_asked_is_told() {
+    let with = |section: &str| format!("{}[coordination]\n{section}\n", whole());
+    let endpoints = "endpoints = [\"http://10.0.0.1:2379\", \"http://[::1]:2379\"]";
+    let (config, _) = parse("site.toml", &with(endpoints), None).unwrap();
+    let section = config.coordination.unwrap();
+    assert_eq!((section.ttl_ms, section.timeout_ms), (2_000, 1_000));
+    assert_eq!(section.prefix_of(1), "/rehome/site1");
+    check_golden("coordination_missing", &with(""), None);
+    check_golden("coordination_empty", &with("endpoints = []"), None);
+    let wrong = "endpoints = [\n  \"http://10.0.0.1:2379\",\n  \"https://10.0.0.2:2379\",\n  \
+                 \"http://10.0.0.1:2379\",\n]\nprefix = \"rehome\"\nttl_ms = 2500\nuser = \"a\"";
+    check_golden("coordination_wrong", &with(wrong), None);
+    let slow = format!("{endpoints}\ntimeout_ms = 1500\npassword_file = \"/none/password\"");
+    check_golden("coordination_slow", &with(&slow), None);
+    check_golden("coordination_one", &with("endpoints = [\"http://127.0.0.1:2379\"]"), None);
+}
+
+#[test]
+fn a_password_is_read_and_never_printed() {
+    let scratch = crate::scratch::Scratch::new("password");
+    let path = scratch.path().join("password");
+    std::fs::write(&path, "open sesame\n").unwrap();
+    let section = format!(
+        "[coordination]\nendpoints = [\"http://127.0.0.1:2379\"]\nuser = \"rehome\"\n\
+         password_file = \"{}\"\n",
+        path.display()
+    );
+    let (config, warnings) = parse("site.toml", &(whole() + &section), None).unwrap();
+    assert!(warnings.iter().any(|warning| warning.what.contains("without encryption")));
+    assert!(!format!("{config:?}").contains("sesame"));
+    assert_eq!(config.coordination.unwrap().password.unwrap().0, "open sesame");
+}
+
+#[test]
 fn the_manual_s_examples_can_start() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating/examples");
     let mut roles = Vec::new();
