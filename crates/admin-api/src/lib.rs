@@ -6,11 +6,13 @@
 
 pub mod backup;
 pub mod call;
+pub mod partitions;
 pub mod route;
 pub mod status;
 
 pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintLine};
+pub use partitions::{Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus};
 pub use route::{Health, RouteOrder, RouteReply};
 pub use status::{
     AtRisk, BalancerStatus, Crossing, EdgeEngine, EngineStatus, Peer, SitesReply, StatusReply,
@@ -31,6 +33,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/backup/activate"),
     ("post", "/v1/backup/delete"),
     ("post", "/v1/replication"),
+    ("get", "/v1/partitions"),
+    ("post", "/v1/partitions/move"),
+    ("post", "/v1/partitions/refound"),
     ("get", "/v1/route"),
     ("post", "/v1/route"),
     ("post", "/v1/test/forget"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::partitions::ViewStatus;
 use crate::route::Health;
 
 /// Answer to `GET /v1/status`. What a role does not have is zero, empty or absent.
@@ -60,6 +61,8 @@ pub struct StatusReply {
     pub resumes: u64,
     /// Tombstones held.
     pub tombstones: u64,
+    /// Of a state process: how it stands in its view.
+    pub view: Option<ViewStatus>,
     /// What the engines of this process did.
     pub engine: Option<EngineStatus>,
     /// What this balancer sees.

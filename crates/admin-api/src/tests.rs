@@ -59,6 +59,12 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("BackupOrder", &BackupOrder { site: 1 });
     check("ReplicationOrder", &ReplicationOrder { site: 1, on: true });
     check("OrderReply", &OrderReply::default());
+    check("PartitionsReply", &PartitionsReply::default());
+    check("Partition", &Partition::default());
+    check("Replica", &Replica::default());
+    check("Move", &Move::default());
+    check("MoveOrder", &MoveOrder::default());
+    check("ViewStatus", &ViewStatus::default());
     check("RouteReply", &RouteReply::default());
     check("RouteOrder", &RouteOrder::default());
     check("ErrorReply", &ErrorReply { error: String::new() });

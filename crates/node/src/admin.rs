@@ -9,7 +9,7 @@ pub(crate) mod metrics;
 
 use std::time::Duration;
 
-use admin_api::{BackupOrder, ErrorReply, ForgetOrder, ReplicationOrder, RouteOrder};
+use admin_api::{BackupOrder, ErrorReply, ForgetOrder, MoveOrder, ReplicationOrder, RouteOrder};
 use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -45,6 +45,9 @@ pub(crate) enum Ask {
     Activate(SiteId),
     Delete(SiteId),
     Replication(SiteId, bool),
+    Partitions,
+    MoveSlots(MoveOrder),
+    Refound,
     Route,
     SetRoute(RouteOrder),
     Forget(Option<CallKey>),
@@ -124,6 +127,9 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/backup/activate", post(activate))
         .route("/v1/backup/delete", post(delete))
         .route("/v1/replication", post(replication))
+        .route("/v1/partitions", get(partitions))
+        .route("/v1/partitions/move", post(move_slots))
+        .route("/v1/partitions/refound", post(refound))
         .route("/v1/route", get(route).post(set_route))
         .route("/v1/test/forget", post(forget))
         .route("/v1/openapi.json", get(openapi))
@@ -235,6 +241,21 @@ async fn replication(
 ) -> Result<Response, Refusal> {
     let order = given(body)?;
     Ok(ask(&owner, Ask::Replication(SiteId(order.site), order.on)).await)
+}
+
+async fn partitions(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Partitions).await
+}
+
+async fn move_slots(
+    State(owner): State<Owner>,
+    body: Given<MoveOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::MoveSlots(given(body)?)).await)
+}
+
+async fn refound(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Refound).await
 }
 
 async fn route(State(owner): State<Owner>) -> Response {

@@ -90,6 +90,9 @@ impl BalancerShell {
             Ask::Route => Body::json(&self.route()),
             Ask::SetRoute(order) => self.set_route(now, order),
             Ask::Sites
+            | Ask::Partitions
+            | Ask::MoveSlots(_)
+            | Ask::Refound
             | Ask::Calls { .. }
             | Ask::Call(_)
             | Ask::Backup

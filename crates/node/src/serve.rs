@@ -27,9 +27,7 @@ use crate::event::{self, Event};
 use crate::link::{Dialling, LINK_BYTES_MAX, LinkId, Links};
 use crate::names::Names;
 use crate::queue::Queue;
-use crate::site::{
-    EngineSeat, Myself, Peers, Shared, Site, TierSeat, Uplinks, new_replica_id,
-};
+use crate::site::{EngineSeat, Myself, Peers, Shared, Site, TierSeat, Uplinks, new_replica_id};
 use crate::udp::Udp;
 use crate::{admin, setting, start_count};
 
@@ -252,6 +250,7 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     let mut site = Site::new(config, clock, start, engine, tier, uplinks);
     site.begin(held);
     let ended = run(&mut site, clock, events).await;
+    site.leave().await;
     drop((lock, dialling));
     ended
 }
@@ -371,9 +370,7 @@ async fn listen_and_dial(config: &Config, links: &Links) -> Result<Vec<Dialling>
     };
     let listener = bind_tcp("sites.listen", sites.listen).await?;
     links.listen::<SiteFrame>(listener, SITE_LINKS_MAX, LinkId::FromSite);
-    let dial = |peer: &Peer| {
-        links.dial::<SiteFrame>(peer.address, LinkId::ToSite(SiteId(peer.id)))
-    };
+    let dial = |peer: &Peer| links.dial::<SiteFrame>(peer.address, LinkId::ToSite(SiteId(peer.id)));
     Ok(sites.peer.iter().map(dial).collect())
 }
 

@@ -5,6 +5,7 @@
 //! decision is taken here.
 
 mod answers;
+pub(crate) mod partitions;
 mod peers;
 mod shared;
 mod tier_seat;
@@ -30,8 +31,8 @@ use crate::queue;
 pub(crate) use peers::{Myself, Peers};
 pub(crate) use shared::{Shared, new_replica_id};
 pub(crate) use tier_seat::TierSeat;
-pub(crate) use uplinks::Uplinks;
 use uplinks::News;
+pub(crate) use uplinks::Uplinks;
 
 /// A word on its way to a core of this process.
 pub(crate) enum Word {
@@ -333,6 +334,13 @@ impl Site {
         self.is_draining = true;
         if self.engine.is_some() {
             self.words.push_back(Word::Engine(engine::Input::Drain(true)));
+        }
+    }
+
+    /// The process ends: others need not wait for its lease to lapse.
+    pub(crate) async fn leave(self) {
+        if let Some(coordination) = self.tier.and_then(TierSeat::into_coordination) {
+            coordination.end().await;
         }
     }
 

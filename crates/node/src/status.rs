@@ -13,6 +13,7 @@ use tier_protocol::{Hint, Record, SiteState};
 use vocab::{Instant, Stamp};
 
 use crate::config::Config;
+use crate::site::partitions;
 use crate::site::{EngineSeat, Site, TierSeat, Uplinks};
 
 fn ms(duration: Duration) -> u64 {
@@ -35,7 +36,10 @@ pub(crate) fn of_site(site: &Site, now: Instant) -> StatusReply {
     };
     if let Some(seat) = &site.engine {
         status.state = state_word(seat.is_serving);
-        status.engine = Some(engine(seat, site.tier.is_some() || site.uplinks.as_ref().is_some_and(Uplinks::any_up)));
+        status.engine = Some(engine(
+            seat,
+            site.tier.is_some() || site.uplinks.as_ref().is_some_and(Uplinks::any_up),
+        ));
         engine_counters(seat, &mut status.counters);
     }
     if let Some(seat) = &site.tier {
@@ -84,6 +88,7 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.timers_handed = counts.due;
     status.resumes = counts.resumed;
     status.tombstones = stats.tombstones;
+    status.view = Some(partitions::view_status(seat, now));
     let mut crossing = Crossing {
         batches_in: gate.batches_stored,
         calls_in: counts.in_stored,
@@ -177,6 +182,9 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         entries_stored,
         entries_stale,
         entries_superseded,
+        other_view,
+        confirmed,
+        cache_hits,
     );
     map.insert("udp_send_dropped".into(), seat.door.dropped());
     map.insert("edge_bad_frames".into(), seat.door.bad_frames());
@@ -226,6 +234,18 @@ fn tier_counters(
         hint_busy,
         hint_checked_out,
         hint_forced,
+        views,
+        views_proposed,
+        promoted,
+        shed,
+        muted_lost,
+        peer_stale,
+        copied_out,
+        copied_in,
+        copies_restarted,
+        compared,
+        runs_differing,
+        repaired,
     );
     counters!(
         map,

@@ -6,7 +6,7 @@ use replica::stats::BulkKind;
 use tier_protocol::{Command, Tombstone};
 use vocab::{CallKey, Instant, SiteId, ViewNumber};
 
-use super::{Site, TierSeat, Word};
+use super::{Site, TierSeat, Word, partitions};
 use crate::admin::{Answer, Ask, Body, Refusal};
 use crate::config::file::{Activation, Peer};
 use crate::status;
@@ -36,13 +36,16 @@ impl Site {
                 self.order(now, site, Order::Replication { site, on }, what)
             }
             Ask::Forget(key) => self.forget(now, key),
+            Ask::Partitions => partitions::told(self.tier()?),
+            Ask::MoveSlots(order) => self.move_slots(&order),
+            Ask::Refound => self.refound(),
             Ask::Route | Ask::SetRoute(_) => {
                 Err(Refusal::wrong_role("only a balancer has a routing policy"))
             }
         }
     }
 
-    fn tier(&self) -> Result<&TierSeat, Refusal> {
+    pub(super) fn tier(&self) -> Result<&TierSeat, Refusal> {
         self.tier.as_ref().ok_or_else(no_tier)
     }
 

@@ -21,6 +21,10 @@ impl Shared {
         Self { peers, coordination, asks: 0 }
     }
 
+    pub(crate) fn into_coordination(self) -> Coordination {
+        self.coordination
+    }
+
     /// Carries an ask to the store; the answer when it cannot be carried.
     pub(crate) fn ask(&mut self, ask: StoreAsk) -> Option<StoreWord> {
         self.asks += 1;

@@ -12,7 +12,7 @@ use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 use super::Word;
 use super::peers::Myself;
 use super::shared::{Shared, new_replica_id};
-use crate::coordination::Told;
+use crate::coordination::{Coordination, Told};
 use crate::link::{LinkId, LinkWord, Outbox};
 use crate::queue::{Order, Queue};
 use crate::setting::PARTITION;
@@ -87,6 +87,10 @@ impl TierSeat {
             gate_wake_at: Instant::NEVER,
             got: None,
         }
+    }
+
+    pub(super) fn into_coordination(self) -> Option<Coordination> {
+        self.shared.map(Shared::into_coordination)
     }
 
     pub(crate) fn wake_at(&self) -> Instant {

@@ -202,7 +202,8 @@ impl Uplinks {
     /// Writes what waits.
     pub(crate) fn flush(&mut self) -> Vec<News> {
         let flushed = self.up.iter_mut().map(|(link, up)| (*link, up.outbox.flush().is_err()));
-        let broken: Vec<u64> = flushed.filter(|(_, broken)| *broken).map(|(link, _)| link).collect();
+        let broken: Vec<u64> =
+            flushed.filter(|(_, broken)| *broken).map(|(link, _)| link).collect();
         broken.into_iter().filter_map(|link| self.lose(link)).collect()
     }
 }

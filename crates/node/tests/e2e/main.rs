@@ -14,4 +14,5 @@ mod queue;
 mod set_up_crash;
 mod site_killed;
 mod site_killed_ringing;
+mod state_tier;
 mod torture;

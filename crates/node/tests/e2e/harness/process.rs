@@ -60,6 +60,13 @@ impl Node {
         child.wait().expect("it is our child");
     }
 
+    /// SIGSTOP, or SIGCONT: it stands still, with its sockets open.
+    pub(crate) fn signal(&self, signal: &str) {
+        let child = self.child.as_ref().expect("it is told while it runs");
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(sent.expect("a system has kill").success(), "{signal} to {}", self.name);
+    }
+
     /// Its admin API.
     pub(crate) fn admin(&self) -> Admin {
         Admin(self.admin)

@@ -1,0 +1,109 @@
+//! A state tier of many processes under load: two partitions of three replicas, two engines, a real
+//! etcd, SIPp on both ends at 100 calls a second, and one thing after another that dies.
+//!
+//! Wanted in each: no answered call is lost, at most one in a hundred of the calls invited from two
+//! seconds before to five seconds after a kill fails, no other call fails, and no timer fires twice
+//! or is lost (a callee that hears a BYE or an INVITE twice would say so).
+
+use std::time::Duration;
+
+use crate::harness::many::Many;
+use crate::harness::sipp::{Load, Sipp, clock};
+use crate::harness::stage::Stage;
+use crate::harness::{let_pass, sized};
+
+/// Around a kill: calls invited in this window may fail, one in a hundred at most.
+const BEFORE: f64 = 2.0;
+const AFTER: f64 = 5.0;
+
+/// The load of one test, and what its calls came to.
+struct Storm {
+    caller: Sipp,
+    callee: Sipp,
+    calls: u32,
+    seconds: u32,
+    kills: Vec<f64>,
+}
+
+impl Storm {
+    /// Starts the site and its load; returns when calls are up.
+    fn start(stage: &Stage, partitions: u16, seconds: u32) -> (Many, Self) {
+        let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
+        let many = Many::start(stage, callee_at, partitions, 3);
+        let load = Load { calls: 100 * seconds, per_second: 100, hold: Duration::from_secs(3) };
+        let callee = Sipp::callee(stage, "uas_patient", callee_at, load.calls);
+        let caller = Sipp::caller(stage, "uac_hold_logged", caller_at, many.edge, &load);
+        let storm = Self { caller, callee, calls: load.calls, seconds, kills: Vec::new() };
+        (many, storm)
+    }
+
+    /// Something is about to die, or just has.
+    fn note_kill(&mut self) {
+        self.kills.push(clock());
+    }
+
+    /// Lets the load end and judges it.
+    fn judge(mut self, stage: &Stage, many: &mut Many, what: &str) {
+        let heard = self.caller.finish(Duration::from_secs(u64::from(self.seconds) + 60));
+        let reached = self.callee.finish(Duration::from_secs(10));
+        let steps = self.caller.steps();
+        let is_near =
+            |at: f64| self.kills.iter().any(|kill| (kill - BEFORE..kill + AFTER).contains(&at));
+        let near: Vec<_> =
+            steps.values().filter(|call| call.invited.is_some_and(is_near)).collect();
+        let near_failed = near.iter().filter(|call| call.ended.is_none()).count();
+        let failed = steps.values().filter(|call| call.ended.is_none()).count();
+        let answered = |call: &&crate::harness::sipp::Steps| call.answered.is_some();
+        let lost = steps.values().filter(answered).filter(|call| call.ended.is_none()).count();
+        stage.say(&format!(
+            "{} calls at 100/s; {what}; of {} calls invited around it {near_failed} failed; \
+             answered calls lost: {lost}; others failed: {}; {} BYEs reached the callee, {} \
+             messages repeated by SIPp; {} resumed, {} repaired",
+            self.calls,
+            near.len(),
+            failed - near_failed,
+            reached.successful,
+            heard.repeated,
+            many.counter("replica_resumed"),
+            many.counter("replica_repaired"),
+        ));
+        for call in steps.values().filter(|call| call.ended.is_none()) {
+            let after = call.invited.unwrap_or_default() - self.kills.first().unwrap_or(&0.0);
+            println!("  failed: invited {after:+.3} s, answered: {:?}", call.answered);
+        }
+        assert_eq!(steps.len(), self.calls as usize, "SIPp did not place every call");
+        assert_eq!(lost, 0, "an answered call was lost");
+        assert!(near_failed * 100 <= near.len(), "{near_failed} of {} calls failed", near.len());
+        assert_eq!(failed, near_failed, "a call failed that had nothing to do with it");
+    }
+}
+
+fn seconds() -> u32 {
+    sized(14, 40)
+}
+
+fn half_way() {
+    let_pass(Duration::from_secs(u64::from(seconds()) / 2));
+}
+
+#[test]
+fn a_follower_is_killed() {
+    let stage = Stage::new("follower_killed");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds());
+    half_way();
+    let follower = many.follower(0);
+    many.kill(follower);
+    storm.note_kill();
+    storm.judge(&stage, &mut many, "a follower killed");
+}
+
+#[test]
+fn a_primary_is_killed() {
+    let stage = Stage::new("primary_killed");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds());
+    half_way();
+    let primary = many.primary(0);
+    many.kill(primary);
+    storm.note_kill();
+    storm.judge(&stage, &mut many, "a primary killed");
+}
