@@ -367,10 +367,14 @@ impl Replica {
         if view.members.iter().all(is_replaced) {
             return Some(Change::Refound);
         }
+        if membership.map.seat(me).is_none() {
+            // The others dial only who is on the map: without it none would answer.
+            return Some(Change::Sit);
+        }
         let primary = view.primary().and_then(|primary| membership.others.get(&primary));
         let is_heard = primary.is_some_and(|primary| {
-            let heard_at = primary.heard_at.unwrap_or_default();
-            primary.is_up && now.since(heard_at) < self.config.pace.silent_after
+            let is_fresh = |at: Instant| now.since(at) < self.config.pace.silent_after;
+            primary.is_up && primary.heard_at.is_some_and(is_fresh)
         });
         (is_heard && now >= membership.join_at).then_some(Change::Join)
     }

@@ -17,11 +17,9 @@ use super::{try_wait_for, wait_for};
 /// Patience with what takes a few seconds at most.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A state process and the partition that it is configured for.
+/// A state process.
 pub(crate) struct State {
     pub(crate) node: Node,
-    pub(crate) name: String,
-    pub(crate) partition: u16,
     pub(crate) is_up: bool,
 }
 
@@ -82,7 +80,7 @@ impl Many {
             + &config::coordination(&self.etcd.endpoint());
         let node = Node::start(stage, name, &text, admin);
         self.tiers.push(tier);
-        self.states.push(State { node, name: name.into(), partition, is_up: true });
+        self.states.push(State { node, is_up: true });
         self.states.len() - 1
     }
 
