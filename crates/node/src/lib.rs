@@ -14,6 +14,8 @@ mod admin;
 mod balancer_shell;
 mod clock;
 pub mod config;
+#[cfg_attr(not(test), expect(dead_code, reason = "the state tier gives it no orders so far"))]
+mod database;
 mod edge;
 mod event;
 mod link;

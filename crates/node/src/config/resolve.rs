@@ -1,4 +1,4 @@
-//! The secret: written in the file, or in a file of its own.
+//! The secret: written in the file, or in a file of its own. The database's password has a file.
 
 use super::check::Findings;
 use super::file::{Config, Secret};
@@ -46,6 +46,22 @@ pub(super) fn secret(config: &mut Config, findings: &mut Findings<'_>) {
             format!("the secret is not {DIGITS} hexadecimal digits (it has {})", digits.len()),
             "make one with `openssl rand -hex 32` and give it to every site",
         );
+    }
+}
+
+/// Leaves what `database.password_file` holds in `config.database.password`.
+pub(super) fn database_password(config: &mut Config, findings: &mut Findings<'_>) {
+    let Some(database) = config.database.as_mut().filter(|_| config.role.has_tier()) else {
+        return;
+    };
+    let Some(path) = &database.password_file else { return };
+    match std::fs::read_to_string(path) {
+        Ok(text) => database.password = Some(Secret(text.trim_end_matches(['\r', '\n']).into())),
+        Err(error) => findings.mistake(
+            &["database", "password_file"],
+            format!("cannot read {}: {error}", path.display()),
+            "make the file readable for this user",
+        ),
     }
 }
 
