@@ -13,11 +13,15 @@ pub(crate) struct Program {
 }
 
 /// What `cargo xtask test` drives.
-pub(crate) const TEST: &[Program] = &[Program {
-    name: "sipp",
-    package: "sip-tester",
-    what_for: "caller and callee of the end-to-end tests",
-}];
+pub(crate) const TEST: &[Program] = &[
+    Program {
+        name: "sipp",
+        package: "sip-tester",
+        what_for: "caller and callee of the end-to-end tests",
+    },
+    // The server itself is in a folder of its version, which is in no PATH.
+    Program { name: "pg_ctlcluster", package: "postgresql", what_for: "servers of the unit tests" },
+];
 
 /// What `cargo xtask bench` compares with.
 pub(crate) const BENCH: &[Program] = &[
