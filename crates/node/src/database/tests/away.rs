@@ -62,7 +62,7 @@ fn what_a_killed_server_acknowledged_is_there_when_it_is_back() {
 }
 
 #[test]
-fn a_server_that_hangs_refuses_in_time_and_does_nothing_afterwards() {
+fn a_server_that_hangs_refuses_in_time() {
     let server = PostgresServer::start("database_hangs");
     let mut desk = Desk::open(&settings(&server));
     desk.store((0..50).map(|number| row(number, put(1))).collect());
@@ -95,12 +95,42 @@ fn a_server_that_hangs_refuses_in_time_and_does_nothing_afterwards() {
         desk.remove(key(number), put(1));
     }
     for number in 100..110 {
-        assert_eq!(desk.fetch(key(number)), None, "no store of the past comes after the removal");
+        assert_eq!(desk.fetch(key(number)), None);
     }
-    let old = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'rehome%'";
-    assert_eq!(server.ask(1, old), 4, "the connections of before have ended");
     desk.store(vec![row(100, put(1))]);
     assert_eq!(desk.fetch(key(1)), Some(row(1, put(1))));
+}
+
+/// The server goes on, and the processes of our connections do not: what they were told to do is
+/// done late, or never.
+#[test]
+fn a_store_that_was_given_up_does_not_come_after_the_removal() {
+    let server = PostgresServer::start("database_late");
+    let mut desk = Desk::open(&settings(&server));
+    let old = server.sessions();
+    assert_eq!(old.len(), 4);
+    old.iter().for_each(|pid| server::send("-STOP", pid));
+    desk.order(Order::Store { rows: vec![row(1, put(1))] });
+    let what = Refused::Store(names(1..2));
+    desk.wait_for(|told| matches!(told, Answer::Refused(refusal) if refusal.what == what));
+    desk.wait_for(is_away);
+    // A new connection is given up again, as the old ones do not end.
+    let (mut tried, since) = (BTreeSet::new(), std::time::Instant::now());
+    while tried.is_subset(&server.sessions().into_iter().collect()) {
+        tried.extend(server.sessions().into_iter().filter(|pid| !old.contains(pid)));
+        assert!(since.elapsed() < SOON, "it uses its new connections");
+    }
+    // The removal cannot be ordered before the store is known to be over.
+    desk.order(Order::Remove { key: key(1), stamp: put(1) });
+    let what = Refused::Remove(names(1..2));
+    assert_eq!(desk.next(), Answer::Refused(Refusal { what, why: Why::Away }));
+
+    old.iter().for_each(|pid| server::send("-CONT", pid));
+    assert_eq!(desk.next(), Answer::Back);
+    let new = server.sessions();
+    assert!(new.len() == 4 && new.iter().all(|pid| !old.contains(pid)), "{old:?}, {new:?}");
+    desk.remove(key(1), put(1));
+    assert_eq!(desk.fetch(key(1)), None);
 }
 
 #[test]

@@ -81,12 +81,18 @@ impl PostgresServer {
     /// and answers none.
     pub(super) fn signal_all(&self, signal: &str) {
         let first = self.child.id();
-        let done = Command::new("kill").args([signal, &first.to_string()]).status().unwrap();
-        assert!(done.success(), "kill {signal} {first}");
+        send(signal, first);
         // It starts no further ones now. Of these, some may be about to end.
         for child in children(first) {
             drop(Command::new("kill").args([signal, &child]).stderr(Stdio::null()).status());
         }
+    }
+
+    /// The processes of the connections that the program under test has.
+    pub(super) fn sessions(&self) -> Vec<i32> {
+        let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'rehome site %'";
+        let found = self.on(1, async |client| client.query(sql, &[]).await.unwrap());
+        found.iter().map(|row| row.get(0)).collect()
     }
 
     /// Runs `work` on a connection that sees the tables of `site`.
@@ -203,6 +209,12 @@ fn launch(
     }
     child.wait().unwrap();
     None
+}
+
+/// Sends a signal to a process that is there.
+pub(super) fn send(signal: &str, pid: impl fmt::Display) {
+    let done = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(done.success(), "kill {signal} {pid}");
 }
 
 fn children(pid: u32) -> Vec<String> {
