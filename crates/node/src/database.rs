@@ -98,7 +98,8 @@ pub(crate) enum Wanted {
     Names,
 }
 
-/// What the database says. Each key of an order is answered once: here or with a refusal.
+/// What the database says. Each key of an order is answered once: here or with a refusal. The
+/// room that the order took is free by then.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Each of these rows, or a newer one of its key, is on disk.

@@ -316,7 +316,7 @@ impl<E: From<Answer>> Worker<E> {
         if !batch.stores.is_empty() {
             match self.attempt(self.session.store(&batch.stores)).await {
                 Ok(_) => {
-                    let stored = std::mem::take(&mut batch.stored);
+                    let stored = batch.take_stored();
                     self.lanes.tell(Answer::Stored(stored)).await;
                 }
                 Err(why) => {
@@ -329,7 +329,7 @@ impl<E: From<Answer>> Worker<E> {
         if !batch.removals.is_empty() {
             match self.attempt(self.session.remove(&batch.removals)).await {
                 Ok(_) => {
-                    let removed = std::mem::take(&mut batch.removed);
+                    let removed = batch.take_removed();
                     self.lanes.tell(Answer::Removed(removed)).await;
                 }
                 Err(why) => {
@@ -364,8 +364,8 @@ impl<E: From<Answer>> Worker<E> {
                     Ok(page) => Answer::Page(page),
                     Err(why) => Answer::Refused(Read::Scan(scan).refused(why)),
                 };
-                lanes.tell(answer).await;
                 drop(taken);
+                lanes.tell(answer).await;
             }
         }
     }
@@ -374,13 +374,15 @@ impl<E: From<Answer>> Worker<E> {
         let mut keys: Vec<CallKey> = asks.iter().map(|(key, _, _)| *key).collect();
         keys.sort_unstable();
         keys.dedup();
-        match self.attempt(self.session.fetch(&keys)).await {
+        let outcome = self.attempt(self.session.fetch(&keys)).await;
+        let asks: Vec<(CallKey, u64)> = asks.into_iter().map(|(key, ask, _)| (key, ask)).collect();
+        match outcome {
             Ok(Fetched { rows, corrupt }) => {
                 for row in corrupt.values() {
                     // It is not served in any case; the log has the reason.
                     let _ = self.attempt(self.session.set_aside(row)).await;
                 }
-                for (key, ask, _) in asks {
+                for (key, ask) in asks {
                     let answer = match corrupt.get(&key) {
                         Some(_) => Answer::Corrupt { key, ask: Some(ask) },
                         None => Answer::Fetched { key, ask, row: rows.get(&key).cloned() },
@@ -389,7 +391,7 @@ impl<E: From<Answer>> Worker<E> {
                 }
             }
             Err(why) => {
-                for (key, ask, _) in asks {
+                for (key, ask) in asks {
                     let refusal = Read::Fetch { key, ask }.refused(why);
                     self.lanes.tell(Answer::Refused(refusal)).await;
                 }

@@ -1,7 +1,8 @@
 //! SQLite: one file of this process alone, one thread.
 //!
-//! A transaction is synced before it is answered (`synchronous = FULL`). Reads come before the
-//! writes that wait with them, so that a message for a call does not wait for a backlog.
+//! A transaction is synced before it is answered (`synchronous = FULL`). All orders are taken
+//! between two transactions and their reads are answered first, so that a message for a call waits
+//! for one transaction and not for a backlog.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,8 +26,8 @@ use crate::clock::wall_time;
 
 /// An `Away` file is tried again after this.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
-/// Orders that are taken before what is to be written gets its turn.
-const LOADS_PER_TURN: usize = 256;
+/// Reads that are answered before what is to be written gets its turn.
+const READS_PER_TURN: usize = 256;
 
 const PRAGMAS: &str = "
     PRAGMA journal_mode = WAL;
@@ -159,16 +160,21 @@ impl<E: From<Answer>> Worker<E> {
         if self.probe_at.is_some_and(|at| at <= Instant::now()) {
             self.probe();
         }
-        let mut loads = 0;
+        let mut reads = 0;
         while let Some((load, taken)) = next {
             match load {
-                _ if self.is_away() => self.tell(Answer::Refused(load.refused(Why::Away))),
+                _ if self.is_away() => {
+                    drop(taken);
+                    self.tell(Answer::Refused(load.refused(Why::Away)));
+                }
                 Load::Write(write) => self.backlog.push(write, taken),
-                Load::Read(read) => self.read(&read),
+                Load::Read(read) => {
+                    drop(taken);
+                    self.read(&read);
+                    reads += 1;
+                }
             }
-            loads += 1;
-            let is_enough = loads == LOADS_PER_TURN || self.backlog.is_plenty();
-            next = if is_enough { None } else { self.inbox.try_recv().ok() };
+            next = if reads < READS_PER_TURN { self.inbox.try_recv().ok() } else { None };
         }
         if !self.backlog.is_empty() {
             self.write();
@@ -202,8 +208,8 @@ impl<E: From<Answer>> Worker<E> {
         let mut batch = self.backlog.next_batch();
         let why = match write(&mut self.connection, &batch) {
             Ok(()) => {
-                let stored = std::mem::take(&mut batch.stored);
-                let removed = std::mem::take(&mut batch.removed);
+                let stored = batch.take_stored();
+                let removed = batch.take_removed();
                 if !stored.is_empty() {
                     self.tell(Answer::Stored(stored));
                 }

@@ -182,6 +182,7 @@ impl Backlog {
                     }
                     bytes += row_bytes(&row);
                     batch.stored.push((row.key, row.stamp));
+                    batch.room_of_stored.push(taken);
                     let kept = batch.stores.get(&place);
                     if kept.is_none_or(|kept| kept.stamp < row.stamp) {
                         batch.stores.insert(place, row);
@@ -189,11 +190,11 @@ impl Backlog {
                 }
                 One::Remove(key, stamp) => {
                     batch.removed.push((key, stamp));
+                    batch.room_of_removed.push(taken);
                     let due = batch.removals.entry((key.slot(), key)).or_insert(stamp);
                     *due = stamp.max(*due);
                 }
             }
-            batch.taken.push(taken);
         }
         batch
     }
@@ -207,13 +208,26 @@ pub(super) struct Batch {
     pub(super) stores: BTreeMap<(Slot, CallKey), Row>,
     pub(super) removals: BTreeMap<(Slot, CallKey), Stamp>,
     /// All that was asked, for the answer.
-    pub(super) stored: Vec<(CallKey, Stamp)>,
-    pub(super) removed: Vec<(CallKey, Stamp)>,
-    /// Freed when the batch is answered.
-    taken: Vec<Arc<Taken>>,
+    stored: Vec<(CallKey, Stamp)>,
+    removed: Vec<(CallKey, Stamp)>,
+    /// The room of both, which is free before they are answered.
+    room_of_stored: Vec<Arc<Taken>>,
+    room_of_removed: Vec<Arc<Taken>>,
 }
 
 impl Batch {
+    /// What is answered now that the stores are done.
+    pub(super) fn take_stored(&mut self) -> Vec<(CallKey, Stamp)> {
+        self.room_of_stored.clear();
+        std::mem::take(&mut self.stored)
+    }
+
+    /// What is answered now that the removals are done.
+    pub(super) fn take_removed(&mut self) -> Vec<(CallKey, Stamp)> {
+        self.room_of_removed.clear();
+        std::mem::take(&mut self.removed)
+    }
+
     /// What is left of it, refused.
     pub(super) fn refused(self, why: Why) -> impl Iterator<Item = Refusal> {
         let stored = (!self.stored.is_empty()).then_some(Refused::Store(self.stored));

@@ -27,7 +27,11 @@ fn stamp() -> impl Strategy<Value = Stamp> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn bytes_sort_as_stamps_do(one in stamp(), other in stamp()) {

@@ -87,6 +87,32 @@ fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
+#[test]
+fn a_read_does_not_wait_for_a_backlog() {
+    let scratch = Scratch::new("database_sqlite_backlog");
+    let mut connection = Connection::open(scratch.path().join("calls.sqlite")).unwrap();
+    migrate(&mut connection).unwrap().unwrap();
+    let (orders, inbox) = mpsc::channel();
+    let (answers, mut told) = owner::channel::<Answer>(100);
+    let backlog = Backlog::default();
+    let mut worker = Worker { connection, inbox, answers, backlog, probe_at: None };
+    let room = Room::new(usize::MAX);
+    for number in 0..5_000 {
+        let store = Load::Write(Write::Store(vec![row(number)]));
+        orders.send((store, room.take(1).unwrap())).unwrap();
+    }
+    let key = row(9_999).key;
+    orders.send((Load::Read(Read::Fetch { key, ask: 8 }), room.take(1).unwrap())).unwrap();
+    drop(orders);
+    while worker.turn().is_continue() {}
+    assert_eq!(told.try_recv().unwrap(), Answer::Fetched { key, ask: 8, row: None });
+    let mut stored = 0;
+    while let Ok(Answer::Stored(names)) = told.try_recv() {
+        stored += names.len();
+    }
+    assert_eq!(stored, 5_000);
+}
+
 /// No disk fails on demand, so the worker is told that it did.
 #[test]
 fn a_disk_that_fails_is_away_until_it_can_be_written() {
