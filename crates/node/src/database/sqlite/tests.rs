@@ -92,6 +92,9 @@ fn a_read_does_not_wait_for_a_backlog() {
     let scratch = Scratch::new("database_sqlite_backlog");
     let mut connection = Connection::open(scratch.path().join("calls.sqlite")).unwrap();
     migrate(&mut connection).unwrap().unwrap();
+    let full = 2;
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    assert_eq!(pragma("synchronous"), Ok(full), "each transaction is synced");
     let (orders, inbox) = mpsc::channel();
     let (answers, mut told) = owner::channel::<Answer>(100);
     let backlog = Backlog::default();
