@@ -5,6 +5,7 @@
 //! it. Nothing is read here but the file itself and the secrets' files; no address is bound.
 
 pub mod check;
+pub mod database;
 pub mod file;
 pub mod mistake;
 mod resolve;
@@ -47,6 +48,7 @@ pub fn parse(
     let mut findings = check::Findings::new(&lines);
     resolve::secret(&mut config, &mut findings);
     resolve::password(&mut config, &mut findings);
+    resolve::database_password(&mut config, &mut findings);
     check::check(&config, &mut findings);
     findings.into_result().map(|warnings| (config, warnings))
 }

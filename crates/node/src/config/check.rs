@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::database;
 use super::file::{Config, Role};
 use super::mistake::{Lines, Mistake};
 
@@ -77,6 +78,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     coordination::check(config, findings);
     sites(config, findings);
     crossing(config, findings);
+    database::check(config, findings);
     balancer(config, findings);
     admin(config, findings);
     addresses(config, findings);

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::database::Database;
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +77,8 @@ pub struct Config {
     /// How calls cross to other sites.
     #[serde(default)]
     pub crossing: Crossing,
+    /// Where calls are kept that are steady for long.
+    pub database: Option<Database>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,

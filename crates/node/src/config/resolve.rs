@@ -1,4 +1,7 @@
-//! The secret: written in the file, or in a file of its own. The password: in a file of its own.
+//! Secrets: the site's, written in the file or in a file of its own, and the passwords of etcd and
+//! of the database, each in a file of its own.
+
+use std::path::Path;
 
 use super::check::Findings;
 use super::file::{Config, Secret};
@@ -54,15 +57,25 @@ pub(super) fn password(config: &mut Config, findings: &mut Findings<'_>) {
     let has_tier = config.role.has_tier();
     let Some(coordination) = config.coordination.as_mut().filter(|_| has_tier) else { return };
     let Some(path) = &coordination.password_file else { return };
+    coordination.password = read_password(path, &["coordination", "password_file"], findings);
+}
+
+/// Leaves what `database.password_file` holds in `config.database.password`.
+pub(super) fn database_password(config: &mut Config, findings: &mut Findings<'_>) {
+    let has_tier = config.role.has_tier();
+    let Some(database) = config.database.as_mut().filter(|_| has_tier) else { return };
+    let Some(path) = &database.password_file else { return };
+    database.password = read_password(path, &["database", "password_file"], findings);
+}
+
+fn read_password(path: &Path, word: &[&str], findings: &mut Findings<'_>) -> Option<Secret> {
     match std::fs::read_to_string(path) {
-        Ok(text) => {
-            coordination.password = Some(Secret(text.trim_end_matches(['\r', '\n']).into()))
+        Ok(text) => Some(Secret(text.trim_end_matches(['\r', '\n']).into())),
+        Err(error) => {
+            let what = format!("cannot read {}: {error}", path.display());
+            findings.mistake(word, what, "make the file readable for this user");
+            None
         }
-        Err(error) => findings.mistake(
-            &["coordination", "password_file"],
-            format!("cannot read {}: {error}", path.display()),
-            "make the file readable for this user",
-        ),
     }
 }
 

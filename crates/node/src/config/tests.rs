@@ -145,6 +145,28 @@ fn a_password_is_read_and_never_printed() {
 }
 
 #[test]
+fn a_database_that_cannot_be_used_is_told() {
+    let with = |section: &str| format!("{}[database]\n{section}", whole());
+    assert!(parse("site.toml", &with(""), None).is_ok());
+    let server = "url = \"postgres://rehome@db.example.com:5432/calls\"\n";
+    assert!(parse("site.toml", &with(server), None).is_ok());
+    let many =
+        "url = \"sqlite\"\npassword_file = \"/nowhere/password\"\npool = 1\ntimeout_ms = 5\n";
+    check_golden("database_many", &with(many), None);
+    let urls = [
+        ("no_scheme", "calls.sqlite"),
+        ("password", "postgres://rehome:secret@127.0.0.1/calls"),
+        ("no_user", "postgres://127.0.0.1/calls"),
+        ("no_host", "postgres://rehome@/calls"),
+        ("tls", "postgres://rehome@127.0.0.1/calls?sslmode=require"),
+        ("broken", "postgres://rehome@127.0.0.1:port/calls"),
+    ];
+    for (name, url) in urls {
+        check_golden(&format!("database_{name}"), &with(&format!("url = \"{url}\"\n")), None);
+    }
+}
+
+#[test]
 fn the_manual_s_examples_can_start() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating/examples");
     let mut roles = Vec::new();
