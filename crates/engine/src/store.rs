@@ -77,8 +77,11 @@ impl Engine {
                     self.cache.insert(key, Cached { header: record.header, call });
                 }
             }
-            // A removal ends its lock.
-            What::Delete { .. } => {}
+            // Where one replica serves alone, a removal ends its lock.
+            What::Delete { .. } if self.map.is_alone(key) => {}
+            What::Delete { .. } => {
+                self.tell_everybody(key, |view| Command::Unlock { view, key, token });
+            }
         }
         self.stats.stored += 1;
         match became {

@@ -10,7 +10,6 @@ use tier_protocol::{Cause, PutFlags, Record, Refusal, Reply, Tombstone};
 use vocab::{CallKey, EngineId, Instant, LockToken, Stamp};
 
 use crate::Replica;
-use crate::lock::Ending;
 use crate::store::Lock;
 
 impl Replica {
@@ -69,19 +68,15 @@ impl Replica {
             self.counts.refused += 1;
             return self.reply(engine, Reply::Refused { key, stamp, why });
         }
+        if held.is_some() {
+            self.shadow(now, key, engine, stamp.token);
+            return self.keep_removal(engine, tombstone);
+        }
+        // A joiner's copy of it is still to come.
         self.counts.deletes += 1;
         self.note_removed_while_joining(tombstone);
-        if held.is_some() {
-            self.remove_for_good(now, tombstone);
-        } else {
-            self.repeats.insert(tombstone);
-        }
+        self.repeats.insert(tombstone);
         self.reply(engine, Reply::Stored { key, stamp });
-        match self.store.get(key).map(|call| call.lock.is_some()) {
-            Some(true) => self.end_lock(now, key, Ending::Deleted),
-            Some(false) => self.free(now, key),
-            None => {}
-        }
     }
 
     /// Notes whose put this is.

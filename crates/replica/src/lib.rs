@@ -61,8 +61,9 @@ use stats::{BulkKind, Counts};
 use store::Store;
 use tombs::Tombs;
 
-/// Removals remembered only to answer a repeated `Delete` alike.
-const REPEATS_MAX: usize = 4_096;
+/// Removals remembered to answer a repeated `Delete` alike, and to refuse a put of a broken lock
+/// that comes after them. Words of such a lock come within its lease and the silence of a link.
+const REPEATS_MAX: usize = 65_536;
 
 /// One replica of one partition.
 #[derive(Debug)]
@@ -230,9 +231,13 @@ impl Replica {
                 self.follow_put(now, engine, record, base, flags);
             }
             Command::Unlock { view: _, key, token } => {
-                if self.store.get(key).and_then(|call| call.lock).is_some_and(|l| l.token == token)
-                {
-                    self.end_lock(now, key, Ending::Unlocked);
+                let call = self.store.get(key);
+                if call.and_then(|call| call.lock).is_some_and(|lock| lock.token == token) {
+                    let removal = call.and_then(|call| call.removal);
+                    match removal.filter(|removal| removal.stamp.token == token) {
+                        Some(removal) => self.remove_at_last(now, removal),
+                        None => self.end_lock(now, key, Ending::Unlocked),
+                    }
                 }
             }
             Command::Renew { view: _, key, token } => {
@@ -272,10 +277,9 @@ impl Replica {
             // What has left has left, in whatever view.
             Command::Unlock { .. } | Command::Renew { .. } => true,
             Command::LockAndGet { .. } => is_current && is_owned && self.leads(),
-            Command::Get { .. } | Command::Confirm { .. } => {
-                is_current && is_owned && !self.is_joining()
-            }
-            Command::Put { .. }
+            Command::Get { .. } => is_current && is_owned && !self.is_joining(),
+            Command::Confirm { .. }
+            | Command::Put { .. }
             | Command::Delete { .. }
             | Command::StoreDormant { .. }
             | Command::StoreTombstone { .. } => is_current && is_owned,

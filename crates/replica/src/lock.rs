@@ -161,6 +161,7 @@ impl Replica {
         self.leases.remove(&(lock.listed_at, key));
         self.handed -= usize::from(is_handed(lock.cause));
         call.touched_at = now;
+        call.removal = None;
         let retry_after = self.config.pace.retry_after;
         match ending {
             Ending::Unlocked => {

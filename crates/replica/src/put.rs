@@ -94,6 +94,7 @@ impl Replica {
         call.is_given = !is_home;
         call.is_stub = false;
         call.unreleased = in_doubt;
+        call.removal = None;
         call.at_boundary = at_boundary;
         let begins_again = call.has_ended() && !flags.ended;
         call.was_at_boundary = flags.boundary || (call.was_at_boundary && !begins_again);
@@ -241,10 +242,35 @@ impl Replica {
             self.counts.refused += 1;
             return self.reply(engine, Reply::Refused { key, stamp, why });
         }
+        if !self.is_alone() {
+            return self.keep_removal(engine, tombstone);
+        }
         self.counts.deletes += 1;
         self.remove_for_good(now, tombstone);
         self.reply(engine, Reply::Stored { key, stamp });
         self.end_lock(now, key, Ending::Deleted);
+    }
+
+    /// Where others have to have it too, a removal counts only from its `Unlock` on: a primary that
+    /// knew of it alone would deny a call that others still hold.
+    pub(crate) fn keep_removal(&mut self, engine: EngineId, tombstone: Tombstone) {
+        let Tombstone { key, stamp } = tombstone;
+        if let Some(call) = self.store.get_mut(key) {
+            call.removal = Some(tombstone);
+            call.unreleased = true;
+            if let Some(lock) = &mut call.lock {
+                lock.has_put = true;
+            }
+        }
+        self.reply(engine, Reply::Stored { key, stamp });
+    }
+
+    /// Everybody has the removal, and what it let out has left.
+    pub(crate) fn remove_at_last(&mut self, now: Instant, tombstone: Tombstone) {
+        self.counts.deletes += 1;
+        self.note_removed_while_joining(tombstone);
+        self.remove_for_good(now, tombstone);
+        self.end_lock(now, tombstone.key, Ending::Deleted);
     }
 
     /// Removes the record and leaves its tombstone, marked for every site that may know the call.

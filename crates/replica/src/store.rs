@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tier_protocol::{Cause, Record};
+use tier_protocol::{Cause, Record, Tombstone};
 use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp};
 
 use crate::agenda::Armed;
@@ -79,6 +79,8 @@ pub(crate) struct Call {
     /// Empty unless locked.
     pub(crate) waiters: VecDeque<Waiter>,
     pub(crate) armed: Armed,
+    /// The holder's removal, which counts from its `Unlock` on: until then others may not have it.
+    pub(crate) removal: Option<Tombstone>,
     /// The epoch under which it slept here before it was woken here.
     pub(crate) activated_from: Option<Epoch>,
     /// Locks in a row that broke without a put.
