@@ -140,7 +140,7 @@ impl Replica {
             bulk_pacer: Pacer::new(pace.refill_per_s),
             hand_back_paused: false,
             counts: Counts::default(),
-            membership: Membership::new(now, &config),
+            membership: Membership::new(now),
             copying: None,
             comparing: Comparing::default(),
             planted: None,

@@ -38,7 +38,9 @@ const PINGS_MISSED_MAX: u32 = 3;
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// A life of this length as a member was no failure: the next one joins after the least pause.
 const GOOD_LIFE: Duration = Duration::from_secs(30);
-const JOIN_AFTER_MIN: Duration = Duration::from_millis(500);
+const JOIN_AFTER_MIN: Duration = Duration::from_secs(1);
+/// Pings within which a member has to answer one who wants to join.
+const HEARD_WITHIN: u32 = 3;
 const JOIN_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// How far a change is.
@@ -84,7 +86,8 @@ pub(crate) struct Membership {
     pinged_at: Instant,
     pings: u64,
     retry_at: Instant,
-    join_at: Instant,
+    /// Since when every member answers this replica, which is not in their view.
+    heard_all_since: Option<Instant>,
     member_since: Option<Instant>,
     pub(crate) is_expelled: bool,
     /// Words of engines that wait until the view is certain.
@@ -96,8 +99,7 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    pub(crate) fn new(now: Instant, config: &Config) -> Self {
-        let join_after = config.shared.as_ref().map_or(Duration::ZERO, |shared| shared.join_after);
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             map: SiteMap::default(),
             revision: 0,
@@ -110,7 +112,7 @@ impl Membership {
             pinged_at: now,
             pings: 0,
             retry_at: now,
-            join_at: now + join_after,
+            heard_all_since: None,
             member_since: None,
             is_expelled: false,
             muted: VecDeque::new(),
@@ -308,6 +310,10 @@ impl Replica {
         }
         let stood_still = passed > every * PINGS_MISSED_MAX;
         self.membership.pinged_at = now;
+        self.membership.heard_all_since = match self.hears_all(now) && !stood_still {
+            true => self.membership.heard_all_since.or(Some(now)),
+            false => None,
+        };
         self.membership.pings += 1;
         let number = self.membership.pings;
         let named: Vec<ReplicaId> =
@@ -371,12 +377,20 @@ impl Replica {
             // The others dial only who is on the map: without it none would answer.
             return Some(Change::Sit);
         }
-        let primary = view.primary().and_then(|primary| membership.others.get(&primary));
-        let is_heard = primary.is_some_and(|primary| {
-            let is_fresh = |at: Instant| now.since(at) < self.config.pace.silent_after;
-            primary.is_up && primary.heard_at.is_some_and(is_fresh)
-        });
-        (is_heard && now >= membership.join_at).then_some(Change::Join)
+        // A member that does not hear this replica would have it removed again.
+        let heard_for = membership.heard_all_since.map(|since| now.since(since));
+        heard_for.is_some_and(|heard| heard >= shared.join_after).then_some(Change::Join)
+    }
+
+    /// Whether every member of the view has answered this replica a moment ago.
+    fn hears_all(&self, now: Instant) -> bool {
+        let within = self.config.pace.ping_every * HEARD_WITHIN;
+        let is_heard = |member: &ReplicaId| {
+            let other = self.membership.others.get(member).filter(|other| other.is_up);
+            other.and_then(|other| other.heard_at).is_some_and(|at| now.since(at) < within)
+        };
+        let view = self.acting_view().filter(|view| !view.members.is_empty());
+        view.is_some_and(|view| view.members.iter().all(is_heard))
     }
 
     fn wanted_by_member(&self, now: Instant, view: &PartitionView) -> Option<Change> {

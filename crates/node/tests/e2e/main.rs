@@ -15,4 +15,5 @@ mod set_up_crash;
 mod site_killed;
 mod site_killed_ringing;
 mod state_tier;
+mod tier_network;
 mod torture;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use admin_api::{MoveOrder, OrderReply};
 
-use crate::harness::many::Many;
+use crate::harness::many::{Many, Places};
+use crate::harness::netns;
 use crate::harness::sipp::{Load, Sipp, clock};
 use crate::harness::stage::Stage;
 use crate::harness::{let_pass, sized, try_wait_for, wait_for};
@@ -19,7 +20,7 @@ const BEFORE: f64 = 2.0;
 const AFTER: f64 = 5.0;
 
 /// The load of one test, and what its calls came to.
-struct Storm {
+pub(crate) struct Storm {
     caller: Sipp,
     callee: Sipp,
     calls: u32,
@@ -28,10 +29,20 @@ struct Storm {
 }
 
 impl Storm {
-    /// Starts the site and its load; returns when calls are up.
-    fn start(stage: &Stage, partitions: u16, seconds: u32) -> (Many, Self) {
-        let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
-        let many = Many::start(stage, callee_at, partitions, 3);
+    /// Starts the site and its load.
+    pub(crate) fn start(stage: &Stage, partitions: u16, seconds: u32) -> (Many, Self) {
+        Self::start_on(stage, partitions, seconds, Places::default())
+    }
+
+    /// The same on hosts of a network.
+    pub(crate) fn start_on(
+        stage: &Stage,
+        partitions: u16,
+        seconds: u32,
+        places: Places,
+    ) -> (Many, Self) {
+        let [callee_at, caller_at] = [(); 2].map(|()| netns::at(stage.host(), stage.address()));
+        let many = Many::start_on(stage, callee_at, partitions, 3, places);
         let load = Load { calls: 100 * seconds, per_second: 100, hold: Duration::from_secs(3) };
         let callee = Sipp::callee(stage, "uas_patient", callee_at, load.calls);
         let caller = Sipp::caller(stage, "uac_hold_logged", caller_at, many.edge, &load);
@@ -40,12 +51,12 @@ impl Storm {
     }
 
     /// Something is about to die, or just has.
-    fn note_kill(&mut self) {
+    pub(crate) fn note_kill(&mut self) {
         self.kills.push(clock());
     }
 
     /// Lets the load end and judges it.
-    fn judge(mut self, stage: &Stage, many: &mut Many, what: &str) {
+    pub(crate) fn judge(mut self, stage: &Stage, many: &mut Many, what: &str) {
         let heard = self.caller.finish(Duration::from_secs(u64::from(self.seconds) + 60));
         let reached = self.callee.finish(Duration::from_secs(10));
         let steps = self.caller.steps();

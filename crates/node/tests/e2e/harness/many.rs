@@ -1,7 +1,7 @@
 //! One site of many processes: a real etcd, partitions of several replicas, two engines, and a
 //! balancer in front of them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use admin_api::{Partition, PartitionsReply, ViewStatus};
 
 use super::config::{self, Door};
 use super::direct_site::wait_linked;
+use super::netns::{self, Host};
 use super::process::Node;
 use super::servers::etcd::Etcd;
 use super::stage::Stage;
@@ -16,6 +17,17 @@ use super::{try_wait_for, wait_for};
 
 /// Patience with what takes a few seconds at most.
 const SOON: Duration = Duration::from_secs(30);
+
+/// Which process runs on which host of a network; without hosts all are on loopback.
+#[derive(Clone, Default)]
+pub(crate) struct Places {
+    pub(crate) etcd: Option<Host>,
+    /// By replica, whatever the partition.
+    pub(crate) states: Vec<Host>,
+    pub(crate) engines: Vec<Host>,
+    /// Balancer, caller and callee.
+    pub(crate) edge: Option<Host>,
+}
 
 /// A state process.
 pub(crate) struct State {
@@ -34,15 +46,29 @@ pub(crate) struct Many {
     partitions: u16,
     replicas: u16,
     tiers: Vec<SocketAddr>,
+    places: Places,
 }
 
 impl Many {
     /// Starts everything; returns when every view is full and both engines serve.
-    pub(crate) fn start(stage: &Stage, callee: SocketAddr, partitions: u16, replicas: u16) -> Self {
-        let etcd = Etcd::start(&folder(stage, "etcd"));
-        let [edge, inner, front, edge_1, edge_2] = [(); 5].map(|()| stage.address());
+    pub(crate) fn start_on(
+        stage: &Stage,
+        callee: SocketAddr,
+        partitions: u16,
+        replicas: u16,
+        places: Places,
+    ) -> Self {
+        let ip = places.etcd.as_ref().map_or(Ipv4Addr::LOCALHOST.into(), |host| host.ip);
+        let start = || Etcd::start_at(&folder(stage, "etcd"), ip);
+        let etcd = netns::on(places.etcd.as_ref(), start);
+        let in_front = places.edge.as_ref();
+        let [edge, inner] = [(); 2].map(|()| netns::at(in_front, stage.address()));
+        // The admin API is asked from the very host: nobody else reaches its loopback.
+        let front = stage.address();
+        let engine = |index: usize| netns::at(places.engines.get(index), stage.address());
+        let [edge_1, edge_2] = [engine(0), engine(1)];
         let text = config::balancer(front, edge, inner, &[(1, &[edge_1, edge_2], 1)]);
-        let balancer = Node::start(stage, "balancer", &text, front);
+        let balancer = Node::start_on(in_front, stage, "balancer", &text, front);
         let mut many = Self {
             etcd,
             states: Vec::new(),
@@ -52,19 +78,21 @@ impl Many {
             partitions,
             replicas,
             tiers: Vec::new(),
+            places: places.clone(),
         };
         for partition in 0..partitions {
             for replica in 0..replicas {
                 many.add_state(stage, partition, &format!("s{partition}{replica}"));
             }
         }
-        for (name, listen) in [("e1", edge_1), ("e2", edge_2)] {
+        for (index, (name, listen)) in [("e1", edge_1), ("e2", edge_2)].into_iter().enumerate() {
+            let host = places.engines.get(index);
             let admin = stage.address();
             let door = Door::Edge { listen, balancer: inner };
             let text = config::head("engine", 1, None, admin)
                 + &config::sip(edge, &door, callee, 500)
                 + &config::tier_connect_all(&many.tiers, name);
-            many.engines.push(Node::start(stage, name, &text, admin));
+            many.engines.push(Node::start_on(host, stage, name, &text, admin));
         }
         many.wait_whole(partitions);
         many.engines.iter_mut().for_each(wait_linked);
@@ -74,11 +102,13 @@ impl Many {
 
     /// Starts one more state process.
     pub(crate) fn add_state(&mut self, stage: &Stage, partition: u16, name: &str) -> usize {
-        let [admin, tier] = [(); 2].map(|()| stage.address());
+        let replica = self.states.len() % usize::from(self.replicas);
+        let host = self.places.states.get(replica);
+        let (admin, tier) = (stage.address(), netns::at(host, stage.address()));
         let text = config::head("state", 1, Some(&folder(stage, name)), admin)
             + &config::tier_shared(tier, name, partition, self.partitions, self.replicas)
             + &config::coordination(&self.etcd.endpoint());
-        let node = Node::start(stage, name, &text, admin);
+        let node = Node::start_on(host, stage, name, &text, admin);
         self.tiers.push(tier);
         self.states.push(State { node, is_up: true });
         self.states.len() - 1

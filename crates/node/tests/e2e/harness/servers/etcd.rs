@@ -1,7 +1,7 @@
 //! A real etcd: alone, or a cluster of several members.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Process, START, TRIES, User, free_port, wait_for};
 pub(crate) struct Etcd {
     arguments: Vec<String>,
     log: PathBuf,
-    port: u16,
+    client: SocketAddr,
     /// `None` while it is dead.
     process: Option<Process>,
 }
@@ -24,10 +24,20 @@ impl Etcd {
         members.pop().expect("a cluster of one has one")
     }
 
+    /// A store of its own that others reach at this address of the machine.
+    pub(crate) fn start_at(folder: &Path, ip: IpAddr) -> Self {
+        let mut members = Self::cluster_at(folder, 1, ip);
+        members.pop().expect("a cluster of one has one")
+    }
+
     /// Members of one cluster. Returns once all answer.
     pub(crate) fn cluster(folder: &Path, size: usize) -> Vec<Self> {
+        Self::cluster_at(folder, size, Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn cluster_at(folder: &Path, size: usize, ip: IpAddr) -> Vec<Self> {
         for attempt in 0..TRIES {
-            let mut members = Self::spawn(folder, size, attempt);
+            let mut members = Self::spawn(folder, size, attempt, ip);
             if members.iter_mut().all(Self::comes_up) {
                 return members;
             }
@@ -38,15 +48,15 @@ impl Etcd {
         unreachable!("the last attempt returns or fails");
     }
 
-    fn spawn(folder: &Path, size: usize, attempt: usize) -> Vec<Self> {
+    fn spawn(folder: &Path, size: usize, attempt: usize, ip: IpAddr) -> Vec<Self> {
         let peers: Vec<String> =
             (0..size).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
         let named = peers.iter().enumerate().map(|(index, peer)| format!("m{index}={peer}"));
         let cluster = named.collect::<Vec<_>>().join(",");
         let member = |(index, peer): (usize, &String)| {
-            let (name, port) = (format!("m{index}"), free_port());
+            let (name, at) = (format!("m{index}"), SocketAddr::new(ip, free_port()));
             let data = folder.join(format!("etcd-{attempt}-{name}"));
-            let client = format!("http://127.0.0.1:{port}");
+            let client = format!("http://{at}");
             let arguments = [
                 ("--name", name.as_str()),
                 ("--data-dir", &data.display().to_string()),
@@ -60,7 +70,7 @@ impl Etcd {
             let arguments = arguments.iter().flat_map(|(key, value)| [*key, *value]);
             let arguments = arguments.map(str::to_owned).collect();
             let log = folder.join(format!("etcd-{attempt}-{name}.log"));
-            let mut member = Self { arguments, log, port, process: None };
+            let mut member = Self { arguments, log, client: at, process: None };
             member.launch();
             member
         };
@@ -74,14 +84,14 @@ impl Etcd {
     }
 
     fn comes_up(&mut self) -> bool {
-        let port = self.port;
+        let client = self.client;
         let process = self.process.as_mut().expect("it was launched");
-        process.wait_until_up("etcd", || is_healthy(port))
+        process.wait_until_up("etcd", || is_healthy(client))
     }
 
     /// Where clients connect.
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.client)
     }
 
     /// SIGKILL.
@@ -111,12 +121,12 @@ impl Etcd {
     /// SIGCONT.
     pub(crate) fn resume(&self) {
         self.process.as_ref().expect("it runs").signal("-CONT");
-        wait_for("etcd", START, || is_healthy(self.port));
+        wait_for("etcd", START, || is_healthy(self.client));
     }
 
     /// Asks the JSON gateway, without the client under test.
     pub(crate) fn ask(&self, path: &str, body: &str) -> String {
-        exchange(self.port, path, body).expect("etcd answers")
+        exchange(self.client, path, body).expect("etcd answers")
     }
 
     fn last_words(&self) -> String {
@@ -124,13 +134,13 @@ impl Etcd {
     }
 }
 
-fn is_healthy(port: u16) -> bool {
-    exchange(port, "/health", "").is_ok_and(|answer| answer.contains("\"health\":\"true\""))
+fn is_healthy(client: SocketAddr) -> bool {
+    exchange(client, "/health", "").is_ok_and(|answer| answer.contains("\"health\":\"true\""))
 }
 
 /// HTTP/1.0: the answer ends with the connection.
-fn exchange(port: u16, path: &str, body: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+fn exchange(client: SocketAddr, path: &str, body: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(client)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     let method = if body.is_empty() { "GET" } else { "POST" };
     let length = body.len();
