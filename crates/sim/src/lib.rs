@@ -7,10 +7,12 @@
 //!
 //! Deliberately absent: `node`. What it does is done by [`world`], as simply as it can be.
 
+mod agenda;
 pub mod agent;
 mod event;
 pub mod invariants;
 mod network;
+mod outside;
 mod planted;
 mod rng;
 mod run;

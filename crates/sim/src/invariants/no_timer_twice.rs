@@ -16,7 +16,7 @@ use crate::watch::is_refresh;
 use crate::world::World;
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
-    for agent in world.agents.values() {
+    for agent in world.outside.agents.values() {
         if world.was_split(agent.addr) {
             continue;
         }

@@ -18,7 +18,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
     if !world.fair_weather || world.watch.links_cut > 0 {
         return Ok(());
     }
-    for agent in world.agents.values() {
+    for agent in world.outside.agents.values() {
         if world.was_split(agent.addr) {
             continue;
         }
