@@ -235,13 +235,7 @@ impl Replica {
                     self.end_lock(now, key, Ending::Unlocked);
                 }
             }
-            Command::Renew { view: _, key, token } => {
-                let expires_at = now + self.config.pace.lock_lease;
-                let lock = self.store.get_mut(key).and_then(|call| call.lock.as_mut());
-                if let Some(lock) = lock.filter(|lock| lock.token == token) {
-                    lock.expires_at = expires_at;
-                }
-            }
+            Command::Renew { view: _, key, token } => self.prolong(now, key, token),
             Command::Delete { view: _, tombstone, base } if self.leads() => {
                 self.delete(now, engine, tombstone, base);
             }
