@@ -8,6 +8,7 @@ mod homing;
 mod inbound;
 mod lock;
 mod random;
+mod shared;
 mod timers;
 
 use std::time::Duration;
