@@ -59,7 +59,7 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
     let mut rng = Rng::new(seed);
     let scenario = Scenario::draw(&mut rng);
     let mut world = World::new(&mut rng, scenario.weather, scenario.engines, keep_trace, planted);
-    world.fair_weather = scenario.weather.lost == 0 && scenario.weather.way_ms <= 2;
+    world.fair_weather = scenario.weather.is_fair();
     world.outside.add_calls(&scenario.calls);
     for (index, (at, _)) in scenario.steps.iter().enumerate() {
         world.add_step(*at, index);
@@ -198,11 +198,6 @@ impl World {
             let watch = &self.watch;
             (watch.links_cut > 0 && watch.split.contains(&key)) || watch.begun_twice.contains(&key)
         })
-    }
-
-    /// Whether the call of the agent ever changed its home, or a site was killed at all.
-    pub(crate) fn moved_ever(&self, addr: SocketAddr) -> bool {
-        self.moved_between(addr, Instant(0), Instant::NEVER)
     }
 
     fn is_quiet(&self) -> bool {
