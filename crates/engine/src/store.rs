@@ -182,12 +182,12 @@ impl Engine {
             }
             State::Store(storing) => {
                 let token = storing.token;
+                // A primary that refuses the view of the put does not count it as a sign of life.
+                self.tell_primary(key, |view| Command::Renew { view, key, token });
                 if std::mem::take(&mut storing.repeat) {
                     storing.stored_by.clear();
                     let what = storing.what.clone();
                     self.tell_everybody(key, |view| what.command(view));
-                } else {
-                    self.tell_primary(key, |view| Command::Renew { view, key, token });
                 }
                 turn.wake_at = turn.until.min(now + self.renew_after());
                 self.keep_turn(key, turn);

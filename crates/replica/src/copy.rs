@@ -12,6 +12,7 @@ use tier_protocol::{CopiedCall, CopiedState, PeerWord, Tombstone};
 use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
 
 use crate::Replica;
+use crate::planted::Planted;
 use crate::store::{Call, Life};
 
 /// A page that did not come for this long is asked for again.
@@ -51,7 +52,8 @@ impl Replica {
     }
 
     pub(crate) fn is_copied(&self) -> bool {
-        self.copying.as_ref().is_some_and(|copying| copying.is_done)
+        let counts_early = self.planted == Some(Planted::JoinerCountedEarly);
+        self.copying.as_ref().is_some_and(|copying| copying.is_done || counts_early)
     }
 
     pub(crate) fn copy_stats(&self) -> Option<CopyStats> {

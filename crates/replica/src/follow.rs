@@ -10,6 +10,7 @@ use tier_protocol::{Cause, PutFlags, Record, Refusal, Reply, Tombstone};
 use vocab::{CallKey, EngineId, Instant, LockToken, Stamp};
 
 use crate::Replica;
+use crate::planted::Planted;
 use crate::store::Lock;
 
 impl Replica {
@@ -49,7 +50,7 @@ impl Replica {
     /// Whether the lock was granted before the present primary led: a put under it may have missed
     /// what this primary granted.
     pub(crate) fn is_void(&self, token: LockToken) -> bool {
-        token.view < self.config.view.led_since
+        token.view < self.config.view.led_since && self.planted != Some(Planted::OldTokenAccepted)
     }
 
     /// The stamp under which an earlier record of the key was removed, as far as is remembered.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tier_protocol::{Command, Reply};
-use vocab::{CallKey, EngineId, Instant, SiteId};
+use vocab::{CallKey, EngineId, Instant, SiteId, ViewNumber};
 
 mod agenda;
 mod bulk;
@@ -169,7 +169,11 @@ impl Replica {
                 self.forget_muted(engine);
                 self.engine_down(now, engine);
             }
-            Input::Command { engine, command } => self.command(now, engine, command),
+            Input::Command { engine, command } => {
+                let view = command.view();
+                self.command(now, engine, command);
+                self.answer_in_old_view(view);
+            }
             Input::Site(input) => self.site(now, input),
             Input::Order(order) => self.order(order),
             Input::Peer { replica, news } => self.peer(now, replica, news),
@@ -240,13 +244,7 @@ impl Replica {
                     }
                 }
             }
-            Command::Renew { view: _, key, token } => {
-                let expires_at = now + self.config.pace.lock_lease;
-                let lock = self.store.get_mut(key).and_then(|call| call.lock.as_mut());
-                if let Some(lock) = lock.filter(|lock| lock.token == token) {
-                    lock.expires_at = expires_at;
-                }
-            }
+            Command::Renew { view: _, key, token } => self.prolong(now, key, token),
             Command::Delete { view: _, tombstone, base } if self.leads() => {
                 self.delete(now, engine, tombstone, base);
             }
@@ -271,7 +269,9 @@ impl Replica {
     /// Whether the command is for this replica, in its view.
     fn serves(&self, command: &Command) -> bool {
         let view = &self.config.view;
-        let is_current = command.view() == view.number && view.names(self.config.replica);
+        let is_old_too = self.planted == Some(Planted::OldViewAccepted);
+        let is_known = command.view() == view.number || is_old_too && command.view() < view.number;
+        let is_current = is_known && view.names(self.config.replica);
         let is_owned = view.slots.contains(command.key().slot());
         match command {
             // What has left has left, in whatever view.
@@ -283,6 +283,18 @@ impl Replica {
             | Command::Delete { .. }
             | Command::StoreDormant { .. }
             | Command::StoreTombstone { .. } => is_current && is_owned,
+        }
+    }
+
+    /// The simulator's planted bug: whatever the view, the engine hears what it hopes for.
+    fn answer_in_old_view(&mut self, old: ViewNumber) {
+        if self.planted != Some(Planted::OldViewAccepted) {
+            return;
+        }
+        for output in &mut self.out {
+            if let Output::Reply { view, .. } = output {
+                *view = old;
+            }
         }
     }
 

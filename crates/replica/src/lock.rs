@@ -150,6 +150,15 @@ impl Replica {
         self.reply(engine, reply);
     }
 
+    /// The holder says something under its lock: the lease starts anew.
+    pub(crate) fn prolong(&mut self, now: Instant, key: CallKey, token: LockToken) {
+        let expires_at = now + self.config.pace.lock_lease;
+        let lock = self.store.get_mut(key).and_then(|call| call.lock.as_mut());
+        if let Some(lock) = lock.filter(|lock| lock.token == token) {
+            lock.expires_at = expires_at;
+        }
+    }
+
     /// Ends the lock and serves whoever waits for that.
     pub(crate) fn end_lock(&mut self, now: Instant, key: CallKey, ending: Ending) {
         let Some(call) = self.store.get_mut(key) else {

@@ -29,6 +29,8 @@ impl Replica {
         let body = record.body_bytes();
         let refusal = match self.store.get(key) {
             Some(call) if call.stamp() == Some(stamp) => {
+                // Its engine waits for another member, and does not renew beside that.
+                self.prolong(now, key, stamp.token);
                 return self.reply(engine, Reply::Stored { key, stamp });
             }
             Some(_) if self.is_void(stamp.token) => Some(Refusal::OldToken),

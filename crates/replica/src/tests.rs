@@ -9,6 +9,7 @@ mod inbound;
 mod lock;
 mod many;
 mod random;
+mod shared;
 mod timers;
 
 use std::time::Duration;

@@ -335,3 +335,17 @@ fn a_copy_page_by_page_has_the_same_digest() {
     assert_eq!(pages, 3);
     assert_eq!(one.replica.digest(), two.replica.digest());
 }
+
+#[test]
+fn a_put_that_is_said_again_keeps_its_lock() {
+    let mut bench = Bench::new();
+    let (token, _) = bench.lock(A, key(1));
+    let stamp = bench.put_next(key(1), token, None, UNRELEASED, |_| {});
+    bench.pass(ms(8_000));
+    // Another member has yet to say that it has the put.
+    let record = record(key(1), stamp, HERE);
+    bench.put(A, record, None, UNRELEASED);
+    let said = bench.pass(ms(8_000));
+    assert!(grants(&said).is_empty(), "its engine is alive: {said:?}");
+    assert_eq!(grants(&bench.pass(ms(3_000))).len(), 1, "its engine says nothing any more");
+}
