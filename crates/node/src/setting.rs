@@ -77,6 +77,7 @@ pub(crate) fn replica(config: &Config, start: u64) -> replica::Config {
         backup_to: backup_to(config),
         limits,
         pace,
+        spill: None,
     }
 }
 

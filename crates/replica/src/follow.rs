@@ -23,7 +23,7 @@ impl Replica {
         flags: PutFlags,
     ) {
         let (key, stamp) = (record.header.key, record.header.stamp);
-        let held = self.store.get(key).and_then(|call| call.stamp());
+        let held = self.store.stamp(key);
         if held == Some(stamp) {
             return self.reply(engine, Reply::Stored { key, stamp });
         }
@@ -31,6 +31,7 @@ impl Replica {
             self.counts.refused += 1;
             return self.reply(engine, Reply::Refused { key, stamp, why });
         }
+        self.unpack(key);
         if self.store.get(key).is_none() {
             self.store.insert(key);
         }
@@ -61,7 +62,7 @@ impl Replica {
 
     pub(crate) fn follow_delete(&mut self, now: Instant, engine: EngineId, tombstone: Tombstone) {
         let Tombstone { key, stamp } = tombstone;
-        let held = self.store.get(key).and_then(|call| call.stamp());
+        let held = self.store.stamp(key);
         if self.removed_at(key) == Some(stamp) {
             return self.reply(engine, Reply::Stored { key, stamp });
         }
@@ -71,6 +72,7 @@ impl Replica {
         }
         self.counts.deletes += 1;
         self.note_removed_while_joining(tombstone);
+        self.unpack(key);
         if held.is_some() {
             self.remove_for_good(now, tombstone);
         } else {

@@ -110,6 +110,7 @@ impl Bench {
             limits: Limits::default(),
             // The tests count in tens of seconds.
             pace: Pace { lock_lease: ms(10_000), ..Pace::default() },
+            spill: None,
         };
         change(&mut config);
         let now = Instant(1_000_000_000);
@@ -134,6 +135,7 @@ impl Bench {
                 other @ (Output::Reply { .. } | Output::Gate(_)) => self.said.push(other),
                 other @ (Output::Peer { .. }
                 | Output::Store(_)
+                | Output::Database(_)
                 | Output::Map(_)
                 | Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
@@ -171,6 +173,7 @@ impl Bench {
             | Output::WakeAt(..)
             | Output::Peer { .. }
             | Output::Store(_)
+            | Output::Database(_)
             | Output::Map(_)
             | Output::Expelled => None,
         });

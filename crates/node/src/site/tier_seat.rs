@@ -146,6 +146,7 @@ impl TierSeat {
                 }
                 replica::Output::Peer { .. }
                 | replica::Output::Store(_)
+                | replica::Output::Database(_)
                 | replica::Output::Map(_)
                 | replica::Output::Expelled => {}
                 replica::Output::Gate(output) => {
