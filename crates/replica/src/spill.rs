@@ -76,7 +76,7 @@ impl Spilling {
             pacer: Pacer::new(settings.per_s),
             storing: InFlight::default(),
             fetches: Fetches::default(),
-            rows: Rows::default(),
+            rows: Rows::new(config),
             lost_last: None,
             kept: VecDeque::new(),
             settings,

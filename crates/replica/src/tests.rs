@@ -8,8 +8,12 @@ mod homing;
 mod inbound;
 mod lock;
 mod random;
+mod spill;
+mod spill_pair;
+mod spill_random;
 mod timers;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +28,8 @@ use vocab::{
 };
 
 use crate::{
-    Config, GateBound, Input, Limits, Order, Output, Pace, Reason, Replica, SiteInput, SiteStatus,
+    Config, DatabaseAsk, GateBound, Input, Limits, Order, Output, Pace, Reason, Replica, SiteInput,
+    SiteStatus,
 };
 
 const A: EngineId = EngineId(1);
@@ -91,6 +96,8 @@ struct Bench {
     said: Vec<Output>,
     wake: (Instant, Reason),
     turn: u64,
+    /// What the database has yet to do.
+    asks: VecDeque<DatabaseAsk>,
 }
 
 impl Bench {
@@ -116,7 +123,8 @@ impl Bench {
         let now = Instant(1_000_000_000);
         let replica = Replica::new(now, config);
         let wake = (Instant::NEVER, Reason::Idle);
-        let mut bench = Self { replica, now, said: Vec::new(), wake, turn: 0 };
+        let (said, asks) = (Vec::new(), VecDeque::new());
+        let mut bench = Self { replica, now, said, wake, turn: 0, asks };
         bench.input(Input::EngineUp { engine: A });
         bench
     }
@@ -133,9 +141,9 @@ impl Bench {
                     break;
                 }
                 other @ (Output::Reply { .. } | Output::Gate(_)) => self.said.push(other),
+                Output::Database(ask) => self.asks.push_back(ask),
                 other @ (Output::Peer { .. }
                 | Output::Store(_)
-                | Output::Database(_)
                 | Output::Map(_)
                 | Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }

@@ -31,7 +31,7 @@ const DUE_SOON: Duration = Duration::from_secs(10);
 /// Pause before a call is looked at again that is to be handed, or given back.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Pause before a call is looked at again that is crossing.
-const CROSSED_AFTER: Duration = Duration::from_secs(1);
+const CROSSED_AFTER: Duration = Duration::from_millis(200);
 /// So much later than the primary a follower thinks that a call should have been spilled.
 const FOLLOWS_AFTER: Duration = Duration::from_secs(30);
 /// Calls that one input looks at.

@@ -15,6 +15,7 @@ use tier_protocol::PeerWord;
 use vocab::{CallKey, Instant, ReplicaId, Stamp, ViewNumber};
 
 use crate::Replica;
+use crate::config::Config;
 use crate::database::DatabaseAsk;
 use crate::store::Row;
 
@@ -52,6 +53,13 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    pub(crate) fn new(config: &Config) -> Self {
+        // A replica in a fixed view has no calls at its start; others learn when they found one.
+        let founds = config.shared.is_none() && config.view.primary() == Some(config.replica);
+        let clear = if founds { Clear::Wanted(config.view.number) } else { Clear::Done };
+        Self { clear, ..Self::default() }
+    }
+
     /// Whether no row of an earlier life can be mistaken for one of this.
     pub(crate) fn is_clear(&self) -> bool {
         self.clear == Clear::Done
