@@ -107,6 +107,7 @@ impl Site {
             backup_to: None,
             limits: replica::Limits::default(),
             pace: replica::Pace::default(),
+            spill: None,
         };
         let mut site = Self {
             now,
@@ -208,6 +209,7 @@ impl Site {
                 replica::Output::Gate(_)
                 | replica::Output::Peer { .. }
                 | replica::Output::Store(_)
+                | replica::Output::Database(_)
                 | replica::Output::Map(_)
                 | replica::Output::Expelled => {}
             }

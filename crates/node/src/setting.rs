@@ -106,6 +106,7 @@ pub(crate) fn replica(config: &Config, start: u64, among: Option<ReplicaId>) -> 
         backup_to: backup_to(config),
         limits,
         pace,
+        spill: None,
     }
 }
 

@@ -9,6 +9,7 @@ use vocab::{CallKey, Instant, SiteId};
 use crate::Replica;
 use crate::agenda::Kind;
 use crate::outbound::Stage;
+use crate::spill::fetch::Why;
 use crate::stats::{BulkKind, BulkStats};
 use crate::store::Call;
 
@@ -30,7 +31,7 @@ impl Replica {
     pub(crate) fn begin_bulk(&mut self, kind: BulkKind, site: SiteId) {
         let total = match kind {
             BulkKind::Activate | BulkKind::Drop => self.store.dormant_len(site),
-            BulkKind::Sweep => self.store.active,
+            BulkKind::Sweep => self.store.active_len(),
             BulkKind::HandBack => self.store.moved_len(site),
         };
         let fresh = Bulk { cursor: None, total: total as u64, done: 0, is_running: true };
@@ -74,14 +75,18 @@ impl Replica {
 
     /// Whether there is room for another step; time aside.
     fn may_step(&self, kind: BulkKind, site: SiteId) -> bool {
-        match kind {
+        let is_near = match kind {
             // What the site said last may still lie on the queue.
             BulkKind::Activate => {
                 !self.waiting.contains(&site) && self.agenda.len(Kind::Activate) < AHEAD
             }
             BulkKind::HandBack => !self.hand_back_paused && self.agenda.len(Kind::HandBack) < AHEAD,
-            BulkKind::Drop | BulkKind::Sweep => true,
-        }
+            BulkKind::Drop | BulkKind::Sweep => return true,
+        };
+        // A spilled call has to be fetched first.
+        is_near
+            && (self.may_want()
+                || self.next_of(kind, site).is_none_or(|key| !self.store.is_spilled(key)))
     }
 
     fn step_may_pass(&mut self, now: Instant, kind: BulkKind) -> bool {
@@ -106,21 +111,28 @@ impl Replica {
             bulk.done += 1;
         }
         match kind {
+            BulkKind::Activate if self.store.is_spilled(key) => {
+                self.want_row(now, key, Why::Activate);
+            }
+            BulkKind::HandBack if self.store.is_spilled(key) => {
+                self.want_row(now, key, Why::Needed);
+            }
             BulkKind::Activate => {
                 let call = self.store.get_mut(key).filter(|call| call.lock.is_none());
                 if let Some(call) = call {
                     self.agenda.set(&mut call.armed, Kind::Activate, key, now);
                 }
             }
-            BulkKind::Drop => {
+            BulkKind::Drop => self.on_spilled(key, |replica| {
                 // A copy that has yet to reach its home is the only one.
-                let is_awaited = self.outbound.get(&site).is_some_and(|o| o.mark(key).is_some());
-                let is_free = self.store.get(key).is_some_and(|call| call.lock.is_none());
+                let outbound = replica.outbound.get(&site);
+                let is_awaited = outbound.is_some_and(|o| o.mark(key).is_some());
+                let is_free = replica.store.get(key).is_some_and(|call| call.lock.is_none());
                 if is_free && !is_awaited {
-                    self.drop_record(key);
-                    self.free(now, key);
+                    replica.drop_record(key);
+                    replica.free(now, key);
                 }
-            }
+            }),
             BulkKind::Sweep => self.mark_again(now, site, key),
             BulkKind::HandBack => {
                 if self.store.get(key).is_some_and(|call| call.lock.is_none()) {
@@ -142,6 +154,9 @@ impl Replica {
         if self.config.backup_to != Some(site) {
             return;
         }
+        if self.store.is_spilled(key) {
+            return self.mark_spilled(now, site, key);
+        }
         let lives = |call: &&mut Call| call.is_active() && !call.has_ended();
         let Some(call) = self.store.get_mut(key).filter(lives) else {
             return;
@@ -153,13 +168,23 @@ impl Replica {
         let was_at_boundary = call.was_at_boundary;
         let outbound = self.outbound_mut(site);
         let is_on_its_way = outbound.mark(key).is_some_and(|mark| match mark.stage {
-            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } => true,
+            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } | Stage::Away => true,
             Stage::InFlight { .. } => false,
         });
         if !is_on_its_way {
             // A call that crossed before has been at a boundary, whatever it is doing.
             outbound.note_record(now, key, at_boundary || was_at_boundary, was_at_boundary);
             self.evaluate_busy(now, key);
+        }
+    }
+
+    /// The same, of a call whose record is in the database: it is fetched when its turn comes.
+    fn mark_spilled(&mut self, now: Instant, site: SiteId, key: CallKey) {
+        let is_active = self.store.brief(key).is_some_and(|call| !call.is_dormant);
+        let outbound = self.outbound_mut(site);
+        if is_active && !outbound.is_record(key) {
+            outbound.note_record(now, key, true, true);
+            outbound.note_away(key);
         }
     }
 

@@ -9,7 +9,7 @@
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
-use tier_protocol::{CopiedCall, KeyRange, PeerWord};
+use tier_protocol::{CopiedCall, KeyRange, PeerWord, Record, SpilledCall};
 use vocab::{CallKey, Instant, LockToken, ReplicaId, SiteId, Stamp};
 
 use crate::Replica;
@@ -61,16 +61,23 @@ impl Replica {
         compares.then_some(self.comparing.next_at)
     }
 
-    fn calls_in(&self, range: KeyRange) -> impl Iterator<Item = (CallKey, &Call)> {
+    /// Every call of the run that has a record, here or in the database, and its digest.
+    fn digests_in(&self, range: KeyRange) -> impl Iterator<Item = (CallKey, u64)> {
         let keys = self.store.keys_after(range.after);
         let keys = keys.take_while(move |key| range.to.is_none_or(|to| *key <= to));
-        let calls = keys.filter_map(|key| Some((key, self.store.get(key)?)));
-        calls.filter(|(_, call)| call.record.is_some())
+        keys.filter_map(|key| Some((key, self.digest_at(key)?)))
+    }
+
+    fn digest_at(&self, key: CallKey) -> Option<u64> {
+        match self.store.get(key) {
+            Some(call) => call.record.as_ref().map(|_| call_digest(call)),
+            None => self.store.spilled.get(key).map(|spilled| spilled.digest),
+        }
     }
 
     /// The sum over a run of keys: of whatever order, and of calls that come and go.
     fn digest_of(&self, range: KeyRange) -> u64 {
-        self.calls_in(range).fold(0, |sum: u64, (_, call)| sum.wrapping_add(call_digest(call)))
+        self.digests_in(range).fold(0, |sum: u64, (_, digest)| sum.wrapping_add(digest))
     }
 
     /// A digest of every record held. Locks and waits do not count, nor does time.
@@ -92,8 +99,8 @@ impl Replica {
         if !self.leads() {
             return;
         }
-        let bounded = self.calls_in(range).take(self.config.limits.copy_page_max + 1);
-        let calls: Vec<_> = bounded.map(|(key, call)| (key, call_digest(call))).collect();
+        let bounded = self.digests_in(range).take(self.config.limits.copy_page_max + 1);
+        let calls: Vec<_> = bounded.collect();
         // Calls have come since the run was measured: what is beyond waits for the next round.
         let to = match calls.get(self.config.limits.copy_page_max) {
             Some((key, _)) => Some(*key),
@@ -112,8 +119,7 @@ impl Replica {
         if self.config.view.primary() != Some(from) {
             return;
         }
-        let ours: Vec<_> =
-            self.calls_in(range).map(|(key, call)| (key, call_digest(call))).collect();
+        let ours: Vec<_> = self.digests_in(range).collect();
         let differs = |of: &[(CallKey, u64)], (key, digest): &(CallKey, u64)| {
             let found = of.binary_search_by_key(key, |(key, _)| *key);
             found.map_or(true, |index| of[index].1 != *digest)
@@ -139,8 +145,12 @@ impl Replica {
         if !self.leads() {
             return;
         }
-        let (mut calls, mut gone) = (Vec::new(), Vec::new());
+        let (mut calls, mut spilled, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for key in keys.iter().take(REPAIR_MAX) {
+            if let Some(call) = self.copied_spilled(now, *key) {
+                spilled.push(call);
+                continue;
+            }
             match (self.copied(now, *key), self.store.get(*key)) {
                 (Some(copied), _) => calls.push(copied),
                 (None, None) => gone.push(*key),
@@ -149,34 +159,38 @@ impl Replica {
             }
         }
         let (view, floor) = (self.config.view.number, self.next_token());
-        self.tell_peer(from, PeerWord::Repaired { view, calls, gone, floor });
+        self.tell_peer(from, PeerWord::Repaired { view, calls, spilled, gone, floor });
     }
 
     pub(crate) fn repaired(
         &mut self,
         now: Instant,
-        calls: Vec<CopiedCall>,
+        (calls, spilled): (Vec<CopiedCall>, Vec<SpilledCall>),
         gone: &[CallKey],
         floor: LockToken,
     ) {
         for copied in calls {
             let (key, stamp) = (copied.record.header.key, copied.record.header.stamp);
             let is_removed = self.removed_at(key).is_some_and(|removed| removed >= stamp);
-            let is_same = self.store.get(key).is_some_and(|call| {
-                call.record.as_ref().is_some_and(|held| {
-                    held.header.stamp == stamp
-                        && held.crossing == copied.record.crossing
-                        && held.local == copied.record.local
-                        && call.is_dormant == copied.state.is_dormant
-                })
-            });
+            let digest = digest_of(&copied.record, copied.state.is_dormant);
+            let is_same = self.digest_at(key) == Some(digest);
             if !is_removed && !is_same && !self.may_still_be_put(key, copied.floor) {
                 self.counts.repaired += 1;
                 self.install(now, copied);
             }
         }
+        for copied in spilled {
+            let (key, stamp) = (copied.key, copied.stamp);
+            let is_removed = self.removed_at(key).is_some_and(|removed| removed >= stamp);
+            let is_same = self.digest_at(key) == Some(copied.digest);
+            if !is_removed && !is_same && !self.may_still_be_put(key, floor) {
+                self.counts.repaired += 1;
+                self.install_spilled(now, copied);
+            }
+        }
         for key in gone {
-            if self.store.get(*key).is_some() && !self.may_still_be_put(*key, floor) {
+            let is_held = self.store.get(*key).is_some() || self.store.is_spilled(*key);
+            if is_held && !self.may_still_be_put(*key, floor) {
                 self.counts.repaired += 1;
                 self.forget(*key);
             }
@@ -185,14 +199,13 @@ impl Replica {
 
     /// Whether what is held was put under a lock that the primary has not ended.
     fn may_still_be_put(&self, key: CallKey, floor: LockToken) -> bool {
-        let held = self.store.get(key).and_then(|call| call.stamp());
-        held.is_some_and(|held| held.token >= floor)
+        self.store.stamp(key).is_some_and(|held| held.token >= floor)
     }
 
     /// The primary heard that another site has these states.
     pub(crate) fn peer_crossed(&mut self, site: SiteId, calls: &[(CallKey, Stamp)]) {
         for (key, stamp) in calls {
-            let held = self.store.get(*key).and_then(|call| call.stamp());
+            let held = self.store.stamp(*key);
             let removed = self.tombs.stamp(*key);
             if held == Some(*stamp) || (held.is_none() && removed == Some(*stamp)) {
                 self.outbound_mut(site).remove(*key);
@@ -202,21 +215,23 @@ impl Replica {
     }
 }
 
-fn call_digest(call: &Call) -> u64 {
+pub(crate) fn call_digest(call: &Call) -> u64 {
+    call.record.as_ref().map_or(0, |record| digest_of(record, call.is_dormant))
+}
+
+pub(crate) fn digest_of(record: &Record, is_dormant: bool) -> u64 {
     let mut hasher = SipHasher24::new();
-    if let Some(record) = &call.record {
-        let (header, stamp) = (&record.header, record.header.stamp);
-        hasher.write(&header.key.0);
-        hasher.write_u64(stamp.epoch.n);
-        hasher.write_u16(stamp.epoch.site.0);
-        hasher.write_u64(stamp.token.view.0);
-        hasher.write_u64(stamp.token.counter);
-        hasher.write_u64(stamp.version.0);
-        hasher.write_u8(u8::from(call.is_dormant));
-        for section in [&record.crossing, &record.local] {
-            hasher.write_usize(section.len());
-            hasher.write(section);
-        }
+    let (header, stamp) = (&record.header, record.header.stamp);
+    hasher.write(&header.key.0);
+    hasher.write_u64(stamp.epoch.n);
+    hasher.write_u16(stamp.epoch.site.0);
+    hasher.write_u64(stamp.token.view.0);
+    hasher.write_u64(stamp.token.counter);
+    hasher.write_u64(stamp.version.0);
+    hasher.write_u8(u8::from(is_dormant));
+    for section in [&record.crossing, &record.local] {
+        hasher.write_usize(section.len());
+        hasher.write(section);
     }
     hasher.finish()
 }

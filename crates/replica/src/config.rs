@@ -2,6 +2,7 @@
 //!
 //! The defaults are those of the configuration manual; nothing here is read from a file.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tier_protocol::PartitionView;
@@ -27,6 +28,8 @@ pub struct Config {
     pub limits: Limits,
     /// Paces.
     pub pace: Pace,
+    /// How long-lived records leave memory; `None` without a database.
+    pub spill: Option<Spill>,
 }
 
 /// What a replica is told that shares its partition, or its site, with others.
@@ -42,6 +45,67 @@ pub struct Shared {
     pub replicas: u16,
     /// Pause before it asks to join. It doubles with each life that was cut short.
     pub join_after: Duration,
+}
+
+/// When a record that nobody touches leaves memory for the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpillAfter {
+    /// It stays.
+    Never,
+    /// When it has been steady for this long.
+    Steady(Duration),
+}
+
+/// How long-lived records leave memory for the database that the site's replicas share.
+#[derive(Clone, Debug)]
+pub struct Spill {
+    /// For a call that lives here, unless an application of it has an entry of its own.
+    pub after: SpillAfter,
+    /// By the application's number in the deployment. Of a call of several applications the one
+    /// that waits longest counts.
+    pub after_by_application: BTreeMap<u16, SpillAfter>,
+    /// For a record that is held for another site.
+    pub dormant_after: SpillAfter,
+    /// Rows written each second.
+    pub per_s: u32,
+    /// Rows of one ask.
+    pub batch_max: usize,
+    /// Bytes of the records of one ask. A single larger one goes alone.
+    pub batch_bytes_max: usize,
+    /// Rows that the database has not answered yet.
+    pub stores_in_flight_max: usize,
+    /// Fetches that the database has not answered yet.
+    pub fetches_in_flight_max: usize,
+    /// Calls that wait to be fetched; turns of more are answered `Busy`.
+    pub fetches_waiting_max: usize,
+    /// A turn waits at most this long for a row, then it is answered `Busy`.
+    pub wait_max: Duration,
+    /// An ask without an answer is given up after this, and made again where that is of use.
+    pub answer_wait: Duration,
+    /// Rows of ended calls that wait to be removed; more are left to `Clear`.
+    pub removes_max: usize,
+    /// Calls whose records are in the database; further ones stay in memory.
+    pub calls_max: usize,
+}
+
+impl Default for Spill {
+    fn default() -> Self {
+        Self {
+            after: SpillAfter::Steady(Duration::from_secs(60)),
+            after_by_application: BTreeMap::new(),
+            dormant_after: SpillAfter::Steady(Duration::from_secs(60)),
+            per_s: 2_000,
+            batch_max: 128,
+            batch_bytes_max: 1 << 20,
+            stores_in_flight_max: 1_024,
+            fetches_in_flight_max: 64,
+            fetches_waiting_max: 4_096,
+            wait_max: Duration::from_secs(2),
+            answer_wait: Duration::from_secs(10),
+            removes_max: 65_536,
+            calls_max: 10_000_000,
+        }
+    }
 }
 
 /// Bounds of one partition.

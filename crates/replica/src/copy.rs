@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tier_protocol::{CopiedCall, CopiedState, PeerWord, Tombstone};
+use tier_protocol::{CopiedCall, CopiedState, PeerWord, SpilledCall, Tombstone};
 use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
 
 use crate::Replica;
@@ -110,20 +110,25 @@ impl Replica {
         }
         let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
         let calls_max = calls_max.clamp(1, self.config.limits.copy_page_max);
-        let (mut calls, mut bytes, mut next) = (Vec::new(), 0, None);
+        let (mut calls, mut spilled, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut last, mut next) = (after, None);
         for key in self.store.keys_after(after) {
-            if calls.len() >= calls_max || bytes >= self.config.limits.copy_bytes_max {
-                next = calls.last().map(|call: &CopiedCall| call.record.header.key);
+            let count = calls.len() + spilled.len();
+            if count >= calls_max || bytes >= self.config.limits.copy_bytes_max {
+                next = last;
                 break;
             }
+            last = Some(key);
+            spilled.extend(self.copied_spilled(now, key));
             if let Some(call) = self.copied(now, key) {
                 bytes += call.record.body_bytes();
                 calls.push(call);
             }
         }
-        self.counts.copied_out += calls.len() as u64;
-        let (view, total) = (self.config.view.number, self.store.len() as u64);
-        self.tell_peer(replica, PeerWord::CopyPage { view, after, calls, next, total });
+        self.counts.copied_out += (calls.len() + spilled.len()) as u64;
+        let total = (self.store.len() + self.store.spilled.len()) as u64;
+        let view = self.config.view.number;
+        self.tell_peer(replica, PeerWord::CopyPage { view, after, calls, spilled, next, total });
     }
 
     /// A call as another replica needs it; `None` while it has no record.
@@ -152,7 +157,7 @@ impl Replica {
         &mut self,
         now: Instant,
         after: Option<CallKey>,
-        calls: Vec<CopiedCall>,
+        (calls, spilled): (Vec<CopiedCall>, Vec<SpilledCall>),
         next: Option<CallKey>,
         total: u64,
     ) {
@@ -162,9 +167,16 @@ impl Replica {
         if copying.is_done {
             return;
         }
-        let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(calls.len() + spilled.len()).unwrap_or(u32::MAX);
         for call in calls {
-            self.take_copy(now, call);
+            if self.lacks(call.record.header.key, call.record.header.stamp) {
+                self.install(now, call);
+            }
+        }
+        for call in spilled {
+            if self.lacks(call.key, call.stamp) {
+                self.install_spilled(now, call);
+            }
         }
         let pause = Duration::from_secs(1) * count / self.config.pace.copy_per_s.max(1);
         let Some(copying) = &mut self.copying else { return };
@@ -185,14 +197,11 @@ impl Replica {
         }
     }
 
-    /// Takes a copied call unless something as new is held, or it was removed since.
-    fn take_copy(&mut self, now: Instant, copied: CopiedCall) {
-        let (key, stamp) = (copied.record.header.key, copied.record.header.stamp);
-        let is_held = self.store.get(key).and_then(|call| call.stamp()).is_some_and(|s| s >= stamp);
+    /// Whether a copied call is taken: nothing as new is held, nor was it removed since.
+    fn lacks(&self, key: CallKey, stamp: Stamp) -> bool {
+        let is_held = self.store.stamp(key).is_some_and(|held| held >= stamp);
         let is_removed = self.removed_at(key).is_some_and(|removed| removed >= stamp);
-        if !is_held && !is_removed {
-            self.install(now, copied);
-        }
+        !is_held && !is_removed
     }
 
     /// Puts a copied call in the place of whatever is held of it.
@@ -205,19 +214,7 @@ impl Replica {
         call.put_at = now;
         call.touched_at = now;
         call.activated_from = activated_from;
-        call.is_dormant = state.is_dormant;
-        call.is_stub = state.is_stub;
-        call.is_given = state.is_given;
-        call.unreleased = state.unreleased;
-        call.at_boundary = state.at_boundary;
-        call.was_at_boundary = state.was_at_boundary;
-        call.known_elsewhere = state.known_elsewhere;
-        call.ends_when_free = state.ends_when_free;
-        call.life = match (state.has_ended, state.end_told) {
-            (false, _) => Life::Lives,
-            (true, false) => Life::Ended,
-            (true, true) => Life::EndTold,
-        };
+        set_state(call, state);
         self.store.reindex(key);
         self.counts.copied_in += 1;
         for site in marks {
@@ -233,7 +230,23 @@ impl Replica {
     }
 }
 
-fn state_of(call: &Call) -> CopiedState {
+pub(crate) fn set_state(call: &mut Call, state: CopiedState) {
+    call.is_dormant = state.is_dormant;
+    call.is_stub = state.is_stub;
+    call.is_given = state.is_given;
+    call.unreleased = state.unreleased;
+    call.at_boundary = state.at_boundary;
+    call.was_at_boundary = state.was_at_boundary;
+    call.known_elsewhere = state.known_elsewhere;
+    call.ends_when_free = state.ends_when_free;
+    call.life = match (state.has_ended, state.end_told) {
+        (false, _) => Life::Lives,
+        (true, false) => Life::Ended,
+        (true, true) => Life::EndTold,
+    };
+}
+
+pub(crate) fn state_of(call: &Call) -> CopiedState {
     CopiedState {
         is_dormant: call.is_dormant,
         is_stub: call.is_stub,

@@ -48,6 +48,10 @@ impl Replica {
             // Its mark waits for a primary.
             return;
         }
+        if self.store.is_spilled(key) {
+            self.outbound.values_mut().for_each(|outbound| outbound.note_away(key));
+            return;
+        }
         let Some(call) = self.store.get(key) else {
             return;
         };
@@ -61,7 +65,7 @@ impl Replica {
             Some(Stage::Busy) => true,
             // Its place is that of the bound, from before it came to a boundary.
             Some(Stage::Settling { at }) => at_boundary && at > settled_at,
-            Some(Stage::Ready { .. } | Stage::InFlight { .. }) | None => false,
+            Some(Stage::Ready { .. } | Stage::InFlight { .. } | Stage::Away) | None => false,
         };
         if is_to_look_at {
             let verdict = self.verdict(now, site, key);
@@ -212,6 +216,10 @@ impl Replica {
             What::Removal(tombstone) => return Some(Entry::Tombstone(tombstone)),
             What::Record => {}
         }
+        if self.store.is_spilled(key) {
+            outbound.note_away(key);
+            return None;
+        }
         let call = self.store.get(key);
         if call.is_some_and(|call| !call.is_released()) {
             outbound.set_stage(key, Stage::Busy);
@@ -299,7 +307,8 @@ impl Replica {
         if let Some(outbound) = self.config.backup_to.and_then(|old| self.outbound.get_mut(&old)) {
             let marked: Vec<CallKey> = outbound.records().collect();
             for key in marked {
-                if self.store.get(key).is_some_and(Call::is_active) {
+                let call = self.store.brief(key);
+                if call.is_some_and(|call| !call.is_dormant && !call.is_stub) {
                     outbound.remove(key);
                 }
             }

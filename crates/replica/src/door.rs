@@ -10,6 +10,8 @@ use tier_protocol::{
 };
 use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 
+use crate::database::{DatabaseAsk, DatabaseWord};
+
 /// What happens to a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -41,6 +43,8 @@ pub enum Input {
     },
     /// The coordination store's word.
     Store(StoreWord),
+    /// The database's word.
+    Database(DatabaseWord),
     /// An operator's word.
     Order(Order),
     /// The instant of the last [`Output::WakeAt`] has come.
@@ -49,7 +53,6 @@ pub enum Input {
 
 /// What is heard of another replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "moved once; links come and go rarely")]
 pub enum PeerNews {
     /// The link to it is up.
     Up,
@@ -253,6 +256,8 @@ pub enum Output {
     },
     /// An ask of the coordination store.
     Store(StoreAsk),
+    /// An ask of the database.
+    Database(DatabaseAsk),
     /// The site's map changed: engines are told it before anything else that follows.
     Map(SiteMap),
     /// The others went on without this replica: it ends here, and [`crate::Replica::reborn`] gives
@@ -329,4 +334,6 @@ pub enum Reason {
     Membership,
     /// The next page of a copy, or the next run of a comparison.
     Copy,
+    /// A record may leave memory, or is due to come back, or the database takes too long.
+    Spill,
 }

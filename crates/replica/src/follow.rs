@@ -23,7 +23,7 @@ impl Replica {
         flags: PutFlags,
     ) {
         let (key, stamp) = (record.header.key, record.header.stamp);
-        let held = self.store.get(key).and_then(|call| call.stamp());
+        let held = self.store.stamp(key);
         if held == Some(stamp) {
             return self.reply(engine, Reply::Stored { key, stamp });
         }
@@ -31,6 +31,7 @@ impl Replica {
             self.counts.refused += 1;
             return self.reply(engine, Reply::Refused { key, stamp, why });
         }
+        self.unpack(key);
         if self.store.get(key).is_none() {
             self.store.insert(key);
         }
@@ -61,7 +62,7 @@ impl Replica {
 
     pub(crate) fn follow_delete(&mut self, now: Instant, engine: EngineId, tombstone: Tombstone) {
         let Tombstone { key, stamp } = tombstone;
-        let held = self.store.get(key).and_then(|call| call.stamp());
+        let held = self.store.stamp(key);
         if self.removed_at(key) == Some(stamp) {
             return self.reply(engine, Reply::Stored { key, stamp });
         }
@@ -69,15 +70,23 @@ impl Replica {
             self.counts.refused += 1;
             return self.reply(engine, Reply::Refused { key, stamp, why });
         }
-        if held.is_some() {
+        if self.store.get(key).is_some_and(|call| call.record.is_some()) {
             self.shadow(now, key, engine, stamp.token);
             return self.keep_removal(engine, tombstone);
         }
-        // A joiner's copy of it is still to come.
+        // A joiner's copy of it is still to come, or its record is in the database.
         self.counts.deletes += 1;
         self.note_removed_while_joining(tombstone);
-        self.repeats.insert(tombstone);
+        self.unpack(key);
+        if held.is_some() {
+            self.remove_for_good(now, tombstone);
+        } else {
+            self.repeats.insert(tombstone);
+        }
         self.reply(engine, Reply::Stored { key, stamp });
+        if self.store.get(key).is_some_and(|call| call.lock.is_none()) {
+            self.free(now, key);
+        }
     }
 
     /// Notes whose put this is.

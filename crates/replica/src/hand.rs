@@ -58,6 +58,7 @@ impl Replica {
                 None => self.agenda.clear(&mut call.armed, kind, key),
             }
         }
+        self.list_rest(key);
     }
 
     /// The site that a call is to go home to, when it is ready to go.
@@ -95,7 +96,7 @@ impl Replica {
         }
     }
 
-    fn may_hand(&self) -> bool {
+    pub(crate) fn may_hand(&self) -> bool {
         !self.engines.is_empty() && self.handed < self.config.limits.handed_max
     }
 

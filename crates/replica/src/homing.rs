@@ -6,8 +6,8 @@ use vocab::{CallKey, Epoch, Instant, SiteId};
 use crate::Replica;
 use crate::door::{GateBound, SiteStatus};
 use crate::put::REMOVAL_BYTES;
+use crate::spill::fetch::Why;
 use crate::stats::BulkKind;
-use crate::store::Call;
 
 /// Removals told again to a backup site that came back empty; those before were long applied.
 const REPEATED_REMOVALS: usize = 10_000;
@@ -18,7 +18,7 @@ impl Replica {
         let (now, here) = (self.now, self.config.here);
         for tombstone in self.tombs.newest(REPEATED_REMOVALS) {
             let is_ours = tombstone.epoch().site == here;
-            let is_over = self.store.get(tombstone.key).is_none_or(Call::has_ended);
+            let is_over = self.store.brief(tombstone.key).is_none_or(|call| call.has_ended);
             if is_ours && is_over {
                 self.outbound_mut(site).note_removal(now, tombstone, REMOVAL_BYTES);
             }
@@ -87,9 +87,8 @@ impl Replica {
                 KeysetKind::Moved => moved.next(),
                 KeysetKind::Dormant => asleep.next(),
             };
-            let call = self.store.get(key).filter(|call| !call.has_ended());
-            if let Some(stamp) = call.and_then(|call| call.stamp()) {
-                entries.push(KeysetEntry { key, epoch: stamp.epoch, kind });
+            if let Some(call) = self.store.brief(key).filter(|call| !call.has_ended) {
+                entries.push(KeysetEntry { key, epoch: call.stamp.epoch, kind });
             }
         }
         let is_last = asleep.peek().is_none() && moved.peek().is_none();
@@ -100,7 +99,7 @@ impl Replica {
 
     pub(crate) fn pull(&mut self, now: Instant, site: SiteId, key: CallKey, ask: u64) {
         let answer = match self.store.get(key) {
-            None => PullAnswer::NoSuch,
+            None => self.pull_spilled(now, site, key),
             Some(call) => match (call.stamp(), call.aged(now)) {
                 (Some(_), Some(_)) if call.lock.is_some() && call.is_dormant => {
                     // Somebody here may be waking it at this moment.
@@ -118,17 +117,34 @@ impl Replica {
             },
         };
         if matches!(answer, PullAnswer::Lives(_)) {
-            self.note_known(now, key);
+            self.on_spilled(key, |replica| replica.note_known(now, key));
         }
         self.tell_gate(GateBound::PullAnswer { site, ask, key, answer });
+    }
+
+    /// A record in the database is fetched, so that it is here when the site asks again.
+    fn pull_spilled(&mut self, now: Instant, site: SiteId, key: CallKey) -> PullAnswer {
+        let Some(call) = self.store.brief(key) else {
+            return PullAnswer::NoSuch;
+        };
+        match (call.stamp.epoch.site == site, call.is_dormant) {
+            (false, _) => PullAnswer::Lives(call.stamp.epoch),
+            (true, false) => PullAnswer::NoSuch,
+            (true, true) => {
+                if self.may_want() {
+                    self.want_row(now, key, Why::Needed);
+                }
+                PullAnswer::AskLater
+            }
+        }
     }
 
     /// We are returning: where our calls are.
     pub(crate) fn keyset_page(&mut self, now: Instant, entries: &[KeysetEntry]) {
         for entry in entries {
             let KeysetEntry { key, epoch, kind } = *entry;
-            let held = self.store.get(key).filter(|call| !call.is_stub);
-            let is_held = held.and_then(|call| call.stamp()).is_some_and(|s| s.epoch >= epoch);
+            let held = self.store.brief(key).filter(|call| !call.is_stub);
+            let is_held = held.is_some_and(|held| held.stamp.epoch >= epoch);
             let is_gone = self.tombs.stamp(key).is_some_and(|removed| removed.epoch >= epoch);
             if is_held || is_gone {
                 continue;
@@ -145,8 +161,7 @@ impl Replica {
     pub(crate) fn ask_refills(&mut self, now: Instant) {
         while let Some(key) = self.refill.next(now) {
             // Its engine may have pulled it meanwhile.
-            let held = self.store.get(key).filter(|call| call.stamp().is_some());
-            if held.is_some_and(|call| !call.is_stub) {
+            if self.store.brief(key).is_some_and(|call| !call.is_stub) {
                 self.refill.done(key);
                 continue;
             }

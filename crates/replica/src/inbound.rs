@@ -11,12 +11,17 @@ use tier_protocol::{DormantOutcome, Record, RecordHeader, Tombstone};
 use vocab::{CallKey, Epoch, Instant, LockToken, Stamp, Version};
 
 use crate::Replica;
+use crate::store::Row;
 
 /// Schema number of a stub: a record without content, which says only where the call lives.
 pub(crate) const STUB_SCHEMA: u32 = 0;
 
 impl Replica {
     pub(crate) fn store_dormant(&mut self, now: Instant, record: Record) -> DormantOutcome {
+        self.on_spilled(record.header.key, |replica| replica.store_newer(now, record))
+    }
+
+    fn store_newer(&mut self, now: Instant, record: Record) -> DormantOutcome {
         let (key, stamp) = (record.header.key, record.header.stamp);
         if self.tombs.stamp(key).is_some_and(|removed| removed >= stamp) {
             return DormantOutcome::Stale;
@@ -52,6 +57,10 @@ impl Replica {
     }
 
     pub(crate) fn store_tombstone(&mut self, now: Instant, tombstone: Tombstone) -> DormantOutcome {
+        self.on_spilled(tombstone.key, |replica| replica.bury(now, tombstone))
+    }
+
+    fn bury(&mut self, now: Instant, tombstone: Tombstone) -> DormantOutcome {
         let Tombstone { key, stamp } = tombstone;
         let epoch = tombstone.epoch();
         let held = self.store.get(key).and_then(|call| {
@@ -110,6 +119,10 @@ impl Replica {
 
     /// The call lives elsewhere under `epoch`: what is held of a lower one gives way to a stub.
     pub(crate) fn note_away(&mut self, now: Instant, key: CallKey, epoch: Epoch) {
+        self.on_spilled(key, |replica| replica.give_way(now, key, epoch));
+    }
+
+    fn give_way(&mut self, now: Instant, key: CallKey, epoch: Epoch) {
         if self.tombs.stamp(key).is_some_and(|removed| removed.epoch >= epoch)
             || epoch.site == self.config.here
         {
@@ -148,6 +161,7 @@ impl Replica {
     /// copy before it is forgotten. A holder keeps the lock, but its base is no longer the newest.
     fn replace(&mut self, now: Instant, record: Record, is_stub: bool) {
         let key = record.header.key;
+        let row = self.row_of(key, record.header.stamp);
         self.drop_record(key);
         let call = match self.store.get(key) {
             Some(_) => self.store.get_mut(key),
@@ -155,7 +169,9 @@ impl Replica {
         };
         if let Some(call) = call {
             call.record = Some(record);
+            call.row = row;
             call.put_at = now;
+            call.touched_at = now;
             call.is_dormant = true;
             call.is_stub = is_stub;
             call.known_elsewhere = true;
@@ -166,6 +182,16 @@ impl Replica {
         }
         self.store.reindex(key);
         self.free_if_unlocked(now, key);
+    }
+
+    /// What the database has of a call that `stamp` is about to replace. It stays if the next store
+    /// replaces it.
+    fn row_of(&mut self, key: CallKey, stamp: Stamp) -> Row {
+        let call = self.store.get_mut(key).filter(|call| call.stamp() < Some(stamp));
+        match call.map(|call| std::mem::take(&mut call.row)) {
+            None | Some(Row::None) => Row::None,
+            Some(Row::MayBe | Row::Holds) => Row::MayBe,
+        }
     }
 
     fn free_if_unlocked(&mut self, now: Instant, key: CallKey) {

@@ -19,6 +19,7 @@ mod compare;
 pub mod config;
 mod copy;
 mod crossing;
+pub mod database;
 pub mod door;
 mod follow;
 pub mod gate;
@@ -32,13 +33,15 @@ mod pace;
 mod planted;
 mod put;
 mod refill;
+mod spill;
 pub mod stats;
 mod store;
 mod told;
 mod tombs;
 
-pub use config::{Config, Limits, Pace, Shared};
+pub use config::{Config, Limits, Pace, Shared, Spill, SpillAfter};
 pub use copy::CopyStats;
+pub use database::{DatabaseAsk, DatabaseWord, FoundRow, Refused, SpillRow};
 pub use door::{
     GateBound, Input, Order, Output, PeerNews, Reason, SiteInput, SiteStatus, StoreAsk, StoreWord,
 };
@@ -57,6 +60,7 @@ use membership::Membership;
 use outbound::Outbound;
 use pace::Pacer;
 use refill::Refill;
+use spill::Spilling;
 use stats::{BulkKind, Counts};
 use store::Store;
 use tombs::Tombs;
@@ -105,6 +109,7 @@ pub struct Replica {
     /// Of a joiner: how far its copy is.
     copying: Option<Copying>,
     comparing: Comparing,
+    spilling: Spilling,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -143,6 +148,7 @@ impl Replica {
             membership: Membership::new(now),
             copying: None,
             comparing: Comparing::default(),
+            spilling: Spilling::new(&config),
             planted: None,
             out: VecDeque::new(),
             config,
@@ -178,6 +184,7 @@ impl Replica {
             Input::Order(order) => self.order(order),
             Input::Peer { replica, news } => self.peer(now, replica, news),
             Input::Store(word) => self.store_says(now, word),
+            Input::Database(word) => self.database_says(now, word),
             Input::Wake => {}
         }
         self.run_membership(now);
@@ -191,6 +198,7 @@ impl Replica {
             self.ask_refills(now);
             self.run_compare(now);
         }
+        self.run_spill(now);
     }
 
     /// The next output; [`Output::WakeAt`] ends the drain.
@@ -218,6 +226,9 @@ impl Replica {
         match command {
             Command::LockAndGet { view: _, key, turn, begins, cached } => {
                 self.lock_and_get(now, key, store::Waiter { engine, turn, begins, cached });
+            }
+            Command::Get { view: _, key, turn } if self.store.is_spilled(key) => {
+                self.read_row(now, key, engine, turn);
             }
             Command::Get { view: _, key, turn } => {
                 let call = self.store.get(key);
@@ -364,6 +375,7 @@ impl Replica {
         };
         note(self.membership_at(), Reason::Membership);
         note(self.copy_at(), Reason::Copy);
+        note(self.spill_at(), Reason::Spill);
         if !self.leads() || self.is_mute() || self.membership.is_expelled {
             return (next.0.max(self.now), next.1);
         }

@@ -70,6 +70,9 @@ impl Replica {
 
     /// No such call: its lock alone is granted to an input that may begin one.
     fn lock_nothing(&mut self, now: Instant, key: CallKey, waiter: Waiter) {
+        if self.store.is_spilled(key) {
+            return self.wait_for_row(now, key, waiter);
+        }
         let Waiter { engine, turn, begins, cached } = waiter;
         if !begins {
             return self.reply(engine, Reply::NotHere { key, turn });
@@ -258,7 +261,8 @@ impl Replica {
         if !self.engines.remove(&engine) {
             return;
         }
-        // Waiters exist only at locked calls, and every locked call has a lease.
+        self.forget_row_waiters(engine);
+        // Other waiters exist only at locked calls, and every locked call has a lease.
         let locked: Vec<CallKey> = self.leases.iter().map(|(_, key)| *key).collect();
         for key in locked {
             let Some(call) = self.store.get_mut(key) else {

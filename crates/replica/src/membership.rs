@@ -251,6 +251,10 @@ impl Replica {
             | PeerWord::CompareKeys { view, .. }
             | PeerWord::Repair { view, .. }
             | PeerWord::Repaired { view, .. }
+            | PeerWord::Spilled { view, .. }
+            | PeerWord::SpilledAsk { view, .. }
+            | PeerWord::RowsAsk { view, .. }
+            | PeerWord::RowsFree { view, .. }
                 if view != current || !is_named || self.is_mute() =>
             {
                 self.counts.peer_stale += 1;
@@ -258,8 +262,8 @@ impl Replica {
             PeerWord::CopyAsk { view: _, after, calls_max } => {
                 self.copy_asked(now, replica, after, calls_max);
             }
-            PeerWord::CopyPage { view: _, after, calls, next, total } => {
-                self.copy_page(now, after, calls, next, total);
+            PeerWord::CopyPage { view: _, after, calls, spilled, next, total } => {
+                self.copy_page(now, after, (calls, spilled), next, total);
             }
             PeerWord::Compare { view: _, range, digest } => self.compare(replica, range, digest),
             PeerWord::CompareAsk { view: _, range } => self.compare_asked(replica, range),
@@ -267,9 +271,13 @@ impl Replica {
                 self.compare_keys(replica, range, &calls);
             }
             PeerWord::Repair { view: _, keys } => self.repair_asked(now, replica, &keys),
-            PeerWord::Repaired { view: _, calls, gone, floor } => {
-                self.repaired(now, calls, &gone, floor);
+            PeerWord::Repaired { view: _, calls, spilled, gone, floor } => {
+                self.repaired(now, (calls, spilled), &gone, floor);
             }
+            PeerWord::Spilled { view: _, calls } => self.peer_spilled(replica, &calls),
+            PeerWord::SpilledAsk { view: _, calls } => self.spilled_asked(replica, calls),
+            PeerWord::RowsAsk { view: _, calls } => self.rows_asked(replica, calls),
+            PeerWord::RowsFree { view: _, calls } => self.rows_free(now, replica, &calls),
         }
     }
 
@@ -573,8 +581,14 @@ impl Replica {
     /// Serves in a view that names this replica.
     fn serve(&mut self, now: Instant, view: PartitionView) {
         let led = self.leads();
+        // Whoever joins others is a joiner first.
+        let founds =
+            !self.config.view.names(self.config.replica) && view.members == [self.config.replica];
         let loses_slots = !self.config.view.slots.without(&view.slots).is_empty();
         self.config.view = view;
+        if founds {
+            self.found_rows();
+        }
         self.counts.views += 1;
         if self.is_joining() {
             self.begin_copy();
@@ -622,6 +636,7 @@ impl Replica {
 
     /// Forgets a call as if it had never been here: lock, waiters, marks and all.
     pub(crate) fn forget(&mut self, key: vocab::CallKey) {
+        self.unpack(key);
         self.drop_record(key);
         let Some(call) = self.store.get_mut(key) else { return };
         self.waiters -= call.waiters.len();

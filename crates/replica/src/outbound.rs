@@ -10,7 +10,8 @@
 //!
 //! A mark holds no record: the newest version is read when the batch is built, so a call is in a
 //! batch once, however often it changed, and a link that is down for hours costs one mark a call.
-//! A removal's mark holds the tombstone, which is the whole of it.
+//! A removal's mark holds the tombstone, which is the whole of it. The mark of a call whose record
+//! is in the database is `Away`; a few of them are fetched ahead of each batch, and `Busy` then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,9 +35,18 @@ pub(crate) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Busy,
-    Settling { at: Instant },
-    Ready { at: Instant, bytes: usize },
-    InFlight { batch: u64 },
+    Settling {
+        at: Instant,
+    },
+    Ready {
+        at: Instant,
+        bytes: usize,
+    },
+    InFlight {
+        batch: u64,
+    },
+    /// The record is in the database.
+    Away,
 }
 
 /// One call that the site does not have as we have it.
@@ -65,6 +75,7 @@ pub(crate) struct Outbound {
     marks: BTreeMap<CallKey, Mark>,
     settling: BTreeSet<(Instant, CallKey)>,
     ready: BTreeSet<(Instant, CallKey)>,
+    away: BTreeSet<CallKey>,
     ready_bytes: usize,
     removals: usize,
     in_set_up: usize,
@@ -98,7 +109,9 @@ impl Outbound {
         let since = kept.map_or(now, |mark| mark.since);
         // What is in flight is a crossing of its own; the wait for the next begins anew.
         let boundary_since = kept.and_then(|mark| match mark.stage {
-            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } => mark.boundary_since,
+            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } | Stage::Away => {
+                mark.boundary_since
+            }
             Stage::InFlight { .. } => None,
         });
         let boundary_since = boundary_since.or_else(|| at_boundary.then_some(now));
@@ -148,6 +161,9 @@ impl Outbound {
                 self.ready.insert((at, key));
                 self.ready_bytes += bytes;
             }
+            Stage::Away => {
+                self.away.insert(key);
+            }
         }
     }
 
@@ -160,6 +176,9 @@ impl Outbound {
             Stage::Ready { at, bytes } => {
                 self.ready.remove(&(at, key));
                 self.ready_bytes -= bytes;
+            }
+            Stage::Away => {
+                self.away.remove(&key);
             }
         }
     }
@@ -186,6 +205,31 @@ impl Outbound {
     pub(crate) fn records(&self) -> impl Iterator<Item = CallKey> {
         let of_records = self.marks.iter().filter(|(_, mark)| mark.what == What::Record);
         of_records.map(|(key, _)| *key)
+    }
+
+    pub(crate) fn is_record(&self, key: CallKey) -> bool {
+        self.mark(key).is_some_and(|mark| mark.what == What::Record)
+    }
+
+    /// The record has left memory.
+    pub(crate) fn note_away(&mut self, key: CallKey) {
+        if self.is_record(key) {
+            self.set_stage(key, Stage::Away);
+        }
+    }
+
+    /// The record is back in memory.
+    pub(crate) fn note_back(&mut self, key: CallKey) {
+        if self.mark(key).is_some_and(|mark| mark.stage == Stage::Away) {
+            self.set_stage(key, Stage::Busy);
+        }
+    }
+
+    /// A call that is to be fetched so that it can cross, while fewer than `ahead` are ready to.
+    pub(crate) fn first_away(&self, ahead: usize) -> Option<CallKey> {
+        let may_go = self.is_alive && !self.is_stopped;
+        let has_room = self.ready.len() + self.settling.len() < ahead;
+        self.away.first().copied().filter(|_| may_go && has_room)
     }
 
     pub(crate) fn is_removal(&self, key: CallKey) -> bool {
@@ -271,7 +315,7 @@ impl Stage {
         match self {
             Self::Busy => MarkStage::Busy,
             Self::Settling { .. } => MarkStage::Settling,
-            Self::Ready { .. } => MarkStage::Ready,
+            Self::Ready { .. } | Self::Away => MarkStage::Ready,
             Self::InFlight { .. } => MarkStage::InFlight,
         }
     }

@@ -7,7 +7,8 @@ use crate::Replica;
 use crate::lock::Ending;
 use crate::outbound::Outbound;
 use crate::planted::Planted;
-use crate::store::{Call, Life};
+use crate::spill::hollow::HOLLOW_SCHEMA;
+use crate::store::{Call, Life, Row};
 
 /// What a removal takes in a batch, about.
 pub(crate) const REMOVAL_BYTES: usize = 64;
@@ -31,6 +32,9 @@ impl Replica {
             Some(call) if call.stamp() == Some(stamp) => {
                 // Its engine waits for another member, and does not renew beside that.
                 self.prolong(now, key, stamp.token);
+                return self.reply(engine, Reply::Stored { key, stamp });
+            }
+            None if self.store.stamp(key) == Some(stamp) => {
                 return self.reply(engine, Reply::Stored { key, stamp });
             }
             Some(_) if self.is_void(stamp.token) => Some(Refusal::OldToken),
@@ -75,6 +79,8 @@ impl Replica {
             return;
         };
         match call.record.take() {
+            // What was known of them is in a row that is void from here on.
+            Some(old) if old.header.schema == HOLLOW_SCHEMA => {}
             // The engine may not have heard of the newest acknowledgements.
             Some(old) => record.header.crossed = old.header.crossed,
             None => {
@@ -91,6 +97,7 @@ impl Replica {
             self.counts.handed_back += 1;
         }
         call.record = Some(record);
+        call.row = if call.row == Row::None { Row::None } else { Row::MayBe };
         call.put_at = now;
         call.is_dormant = !is_home;
         call.is_given = !is_home;
@@ -299,10 +306,13 @@ impl Replica {
 
     /// Empties the call: its lock and waiters stay, its marks and effects go.
     pub(crate) fn drop_record(&mut self, key: CallKey) {
+        self.unlist_rest(key);
         let Some(call) = self.store.get_mut(key) else {
             return;
         };
+        let row = call.stamp().filter(|_| call.row != Row::None);
         call.record = None;
+        call.row = Row::None;
         call.is_dormant = false;
         call.is_stub = false;
         call.is_given = false;
@@ -315,6 +325,9 @@ impl Replica {
         call.activated_from = None;
         self.store.reindex(key);
         self.outbound.values_mut().for_each(|outbound: &mut Outbound| outbound.remove_record(key));
+        if let Some(stamp) = row {
+            self.note_row_gone(key, stamp);
+        }
     }
 }
 

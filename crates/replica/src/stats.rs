@@ -21,7 +21,7 @@ pub struct Stats {
     pub dormant: BTreeMap<SiteId, u64>,
     /// Calls known to live elsewhere, without a copy.
     pub stubs: u64,
-    /// Bytes of all record sections.
+    /// Bytes of all record sections in memory.
     pub bytes: u64,
     /// Locks held by engines.
     pub locks: u64,
@@ -41,8 +41,35 @@ pub struct Stats {
     pub bulk: Vec<BulkStats>,
     /// The view, and how whole it is.
     pub view: ViewStats,
+    /// Records that are in the database.
+    pub spill: SpillStats,
     /// Everything that only grows.
     pub counts: Counts,
+}
+
+/// Records that are in the database, and how they come and go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpillStats {
+    /// A database is configured.
+    pub is_on: bool,
+    /// It cannot be used: nothing leaves memory, and spilled calls are answered `Busy`.
+    pub is_away: bool,
+    /// Calls whose records are in the database. They are among the active and dormant ones.
+    pub calls: u64,
+    /// What these take in memory all the same, at most.
+    pub ram_bytes: u64,
+    /// Calls that have rested for long enough and are still in memory.
+    pub ripe: u64,
+    /// Rows that were written and are not known to be durable yet.
+    pub storing: u64,
+    /// Rows that were asked for.
+    pub fetching: u64,
+    /// Calls that wait to be asked for.
+    pub fetches_waiting: u64,
+    /// Rows of calls that are gone, and that are yet to be removed.
+    pub removes_waiting: u64,
+    /// The call whose row was lost last.
+    pub lost_last: Option<CallKey>,
 }
 
 /// How a replica stands in its view.
@@ -222,6 +249,23 @@ pub struct Counts {
     pub hint_checked_out: u64,
     /// Calls that crossed because the bound was reached.
     pub hint_forced: u64,
+    /// Records that left memory for the database.
+    pub spilled: u64,
+    /// Rows that the database made durable.
+    pub rows_stored: u64,
+    /// Records that came back from the database.
+    pub fetched: u64,
+    /// Rows removed, of calls that are gone.
+    pub rows_removed: u64,
+    /// Asks that the database refused, or did not answer in time; they are repeated.
+    pub rows_refused: u64,
+    /// Rows that were not there when they were asked for, older than they should be, or not to be
+    /// read. Their calls are lost.
+    pub rows_lost: u64,
+    /// Rows of calls that are gone, left in the database for lack of room or as it refused.
+    pub removes_lost: u64,
+    /// Turns refused because their call's row did not come in time; among the busy ones.
+    pub fetch_busy: u64,
 }
 
 /// One line of the list of calls.
@@ -235,6 +279,8 @@ pub struct CallSummary {
     pub is_dormant: bool,
     /// Whether only its place is known.
     pub is_stub: bool,
+    /// Whether its record is in the database.
+    pub is_spilled: bool,
     /// The engine that holds its lock.
     pub locked_by: Option<EngineId>,
     /// Bytes of both sections.
@@ -246,7 +292,8 @@ pub struct CallSummary {
 pub struct CallStory {
     /// The line of the list.
     pub summary: CallSummary,
-    /// The record's header, its age current; `None` for a call that begins.
+    /// The record's header, its age current; `None` for a call that begins, and for one whose
+    /// record is in the database.
     pub header: Option<RecordHeader>,
     /// Who holds the lock, why, and for how long the lease still runs.
     pub lock: Option<LockStory>,

@@ -12,6 +12,7 @@ use tier_protocol::{Cause, Record, Tombstone};
 use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp};
 
 use crate::agenda::Armed;
+use crate::spill::table::{Spilled, Table};
 
 /// An engine's hold on a call.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ pub(crate) struct Waiter {
 }
 
 /// Where a call lives, as the indexes have it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
     /// No record: a lock for a call that begins.
     #[default]
@@ -64,6 +65,27 @@ pub(crate) enum Life {
     Ended,
     /// The same; every site that may know it is told, or being told.
     EndTold,
+}
+
+/// What the database has of a call that is in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// Nothing, as far as is known.
+    #[default]
+    None,
+    /// An older record, or the one that is held if a store was carried out.
+    MayBe,
+    /// The record that is held.
+    Holds,
+}
+
+/// What is known of a call without its record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brief {
+    pub(crate) stamp: Stamp,
+    pub(crate) is_dormant: bool,
+    pub(crate) is_stub: bool,
+    pub(crate) has_ended: bool,
 }
 
 /// One call.
@@ -102,6 +124,9 @@ pub(crate) struct Call {
     pub(crate) known_elsewhere: bool,
     /// Its old home had ended it: it goes as soon as it is not locked.
     pub(crate) ends_when_free: bool,
+    /// Where it stands among those that rest, at or before the end of its rest.
+    pub(crate) rest_at: Option<Instant>,
+    pub(crate) row: Row,
     /// What the indexes say.
     pub(crate) place: Place,
     pub(crate) counted_bytes: usize,
@@ -176,7 +201,9 @@ pub(crate) struct Store {
     stubs_of: BTreeMap<SiteId, BTreeSet<CallKey>>,
     /// Active here; belongs to, or was taken over from, another site.
     moved: BTreeMap<SiteId, BTreeSet<CallKey>>,
-    pub(crate) active: usize,
+    /// Calls whose records are in the database. They are not among those above.
+    pub(crate) spilled: Table,
+    active: usize,
     pub(crate) stubs: usize,
     pub(crate) bytes: usize,
 }
@@ -190,14 +217,42 @@ impl Store {
             dormant: BTreeMap::new(),
             stubs_of: BTreeMap::new(),
             moved: BTreeMap::new(),
+            spilled: Table::default(),
             active: 0,
             stubs: 0,
             bytes: 0,
         }
     }
 
+    /// Calls in memory.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Calls that live here, wherever their records are.
+    pub(crate) fn active_len(&self) -> usize {
+        self.active + self.spilled.active_len()
+    }
+
+    /// What is known of a call, in memory or not; `None` while it has no record.
+    pub(crate) fn brief(&self, key: CallKey) -> Option<Brief> {
+        if let Some(call) = self.get(key) {
+            let (is_dormant, is_stub) = (call.is_dormant, call.is_stub);
+            let has_ended = call.has_ended();
+            return call.stamp().map(|stamp| Brief { stamp, is_dormant, is_stub, has_ended });
+        }
+        let spilled = self.spilled.get(key)?;
+        let (stamp, state) = (spilled.stamp(), spilled.state());
+        let (is_dormant, has_ended) = (state.is_dormant, state.has_ended);
+        Some(Brief { stamp, is_dormant, is_stub: false, has_ended })
+    }
+
+    pub(crate) fn stamp(&self, key: CallKey) -> Option<Stamp> {
+        self.get(key).map_or_else(|| self.spilled.get(key).map(Spilled::stamp), Call::stamp)
+    }
+
+    pub(crate) fn is_spilled(&self, key: CallKey) -> bool {
+        self.spilled.get(key).is_some()
     }
 
     pub(crate) fn get(&self, key: CallKey) -> Option<&Call> {
@@ -278,7 +333,7 @@ impl Store {
 
     /// All keys after `cursor`.
     pub(crate) fn keys_after(&self, cursor: Option<CallKey>) -> impl Iterator<Item = CallKey> {
-        after(&self.keys, cursor)
+        merged(after(&self.keys, cursor), self.spilled.keys_after(cursor))
     }
 
     /// Keys of calls that sleep here for `home`, after `cursor`.
@@ -287,7 +342,8 @@ impl Store {
         home: SiteId,
         cursor: Option<CallKey>,
     ) -> impl Iterator<Item = CallKey> {
-        self.dormant.get(&home).into_iter().flat_map(move |keys| after(keys, cursor))
+        let here = self.dormant.get(&home).into_iter().flat_map(move |keys| after(keys, cursor));
+        merged(here, self.spilled.dormant_after(home, cursor))
     }
 
     /// Keys of calls that live here and belong to, or were taken over from, `site`.
@@ -296,7 +352,8 @@ impl Store {
         site: SiteId,
         cursor: Option<CallKey>,
     ) -> impl Iterator<Item = CallKey> {
-        self.moved.get(&site).into_iter().flat_map(move |keys| after(keys, cursor))
+        let here = self.moved.get(&site).into_iter().flat_map(move |keys| after(keys, cursor));
+        merged(here, self.spilled.moved_after(site, cursor))
     }
 
     /// Keys of the stubs whose calls live at `home`.
@@ -305,21 +362,38 @@ impl Store {
     }
 
     pub(crate) fn dormant_len(&self, home: SiteId) -> usize {
-        self.dormant.get(&home).map_or(0, BTreeSet::len)
+        self.dormant.get(&home).map_or(0, BTreeSet::len) + self.spilled.dormant_len(home)
     }
 
     pub(crate) fn moved_len(&self, site: SiteId) -> usize {
-        self.moved.get(&site).map_or(0, BTreeSet::len)
+        self.moved.get(&site).map_or(0, BTreeSet::len) + self.spilled.moved_len(site)
     }
 
-    pub(crate) fn dormant_by_home(&self) -> impl Iterator<Item = (SiteId, usize)> {
-        self.dormant.iter().map(|(site, keys)| (*site, keys.len()))
+    pub(crate) fn dormant_by_home(&self) -> BTreeMap<SiteId, usize> {
+        let mut counts: BTreeMap<_, _> = self.spilled.dormant_by_home().collect();
+        for (site, keys) in &self.dormant {
+            *counts.entry(*site).or_default() += keys.len();
+        }
+        counts
     }
 }
 
 fn after(keys: &BTreeSet<CallKey>, cursor: Option<CallKey>) -> impl Iterator<Item = CallKey> {
     let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
     keys.range((from, Bound::Unbounded)).copied()
+}
+
+/// Two runs of keys, each rising, as one.
+fn merged(
+    one: impl Iterator<Item = CallKey>,
+    other: impl Iterator<Item = CallKey>,
+) -> impl Iterator<Item = CallKey> {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(a), Some(b)) if b < a => other.next(),
+        (Some(_), Some(_) | None) => one.next(),
+        (None, _) => other.next(),
+    })
 }
 
 fn take_from(sets: &mut BTreeMap<SiteId, BTreeSet<CallKey>>, site: SiteId, key: CallKey) {

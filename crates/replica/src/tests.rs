@@ -10,8 +10,12 @@ mod lock;
 mod many;
 mod random;
 mod shared;
+mod spill;
+mod spill_pair;
+mod spill_random;
 mod timers;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,7 +30,8 @@ use vocab::{
 };
 
 use crate::{
-    Config, GateBound, Input, Limits, Order, Output, Pace, Reason, Replica, SiteInput, SiteStatus,
+    Config, DatabaseAsk, GateBound, Input, Limits, Order, Output, Pace, Reason, Replica, SiteInput,
+    SiteStatus,
 };
 
 const A: EngineId = EngineId(1);
@@ -93,6 +98,8 @@ struct Bench {
     said: Vec<Output>,
     wake: (Instant, Reason),
     turn: u64,
+    /// What the database has yet to do.
+    asks: VecDeque<DatabaseAsk>,
 }
 
 impl Bench {
@@ -112,12 +119,14 @@ impl Bench {
             limits: Limits::default(),
             // The tests count in tens of seconds.
             pace: Pace { lock_lease: ms(10_000), ..Pace::default() },
+            spill: None,
         };
         change(&mut config);
         let now = Instant(1_000_000_000);
         let replica = Replica::new(now, config);
         let wake = (Instant::NEVER, Reason::Idle);
-        let mut bench = Self { replica, now, said: Vec::new(), wake, turn: 0 };
+        let (said, asks) = (Vec::new(), VecDeque::new());
+        let mut bench = Self { replica, now, said, wake, turn: 0, asks };
         bench.input(Input::EngineUp { engine: A });
         bench
     }
@@ -134,6 +143,7 @@ impl Bench {
                     break;
                 }
                 other @ (Output::Reply { .. } | Output::Gate(_)) => self.said.push(other),
+                Output::Database(ask) => self.asks.push_back(ask),
                 other @ (Output::Peer { .. }
                 | Output::Store(_)
                 | Output::Map(_)
@@ -173,6 +183,7 @@ impl Bench {
             | Output::WakeAt(..)
             | Output::Peer { .. }
             | Output::Store(_)
+            | Output::Database(_)
             | Output::Map(_)
             | Output::Expelled => None,
         });

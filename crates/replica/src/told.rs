@@ -5,6 +5,7 @@ use vocab::{CallKey, Instant};
 
 use crate::Replica;
 use crate::agenda::Kind;
+use crate::spill::hollow::hollow;
 use crate::stats::{CallStory, CallSummary, LockStory, MarkStory, Stats, ViewStats};
 use crate::store::Call;
 
@@ -12,23 +13,25 @@ impl Replica {
     /// The numbers.
     #[must_use]
     pub fn stats(&self, now: Instant) -> Stats {
-        let dormant = self.store.dormant_by_home().map(|(site, count)| (site, count as u64));
+        let dormant = self.store.dormant_by_home().into_iter();
+        let dormant = dormant.map(|(site, count)| (site, count as u64));
         let outbound = self.outbound.iter().map(|(site, outbound)| (*site, outbound.stats(now)));
         Stats {
             up_for: now.since(self.began_at),
-            active: self.store.active as u64,
+            active: self.store.active_len() as u64,
             dormant: dormant.collect(),
             stubs: self.store.stubs as u64,
             bytes: self.store.bytes as u64,
             locks: self.leases.len() as u64,
             handed: self.handed as u64,
-            waiters: self.waiters as u64,
+            waiters: (self.waiters + self.spilling.waiters()) as u64,
             engines: self.engines.len() as u64,
             tombstones: self.tombs.len() as u64,
             refills_left: self.refill.len() as u64,
             outbound: outbound.collect(),
             bulk: self.bulk_stats(),
             view: self.view_stats(now),
+            spill: self.spill_stats(now),
             counts: self.counts,
         }
     }
@@ -51,13 +54,32 @@ impl Replica {
     #[must_use]
     pub fn calls(&self, cursor: Option<CallKey>, limit: usize) -> Vec<CallSummary> {
         let page = self.store.keys_after(cursor).take(limit);
-        page.filter_map(|key| Some(summary(key, self.store.get(key)?))).collect()
+        page.filter_map(|key| self.summary(key)).collect()
+    }
+
+    fn summary(&self, key: CallKey) -> Option<CallSummary> {
+        if let Some(call) = self.store.get(key) {
+            return Some(of_call(key, call));
+        }
+        let spilled = self.store.spilled.get(key)?;
+        Some(CallSummary {
+            key,
+            stamp: Some(spilled.stamp()),
+            is_dormant: spilled.state().is_dormant,
+            is_stub: false,
+            is_spilled: true,
+            locked_by: None,
+            bytes: 0,
+        })
     }
 
     /// All that is known of one call.
     #[must_use]
     pub fn get(&self, now: Instant, key: CallKey) -> Option<CallStory> {
-        let call = self.store.get(key)?;
+        let spilled = self.store.spilled.get(key);
+        let hollow = spilled.map(|spilled| hollow(key, spilled, now));
+        let call = self.store.get(key).or(hollow.as_ref())?;
+        let due_at = spilled.map_or(call.armed.at(Kind::Due), |spilled| spilled.due_at());
         let until = |at: Instant| at.since(now);
         let marks = self.outbound.iter().filter_map(|(site, outbound)| {
             let mark = outbound.mark(key)?;
@@ -65,8 +87,8 @@ impl Replica {
             Some(MarkStory { site: *site, age, is_at_risk: mark.is_at_risk(), stage })
         });
         Some(CallStory {
-            summary: summary(key, call),
-            header: call.aged(now).map(|record| record.header),
+            summary: self.summary(key)?,
+            header: call.aged(now).filter(|_| spilled.is_none()).map(|record| record.header),
             lock: call.lock.map(|lock| LockStory {
                 engine: lock.engine,
                 token: lock.token,
@@ -78,14 +100,14 @@ impl Replica {
             at_boundary: call.at_boundary,
             has_ended: call.has_ended(),
             broken_locks: call.broken_locks,
-            due_in: call.armed.at(Kind::Due).map(until),
+            due_in: due_at.map(until),
             activated_from: call.activated_from,
             marks: marks.collect(),
         })
     }
 
-    /// A page of whole records by rising key, after `cursor`, their ages current: what another
-    /// replica of the partition is filled with. Stubs are among them; locks and waits are not.
+    /// A page of whole records by rising key, after `cursor`, their ages current. Stubs are among
+    /// them; locks, waits and records that are in the database are not.
     #[must_use]
     pub fn copy(&self, now: Instant, cursor: Option<CallKey>, limit: usize) -> Vec<Record> {
         let calls = self.store.keys_after(cursor).filter_map(|key| self.store.get(key));
@@ -93,12 +115,13 @@ impl Replica {
     }
 }
 
-fn summary(key: CallKey, call: &Call) -> CallSummary {
+fn of_call(key: CallKey, call: &Call) -> CallSummary {
     CallSummary {
         key,
         stamp: call.stamp(),
         is_dormant: call.is_dormant,
         is_stub: call.is_stub,
+        is_spilled: false,
         locked_by: call.lock.map(|lock| lock.engine),
         bytes: call.counted_bytes as u64,
     }

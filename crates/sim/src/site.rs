@@ -136,6 +136,7 @@ impl StateProcess {
             backup_to: Some(other(here)),
             limits: replica::Limits::default(),
             pace: replica::Pace::default(),
+            spill: None,
         };
         let mut gate = GateConfig::new(here, start, vec![PARTITION], vec![other(here)]);
         gate.return_wait = Duration::from_secs(10);

@@ -255,6 +255,7 @@ impl World {
                 // Each replica serves its site alone.
                 replica::Output::Peer { .. }
                 | replica::Output::Store(_)
+                | replica::Output::Database(_)
                 | replica::Output::Map(_)
                 | replica::Output::Expelled => {}
                 replica::Output::Gate(output) => {

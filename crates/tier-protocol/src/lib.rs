@@ -19,7 +19,7 @@ pub use batch::{BatchError, Entry};
 pub use command::{Command, PutFlags};
 pub use error::DecodeError;
 pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
-pub use peer::{CopiedCall, CopiedState, KeyRange, PeerWord};
+pub use peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 pub use record::{Hint, Record, RecordHeader, Tombstone};
 pub use reply::{Cause, DormantOutcome, Refusal, Reply};
 pub use site::{

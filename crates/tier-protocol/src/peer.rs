@@ -3,9 +3,12 @@
 //! All but the signs of life carry the view in which they are said; a replica that is in another
 //! drops them, and they are asked again.
 
+use std::time::Duration;
+
 use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
 use crate::record::Record;
+use crate::wire;
 
 /// What a replica knows of a call beside its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +35,20 @@ pub struct CopiedState {
     pub end_told: bool,
 }
 
+impl CopiedState {
+    /// One bit for each fact, as on the wire.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        wire::peer::bits_of(self)
+    }
+
+    /// Reads what `bits` gave; bits that this build does not know are skipped.
+    #[must_use]
+    pub fn of_bits(bits: u32) -> Self {
+        wire::peer::state_of(bits)
+    }
+}
+
 /// A call as one replica gives it to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopiedCall {
@@ -49,6 +66,28 @@ pub struct CopiedCall {
     pub marks: Vec<SiteId>,
 }
 
+/// A call whose record lies in the database that the site's replicas share, as one gives it to
+/// another: what all of them keep in memory of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpilledCall {
+    /// The call.
+    pub key: CallKey,
+    /// The stamp of the record.
+    pub stamp: Stamp,
+    /// Time to the next deadline that will be handed; zero when it has passed.
+    pub due_in: Option<Duration>,
+    /// What a comparison finds for the call: of the record, as if it were in memory.
+    pub digest: u64,
+    /// What goes with the record.
+    pub state: CopiedState,
+    /// The site that owned the call first.
+    pub origin: SiteId,
+    /// The epoch under which it slept here before it was woken here.
+    pub activated_from: Option<Epoch>,
+    /// Sites that miss its newest state.
+    pub marks: Vec<SiteId>,
+}
+
 /// A run of keys: those after `after`, up to and with `to`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyRange {
@@ -60,7 +99,6 @@ pub struct KeyRange {
 
 /// A replica's words to another of its partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "a range lives for one hop")]
 pub enum PeerWord {
     /// Are you there?
     Ping {
@@ -87,8 +125,10 @@ pub enum PeerWord {
         view: ViewNumber,
         /// The key that was asked for.
         after: Option<CallKey>,
-        /// The calls.
+        /// The calls that are in memory.
         calls: Vec<CopiedCall>,
+        /// Those whose records are in the database.
+        spilled: Vec<SpilledCall>,
         /// Where the next page starts; `None` after the last.
         next: Option<CallKey>,
         /// Calls that the primary holds in all, for the joiner's progress.
@@ -132,6 +172,8 @@ pub enum PeerWord {
         view: ViewNumber,
         /// What the primary holds.
         calls: Vec<CopiedCall>,
+        /// What it holds in the database.
+        spilled: Vec<SpilledCall>,
         /// What it does not hold.
         gone: Vec<CallKey>,
         /// Locks of the calls that are gone with tokens up to this are over.
@@ -142,6 +184,36 @@ pub enum PeerWord {
         /// The site.
         site: SiteId,
         /// The calls, and what it has of each.
+        calls: Vec<(CallKey, Stamp)>,
+    },
+    /// These records are in the database: whoever holds them may let go of them.
+    Spilled {
+        /// The view.
+        view: ViewNumber,
+        /// The calls, and the stamp of each record.
+        calls: Vec<(CallKey, Stamp)>,
+    },
+    /// A member asks the primary which of these records are in the database: it may have missed
+    /// that.
+    SpilledAsk {
+        /// The view.
+        view: ViewNumber,
+        /// The calls, and what the member holds of each.
+        calls: Vec<(CallKey, Stamp)>,
+    },
+    /// The primary asks who needs rows of the database up to these stamps, of calls that are gone.
+    RowsAsk {
+        /// The view.
+        view: ViewNumber,
+        /// The calls.
+        calls: Vec<(CallKey, Stamp)>,
+    },
+    /// Answer to `RowsAsk`: the rows that the member does not need, nor will by any word that is
+    /// still on its way.
+    RowsFree {
+        /// The view.
+        view: ViewNumber,
+        /// The calls.
         calls: Vec<(CallKey, Stamp)>,
     },
 }

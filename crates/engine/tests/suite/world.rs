@@ -262,6 +262,7 @@ impl World {
                 replica::Output::Gate(_) => {}
                 other @ (replica::Output::Peer { .. }
                 | replica::Output::Store(_)
+                | replica::Output::Database(_)
                 | replica::Output::Map(_)
                 | replica::Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
@@ -355,5 +356,6 @@ fn replica_config(here: SiteId, view: PartitionView) -> replica::Config {
         limits: replica::Limits::default(),
         // An ask that waits for a lost lock is given up before the lock's lease ends.
         pace: replica::Pace { lock_lease: Duration::from_secs(10), ..replica::Pace::default() },
+        spill: None,
     }
 }

@@ -172,6 +172,7 @@ impl TierSeat {
                 }
                 replica::Output::Map(map) => self.tell_map(&map),
                 replica::Output::Expelled => self.begin_again(now, words),
+                replica::Output::Database(_) => {}
                 replica::Output::Gate(output) => {
                     let input = GateInput::FromReplica { partition: PARTITION, output };
                     words.push_back(Word::Gate(input));

@@ -195,6 +195,7 @@ impl Script {
             | Output::WakeAt(..)
             | Output::Peer { .. }
             | Output::Store(_)
+            | Output::Database(_)
             | Output::Map(_)
             | Output::Expelled => {}
         }

@@ -60,6 +60,7 @@ impl Site {
                 join_after: Duration::ZERO,
             }),
             backup_to: None,
+            spill: None,
             limits: Limits { copy_page_max: 2, ..Limits::default() },
             pace: Pace { lock_lease: ms(10_000), ..Pace::default() },
         };
@@ -85,7 +86,7 @@ impl Site {
                 Output::Store(ask) => self.asks.push_back((number, ask)),
                 Output::Peer { replica, word } => self.words.push_back((number, replica.0, word)),
                 Output::Expelled => self.expelled.push(number),
-                Output::Map(_) | Output::Gate(_) => {}
+                Output::Map(_) | Output::Gate(_) | Output::Database(_) => {}
                 Output::WakeAt(at, _) => {
                     assert!(at >= self.now, "a wake in the past");
                     return;

@@ -1,7 +1,7 @@
 //! A replica that shares its partition: what it makes of maps, of others, and of a store that does
 //! not answer.
 
-use tier_protocol::{PeerWord, SiteMap};
+use tier_protocol::SiteMap;
 
 use super::*;
 use crate::{PeerNews, Shared, StoreAsk, StoreWord};
@@ -29,6 +29,7 @@ fn seated(name: &str, replica: ReplicaId) -> Config {
         view: crate::outside(PartitionId(0)),
         shared: Some(shared),
         backup_to: None,
+        spill: None,
         limits: Limits::default(),
         pace: Pace::default(),
     }

@@ -89,6 +89,7 @@ impl Site {
             backup_to: Some(peer),
             limits: Limits { keyset_page_max: 7, ..Limits::default() },
             pace: Pace::default(),
+            spill: None,
         };
         let gate = GateConfig::new(id, start, vec![ONLY], vec![peer]);
         let mut site = Self {
@@ -134,6 +135,7 @@ impl Site {
             match output {
                 other @ (Output::Peer { .. }
                 | Output::Store(_)
+                | Output::Database(_)
                 | Output::Map(_)
                 | Output::Expelled) => panic!("a replica of its own said {other:?}"),
                 Output::Reply { reply, .. } => self.reply(now, reply),

@@ -104,6 +104,7 @@ impl StateProcess {
             view: replica::outside(place.partition),
             shared: Some(shared),
             backup_to: None,
+            spill: None,
             limits,
             pace,
         };

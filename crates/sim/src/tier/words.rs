@@ -23,9 +23,14 @@ pub(crate) fn peer(word: &PeerWord) -> Option<String> {
             format!("CompareKeys [{}] {} calls", view.0, calls.len())
         }
         PeerWord::Repair { view, keys } => format!("Repair [{}] {keys:?}", view.0),
-        PeerWord::Repaired { view, calls, gone, floor } => {
+        PeerWord::Repaired { view, calls, gone, floor, spilled: _ } => {
             let stamps: Vec<_> = calls.iter().map(|call| call.record.header.stamp).collect();
             format!("Repaired [{}] {stamps:?} gone={gone:?} floor={floor:?}", view.0)
+        }
+        PeerWord::Spilled { view, calls } => format!("Spilled [{}] {}", view.0, calls.len()),
+        PeerWord::RowsAsk { .. } | PeerWord::RowsFree { .. } => return None,
+        PeerWord::SpilledAsk { view, calls } => {
+            format!("SpilledAsk [{}] {}", view.0, calls.len())
         }
         PeerWord::Crossed { site, calls } => format!("Crossed site {site}: {} calls", calls.len()),
     })

@@ -287,7 +287,8 @@ impl World {
                         self.say(link, end, Word::Reply(view, reply));
                     }
                 }
-                replica::Output::Gate(_) => {}
+                // There is no other site, and no database.
+                replica::Output::Gate(_) | replica::Output::Database(_) => {}
                 replica::Output::Peer { replica, word } => {
                     let link = self.links.to(Node::State(place), Party::Replica(replica));
                     if let Some((link, end)) = link {

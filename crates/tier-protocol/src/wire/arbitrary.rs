@@ -14,7 +14,7 @@ use vocab::{
 use crate::batch::Entry;
 use crate::command::{Command, PutFlags};
 use crate::frame::{SiteFrame, TierFrame};
-use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord};
+use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal, Reply};
 use crate::site::{
@@ -383,8 +383,41 @@ fn copied_call() -> impl Strategy<Value = CopiedCall> {
     )
 }
 
+fn spilled_call() -> impl Strategy<Value = SpilledCall> {
+    let due_in = of(any::<u64>().prop_map(Duration::from_nanos));
+    (key(), stamp(), due_in, any::<u64>(), copied_state(), site(), of(epoch()), vec(site(), 0..3))
+        .prop_map(|(key, stamp, due_in, digest, state, origin, activated_from, marks)| {
+            SpilledCall { key, stamp, due_in, digest, state, origin, activated_from, marks }
+        })
+}
+
+fn stamps() -> impl Strategy<Value = Vec<(CallKey, Stamp)>> {
+    vec((key(), stamp()), 0..4)
+}
+
 fn range() -> impl Strategy<Value = KeyRange> {
     (of(key()), of(key())).prop_map(|(after, to)| KeyRange { after, to })
+}
+
+fn copy_page() -> impl Strategy<Value = PeerWord> {
+    let calls = (vec(copied_call(), 0..3), vec(spilled_call(), 0..3));
+    (view(), of(key()), calls, of(key()), any::<u64>()).prop_map(
+        |(view, after, (calls, spilled), next, total)| PeerWord::CopyPage {
+            view,
+            after,
+            calls,
+            spilled,
+            next,
+            total,
+        },
+    )
+}
+
+fn repaired() -> impl Strategy<Value = PeerWord> {
+    let calls = (vec(copied_call(), 0..3), vec(spilled_call(), 0..3));
+    (view(), calls, vec(key(), 0..3), token()).prop_map(|(view, (calls, spilled), gone, floor)| {
+        PeerWord::Repaired { view, calls, spilled, gone, floor }
+    })
 }
 
 fn peer_word() -> impl Strategy<Value = PeerWord> {
@@ -397,15 +430,7 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
             after,
             calls_max
         }),
-        (view(), of(key()), vec(copied_call(), 0..3), of(key()), number()).prop_map(
-            |(view, after, calls, next, total)| PeerWord::CopyPage {
-                view,
-                after,
-                calls,
-                next,
-                total
-            }
-        ),
+        copy_page(),
         (view(), range(), number()).prop_map(|(view, range, digest)| PeerWord::Compare {
             view,
             range,
@@ -415,10 +440,12 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
         (view(), range(), vec((key(), number()), 0..4))
             .prop_map(|(view, range, calls)| PeerWord::CompareKeys { view, range, calls }),
         (view(), vec(key(), 0..4)).prop_map(|(view, keys)| PeerWord::Repair { view, keys }),
-        (view(), vec(copied_call(), 0..3), vec(key(), 0..3), token())
-            .prop_map(|(view, calls, gone, floor)| PeerWord::Repaired { view, calls, gone, floor }),
-        (site(), vec((key(), stamp()), 0..4))
-            .prop_map(|(site, calls)| PeerWord::Crossed { site, calls }),
+        repaired(),
+        (site(), stamps()).prop_map(|(site, calls)| PeerWord::Crossed { site, calls }),
+        (view(), stamps()).prop_map(|(view, calls)| PeerWord::Spilled { view, calls }),
+        (view(), stamps()).prop_map(|(view, calls)| PeerWord::SpilledAsk { view, calls }),
+        (view(), stamps()).prop_map(|(view, calls)| PeerWord::RowsAsk { view, calls }),
+        (view(), stamps()).prop_map(|(view, calls)| PeerWord::RowsFree { view, calls }),
     ]
 }
 

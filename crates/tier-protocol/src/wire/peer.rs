@@ -1,11 +1,13 @@
 //! The words between replicas.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use vocab::{CallKey, EngineId, ViewNumber};
 
 use super::list::{self, Element};
 use super::record::{Record, record};
-use super::word::{self, Epoch, Key, Token};
+use super::word::{self, Epoch, Key, Stamp, Token, nanos};
 use crate::error::DecodeError;
 use crate::peer::{self, CopiedState, KeyRange};
 
@@ -43,7 +45,11 @@ fn facts(state: &CopiedState) -> [bool; 10] {
     ]
 }
 
-fn state_of(bits: u32) -> CopiedState {
+pub(crate) fn bits_of(state: &CopiedState) -> u32 {
+    facts(state).into_iter().rev().fold(0, |bits, fact| bits << 1 | u32::from(fact))
+}
+
+pub(crate) fn state_of(bits: u32) -> CopiedState {
     let fact = |bit: u32| bits >> bit & 1 == 1;
     CopiedState {
         is_dormant: fact(0),
@@ -61,10 +67,9 @@ fn state_of(bits: u32) -> CopiedState {
 
 impl From<&peer::CopiedCall> for CopiedCall {
     fn from(call: &peer::CopiedCall) -> Self {
-        let facts = facts(&call.state).into_iter().rev();
         Self {
             record: Some((&call.record).into()),
-            state: facts.fold(0, |bits, fact| bits << 1 | u32::from(fact)),
+            state: bits_of(&call.state),
             lock_engine: call.lock.map(|(engine, _)| engine.0),
             lock_token: call.lock.map(|(_, token)| token.into()),
             floor: Some(call.floor.into()),
@@ -87,6 +92,59 @@ impl TryFrom<CopiedCall> for peer::CopiedCall {
             state: state_of(wire.state),
             lock,
             floor: word::token(wire.floor)?,
+            activated_from: wire.activated_from.map(TryInto::try_into).transpose()?,
+            marks: wire.marks.into_iter().map(word::site).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SpilledCall {
+    #[prost(message, optional, tag = "1")]
+    key: Option<Key>,
+    #[prost(message, optional, tag = "2")]
+    stamp: Option<Stamp>,
+    #[prost(uint64, optional, tag = "3")]
+    due_in: Option<u64>,
+    #[prost(fixed64, tag = "4")]
+    digest: u64,
+    /// As in `CopiedCall`.
+    #[prost(uint32, tag = "5")]
+    state: u32,
+    #[prost(uint32, tag = "6")]
+    origin: u32,
+    #[prost(message, optional, tag = "7")]
+    activated_from: Option<Epoch>,
+    #[prost(uint32, repeated, tag = "8")]
+    marks: Vec<u32>,
+}
+
+impl From<&peer::SpilledCall> for SpilledCall {
+    fn from(call: &peer::SpilledCall) -> Self {
+        Self {
+            key: Some(call.key.into()),
+            stamp: Some(call.stamp.into()),
+            due_in: call.due_in.map(nanos),
+            digest: call.digest,
+            state: bits_of(&call.state),
+            origin: u32::from(call.origin.0),
+            activated_from: call.activated_from.map(Epoch::from),
+            marks: call.marks.iter().map(|site| u32::from(site.0)).collect(),
+        }
+    }
+}
+
+impl TryFrom<SpilledCall> for peer::SpilledCall {
+    type Error = DecodeError;
+
+    fn try_from(wire: SpilledCall) -> Result<Self, DecodeError> {
+        Ok(Self {
+            key: word::key(wire.key)?,
+            stamp: word::stamp(wire.stamp)?,
+            due_in: wire.due_in.map(Duration::from_nanos),
+            digest: wire.digest,
+            state: state_of(wire.state),
+            origin: word::site(wire.origin)?,
             activated_from: wire.activated_from.map(TryInto::try_into).transpose()?,
             marks: wire.marks.into_iter().map(word::site).collect::<Result<_, _>>()?,
         })
@@ -158,6 +216,8 @@ pub(crate) struct PeerWord {
     floor: Option<Token>,
     #[prost(uint32, tag = "12")]
     site: u32,
+    #[prost(message, repeated, tag = "16")]
+    spilled: Vec<SpilledCall>,
 }
 
 const PING: u32 = 1;
@@ -170,6 +230,14 @@ const COMPARE_KEYS: u32 = 7;
 const REPAIR: u32 = 8;
 const REPAIRED: u32 = 9;
 const CROSSED: u32 = 10;
+const SPILLED: u32 = 15;
+const SPILLED_ASK: u32 = 16;
+const ROWS_ASK: u32 = 17;
+const ROWS_FREE: u32 = 18;
+
+fn of_stamps(kind: u32, view: ViewNumber, calls: &[(CallKey, vocab::Stamp)]) -> PeerWord {
+    PeerWord { kind, view: view.0, list: list::pack(calls), ..PeerWord::default() }
+}
 
 fn of_range(kind: u32, view: ViewNumber, range: &KeyRange) -> PeerWord {
     let KeyRange { after, to } = *range;
@@ -191,12 +259,13 @@ impl From<&peer::PeerWord> for PeerWord {
                 calls_max: *calls_max,
                 ..none
             },
-            Word::CopyPage { view, after, calls, next, total } => Self {
+            Word::CopyPage { view, after, calls, spilled, next, total } => Self {
                 kind: COPY_PAGE,
                 view: view.0,
                 after: after.map(Key::from),
                 to: next.map(Key::from),
                 calls: calls.iter().map(CopiedCall::from).collect(),
+                spilled: spilled.iter().map(SpilledCall::from).collect(),
                 total: *total,
                 ..none
             },
@@ -210,10 +279,11 @@ impl From<&peer::PeerWord> for PeerWord {
             Word::Repair { view, keys } => {
                 Self { kind: REPAIR, view: view.0, list: list::pack(keys), ..none }
             }
-            Word::Repaired { view, calls, gone, floor } => Self {
+            Word::Repaired { view, calls, spilled, gone, floor } => Self {
                 kind: REPAIRED,
                 view: view.0,
                 calls: calls.iter().map(CopiedCall::from).collect(),
+                spilled: spilled.iter().map(SpilledCall::from).collect(),
                 list: list::pack(gone),
                 floor: Some((*floor).into()),
                 ..none
@@ -221,6 +291,10 @@ impl From<&peer::PeerWord> for PeerWord {
             Word::Crossed { site, calls } => {
                 Self { kind: CROSSED, site: u32::from(site.0), list: list::pack(calls), ..none }
             }
+            Word::Spilled { view, calls } => of_stamps(SPILLED, *view, calls),
+            Word::SpilledAsk { view, calls } => of_stamps(SPILLED_ASK, *view, calls),
+            Word::RowsAsk { view, calls } => of_stamps(ROWS_ASK, *view, calls),
+            Word::RowsFree { view, calls } => of_stamps(ROWS_FREE, *view, calls),
         }
     }
 }
@@ -237,8 +311,8 @@ impl TryFrom<PeerWord> for peer::PeerWord {
             PONG => Self::Pong { number: wire.number },
             COPY_ASK => Self::CopyAsk { view, after, calls_max: wire.calls_max },
             COPY_PAGE => {
-                let calls = word::all(wire.calls)?;
-                Self::CopyPage { view, after, calls, next: to, total: wire.total }
+                let (calls, spilled) = (word::all(wire.calls)?, word::all(wire.spilled)?);
+                Self::CopyPage { view, after, calls, spilled, next: to, total: wire.total }
             }
             COMPARE => Self::Compare { view, range, digest: wire.digest },
             COMPARE_ASK => Self::CompareAsk { view, range },
@@ -247,12 +321,17 @@ impl TryFrom<PeerWord> for peer::PeerWord {
             REPAIRED => Self::Repaired {
                 view,
                 calls: word::all(wire.calls)?,
+                spilled: word::all(wire.spilled)?,
                 gone: list::unpack(&wire.list)?,
                 floor: word::token(wire.floor)?,
             },
             CROSSED => {
                 Self::Crossed { site: word::site(wire.site)?, calls: list::unpack(&wire.list)? }
             }
+            SPILLED => Self::Spilled { view, calls: list::unpack(&wire.list)? },
+            SPILLED_ASK => Self::SpilledAsk { view, calls: list::unpack(&wire.list)? },
+            ROWS_ASK => Self::RowsAsk { view, calls: list::unpack(&wire.list)? },
+            ROWS_FREE => Self::RowsFree { view, calls: list::unpack(&wire.list)? },
             value => return Err(DecodeError::Unknown { what: "replica's word", value }),
         })
     }

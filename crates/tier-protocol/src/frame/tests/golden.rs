@@ -13,7 +13,7 @@ use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNu
 use super::*;
 use crate::batch::{self, Entry};
 use crate::command::PutFlags;
-use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord};
+use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal};
 use crate::site::{ForwardedMessage, KeysetEntry, KeysetKind, PullAnswer, SiteState, Superseded};
@@ -208,23 +208,53 @@ fn copied() -> CopiedCall {
     }
 }
 
+fn spilled() -> SpilledCall {
+    SpilledCall {
+        key: KEY,
+        stamp: STAMP,
+        due_in: Some(Duration::from_secs(1800)),
+        digest: 77,
+        state: CopiedState { at_boundary: true, known_elsewhere: true, ..CopiedState::default() },
+        origin: SiteId(1),
+        activated_from: Some(EPOCH),
+        marks: vec![SiteId(1)],
+    }
+}
+
+fn barely_spilled() -> SpilledCall {
+    let state = CopiedState { is_dormant: true, ..CopiedState::default() };
+    SpilledCall { due_in: None, state, activated_from: None, marks: Vec::new(), ..spilled() }
+}
+
 fn peers() -> Vec<(&'static str, TierFrame)> {
     let (view, key, after, number) = (VIEW, KEY, Some(KEY), 5);
     let range = KeyRange { after, to: None };
-    let page = PeerWord::CopyPage { view, after, calls: vec![copied()], next: after, total: 9 };
-    let repaired =
-        PeerWord::Repaired { view, calls: vec![copied()], gone: vec![key], floor: TOKEN };
+    let page = |calls, spilled| {
+        let (next, total) = (after, 9);
+        PeerWord::CopyPage { view, after, calls, spilled, next, total }
+    };
+    let repaired = |calls, spilled| {
+        let (gone, floor) = (vec![key], TOKEN);
+        PeerWord::Repaired { view, calls, spilled, gone, floor }
+    };
+    let stamps = vec![(key, STAMP)];
     [
         ("ping", PeerWord::Ping { number }),
         ("pong", PeerWord::Pong { number }),
         ("copy_ask", PeerWord::CopyAsk { view, after, calls_max: 200 }),
-        ("copy_page", page),
+        ("copy_page", page(vec![copied()], vec![])),
+        ("copy_page_spilled", page(vec![], vec![spilled(), barely_spilled()])),
         ("compare", PeerWord::Compare { view, range, digest: 77 }),
         ("compare_ask", PeerWord::CompareAsk { view, range }),
         ("compare_keys", PeerWord::CompareKeys { view, range, calls: vec![(key, 77)] }),
         ("repair", PeerWord::Repair { view, keys: vec![key] }),
-        ("repaired", repaired),
-        ("crossed", PeerWord::Crossed { site: SiteId(2), calls: vec![(key, STAMP)] }),
+        ("repaired", repaired(vec![copied()], vec![])),
+        ("repaired_spilled", repaired(vec![], vec![spilled()])),
+        ("crossed", PeerWord::Crossed { site: SiteId(2), calls: stamps.clone() }),
+        ("spilled", PeerWord::Spilled { view, calls: stamps.clone() }),
+        ("spilled_ask", PeerWord::SpilledAsk { view, calls: stamps.clone() }),
+        ("rows_ask", PeerWord::RowsAsk { view, calls: stamps.clone() }),
+        ("rows_free", PeerWord::RowsFree { view, calls: stamps }),
     ]
     .into_iter()
     .map(|(name, word)| (name, TierFrame::Peer(word)))
