@@ -88,6 +88,9 @@ impl BalancerShell {
             Ask::Sites
             | Ask::Calls { .. }
             | Ask::Call(_)
+            | Ask::Quarantine
+            | Ask::Quarantined(_)
+            | Ask::DropQuarantined(_)
             | Ask::Backup
             | Ask::Activate(_)
             | Ask::Delete(_)

@@ -5,6 +5,7 @@
 //! decision is taken here.
 
 mod answers;
+mod quarantine;
 mod tier_seat;
 
 use std::collections::VecDeque;

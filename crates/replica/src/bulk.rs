@@ -142,7 +142,8 @@ impl Replica {
         if self.config.backup_to != Some(site) {
             return;
         }
-        let lives = |call: &&mut Call| call.is_active() && !call.has_ended();
+        let lives =
+            |call: &&mut Call| call.is_active() && !call.has_ended() && !call.is_set_aside();
         let Some(call) = self.store.get_mut(key).filter(lives) else {
             return;
         };

@@ -12,7 +12,7 @@ use tier_protocol::{CopiedCall, CopiedState, PeerWord, Tombstone};
 use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
 
 use crate::Replica;
-use crate::store::{Call, Life};
+use crate::store::{Call, Life, Sentence};
 
 /// A page that did not come for this long is asked for again.
 const PAGE_WAIT: Duration = Duration::from_secs(1);
@@ -108,6 +108,9 @@ impl Replica {
         }
         let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
         let calls_max = calls_max.clamp(1, self.config.limits.copy_page_max);
+        if after.is_none() {
+            self.tell_joiner(now, replica);
+        }
         let (mut calls, mut bytes, mut next) = (Vec::new(), 0, None);
         for key in self.store.keys_after(after) {
             if calls.len() >= calls_max || bytes >= self.config.limits.copy_bytes_max {
@@ -216,6 +219,11 @@ impl Replica {
             (true, false) => Life::Ended,
             (true, true) => Life::EndTold,
         };
+        call.sentence = match (state.is_condemned, state.is_torn_down) {
+            (true, _) => Sentence::ToEnd,
+            (false, true) => Sentence::Lingers,
+            (false, false) => Sentence::None,
+        };
         self.store.reindex(key);
         self.counts.copied_in += 1;
         for site in marks {
@@ -243,5 +251,7 @@ fn state_of(call: &Call) -> CopiedState {
         ends_when_free: call.ends_when_free,
         has_ended: call.has_ended(),
         end_told: call.life == Life::EndTold,
+        is_condemned: call.sentence == Sentence::ToEnd,
+        is_torn_down: call.sentence == Sentence::Lingers,
     }
 }

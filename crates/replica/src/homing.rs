@@ -87,7 +87,8 @@ impl Replica {
                 KeysetKind::Moved => moved.next(),
                 KeysetKind::Dormant => asleep.next(),
             };
-            let call = self.store.get(key).filter(|call| !call.has_ended());
+            let call = self.store.get(key);
+            let call = call.filter(|call| !call.has_ended() && !call.is_set_aside());
             if let Some(stamp) = call.and_then(|call| call.stamp()) {
                 entries.push(KeysetEntry { key, epoch: stamp.epoch, kind });
             }
@@ -101,6 +102,7 @@ impl Replica {
     pub(crate) fn pull(&mut self, now: Instant, site: SiteId, key: CallKey, ask: u64) {
         let answer = match self.store.get(key) {
             None => PullAnswer::NoSuch,
+            Some(call) if call.is_set_aside() => PullAnswer::NoSuch,
             Some(call) => match (call.stamp(), call.aged(now)) {
                 (Some(_), Some(_)) if call.lock.is_some() && call.is_dormant => {
                     // Somebody here may be waking it at this moment.

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tier_protocol::{Command, Reply};
+use tier_protocol::{Command, Reply, Strike};
 use vocab::{CallKey, EngineId, Instant, SiteId};
 
 mod agenda;
@@ -31,6 +31,7 @@ mod outbound;
 mod pace;
 mod planted;
 mod put;
+mod quarantine;
 mod refill;
 pub mod stats;
 mod store;
@@ -56,6 +57,7 @@ use lock::Ending;
 use membership::Membership;
 use outbound::Outbound;
 use pace::Pacer;
+use quarantine::{Quarantine, Suspects};
 use refill::Refill;
 use stats::{BulkKind, Counts};
 use store::Store;
@@ -104,6 +106,11 @@ pub struct Replica {
     /// Of a joiner: how far its copy is.
     copying: Option<Copying>,
     comparing: Comparing,
+    /// Turns that broke, of calls that may do so again.
+    suspects: Suspects,
+    /// Strikes that the other members have yet to hear of.
+    struck: Vec<(CallKey, Strike)>,
+    quarantine: Quarantine,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -114,6 +121,8 @@ impl Replica {
     pub fn new(now: Instant, config: Config) -> Self {
         let pace = config.pace;
         let refill = Refill::new(pace, config.limits);
+        let limits = &config.limits;
+        let quarantine = Quarantine::new(limits.quarantine_calls_max, limits.quarantine_bytes_max);
         Self {
             began_at: now,
             now,
@@ -142,6 +151,9 @@ impl Replica {
             membership: Membership::new(now, &config),
             copying: None,
             comparing: Comparing::default(),
+            suspects: Suspects::new(config.limits.suspects_max),
+            struck: Vec::new(),
+            quarantine,
             planted: None,
             out: VecDeque::new(),
             config,
@@ -186,6 +198,7 @@ impl Replica {
             self.ask_refills(now);
             self.run_compare(now);
         }
+        self.tell_strikes();
     }
 
     /// The next output; [`Output::WakeAt`] ends the drain.
@@ -260,6 +273,7 @@ impl Replica {
                 self.note_outcome(outcome);
                 self.reply(engine, Reply::Dormant { key, batch, outcome });
             }
+            Command::Poisoned { view: _, key, strike } => self.poisoned(now, engine, key, strike),
         }
     }
 
@@ -269,8 +283,8 @@ impl Replica {
         let is_current = command.view() == view.number && view.names(self.config.replica);
         let is_owned = view.slots.contains(command.key().slot());
         match command {
-            // What has left has left, in whatever view.
-            Command::Unlock { .. } | Command::Renew { .. } => true,
+            // What has left has left, in whatever view, and what has happened has happened.
+            Command::Unlock { .. } | Command::Renew { .. } | Command::Poisoned { .. } => true,
             Command::LockAndGet { .. } => is_current && is_owned && self.leads(),
             Command::Get { .. } | Command::Confirm { .. } => {
                 is_current && is_owned && !self.is_joining()
@@ -312,6 +326,7 @@ impl Replica {
             Order::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
             Order::BackupTo { site } => self.back_up_to(site),
             Order::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            Order::DropQuarantined(key) => self.drop_quarantined(key),
             Order::HandBackPause(paused) => self.hand_back_paused = paused,
             Order::MoveSlots(slots) => self.order_change(Change::Plan(slots)),
             Order::Refound => self.order_change(Change::Refound),

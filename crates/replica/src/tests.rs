@@ -7,6 +7,7 @@ mod flow;
 mod homing;
 mod inbound;
 mod lock;
+mod quarantine;
 mod random;
 mod timers;
 

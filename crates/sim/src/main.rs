@@ -82,7 +82,7 @@ fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
     let started = Instant::now();
     let mut said = started;
     let (mut calls, mut answered, mut survivors, mut split, mut violations) = (0, 0, 0, 0, 0);
-    let mut grants = [0; 5];
+    let mut grants = [0; 6];
     let mut lasted = Duration::ZERO;
     for seed in from..from + seeds {
         let outcome = run(seed, false, planted);
@@ -104,12 +104,13 @@ fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
             println!("sim: {} of {seeds} seeds, {violations} violations", seed + 1 - from);
         }
     }
-    let [asked, due, resume, activate, hand_back] = grants;
+    let [asked, due, resume, activate, hand_back, quarantined] = grants;
     println!(
         "sim: {seeds} seeds from {from}, {violations} violations; {calls} calls, {answered} \
          answered, {survivors} crossed when their site was killed, {split} owned twice (behind \
          a cut, or begun at both); grants: {asked} asked, {due} due, {resume} resumed, \
-         {activate} activated, {hand_back} handed back; {:.1} h of virtual time in {:.1} s",
+         {activate} activated, {hand_back} handed back, {quarantined} quarantined; {:.1} h of \
+         virtual time in {:.1} s",
         lasted.as_secs_f64() / 3_600.0,
         started.elapsed().as_secs_f64()
     );

@@ -5,7 +5,8 @@
 
 use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
-use crate::record::Record;
+use crate::quarantine::{SetAside, Strike};
+use crate::record::{Record, Tombstone};
 
 /// What a replica knows of a call beside its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub struct CopiedState {
     pub has_ended: bool,
     /// They were told so.
     pub end_told: bool,
+    /// It is set aside, and no engine has ended it yet.
+    pub is_condemned: bool,
+    /// It was set aside, and only what its end left lingers.
+    pub is_torn_down: bool,
 }
 
 /// A call as one replica gives it to another.
@@ -143,5 +148,33 @@ pub enum PeerWord {
         site: SiteId,
         /// The calls, and what it has of each.
         calls: Vec<(CallKey, Stamp)>,
+    },
+    /// Turns that the primary alone saw breaking, or that a joiner has not heard of.
+    Struck {
+        /// The view.
+        view: ViewNumber,
+        /// The calls, and what happened.
+        strikes: Vec<(CallKey, Strike)>,
+    },
+    /// The primary has set a call aside.
+    Quarantined {
+        /// The view.
+        view: ViewNumber,
+        /// What is kept of it.
+        aside: SetAside,
+    },
+    /// The primary has removed a call that no engine could end.
+    Removed {
+        /// The view.
+        view: ViewNumber,
+        /// The removal.
+        tombstone: Tombstone,
+    },
+    /// An operator has looked at these calls, and they are kept no longer.
+    QuarantineDropped {
+        /// The view.
+        view: ViewNumber,
+        /// The calls.
+        keys: Vec<CallKey>,
     },
 }
