@@ -7,12 +7,14 @@
 pub mod backup;
 pub mod call;
 pub mod partitions;
+pub mod quarantine;
 pub mod route;
 pub mod status;
 
 pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintLine};
 pub use partitions::{Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus};
+pub use quarantine::{QuarantineLine, QuarantineReply, QuarantineStory, StrikeLine};
 pub use route::{Health, RouteOrder, RouteReply};
 pub use status::{
     AtRisk, BalancerStatus, Crossing, EdgeEngine, EngineStatus, Peer, SitesReply, StatusReply,
@@ -29,6 +31,10 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/sites"),
     ("get", "/v1/calls"),
     ("get", "/v1/calls/{key}"),
+    ("get", "/v1/quarantine"),
+    ("delete", "/v1/quarantine"),
+    ("get", "/v1/quarantine/{key}"),
+    ("delete", "/v1/quarantine/{key}"),
     ("get", "/v1/backup"),
     ("post", "/v1/backup/activate"),
     ("post", "/v1/backup/delete"),

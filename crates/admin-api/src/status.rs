@@ -53,6 +53,10 @@ pub struct StatusReply {
     pub activated: u64,
     /// Calls of other origins that were given back.
     pub handed_back: u64,
+    /// Calls set aside as they broke turn after turn.
+    pub quarantined: u64,
+    /// Calls set aside since the process started, by cause.
+    pub quarantined_by_cause: BTreeMap<String, u64>,
     /// Own calls that other sites hold dormant and that are still to be fetched.
     pub refill_pending: u64,
     /// Due timers that were handed to an engine.

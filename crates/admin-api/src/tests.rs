@@ -54,6 +54,10 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("HintLine", &HintLine::default());
     check("CrossedMark", &CrossedMark::default());
     check("ForgetOrder", &ForgetOrder::default());
+    check("QuarantineLine", &QuarantineLine::default());
+    check("QuarantineReply", &QuarantineReply::default());
+    check("QuarantineStory", &QuarantineStory::default());
+    check("StrikeLine", &StrikeLine::default());
     check("BackupReply", &BackupReply::default());
     check("DormantOfSite", &DormantOfSite::default());
     check("BackupOrder", &BackupOrder { site: 1 });

@@ -110,6 +110,14 @@ impl Client {
         read(&self.text("POST", path, &body)?)
     }
 
+    /// Removes.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        read(&self.text("DELETE", path, "")?)
+    }
+
     /// The answer's text.
     ///
     /// # Errors

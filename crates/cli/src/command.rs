@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::client::{Client, ClientError};
 use crate::demo::DemoOptions;
 use crate::print;
+use crate::quarantine::{self, QuarantineCommand};
 
 /// Which node, and for whom to print.
 #[derive(Clone, Debug, Args)]
@@ -55,6 +56,9 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Calls that broke whoever worked them, set aside to be looked at.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// What is kept here for other sites.
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -166,7 +170,7 @@ impl Target {
         Client::new(&self.admin, token)
     }
 
-    fn get<T: DeserializeOwned + Serialize>(
+    pub(crate) fn get<T: DeserializeOwned + Serialize>(
         &self,
         path: &str,
         print: fn(&T) -> String,
@@ -182,6 +186,15 @@ impl Target {
         print: fn(&T) -> String,
     ) -> Result<String, ClientError> {
         let answer = self.client()?.post(path, order)?;
+        self.print(&answer, print)
+    }
+
+    pub(crate) fn delete<T: DeserializeOwned + Serialize>(
+        &self,
+        path: &str,
+        print: fn(&T) -> String,
+    ) -> Result<String, ClientError> {
+        let answer = self.client()?.delete(path)?;
         self.print(&answer, print)
     }
 
@@ -212,6 +225,7 @@ pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
             let path = format!("/v1/calls?limit={limit}{cursor}");
             target.get::<CallsReply>(&path, print::calls)
         }
+        Command::Quarantine(command) => quarantine::run(command),
         Command::Backup(BackupCommand::Stats(target)) => {
             target.get::<BackupReply>("/v1/backup", print::backup)
         }

@@ -9,16 +9,16 @@ use admin_api::{
 };
 
 /// Lines of `word   value`.
-struct Lines(String);
+pub(crate) struct Lines(pub(crate) String);
 
 impl Lines {
-    fn add(&mut self, word: &str, value: impl Display) {
+    pub(crate) fn add(&mut self, word: &str, value: impl Display) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{word:<18} {value}");
     }
 }
 
-fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
@@ -109,6 +109,9 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     lines.add("crossed in", format!("{calls} in {batches} batches"));
     let (activated, back) = (status.activated, status.handed_back);
     lines.add("activated", format!("{activated}, handed back {back}"));
+    if status.quarantined > 0 {
+        lines.add("in quarantine", format!("{}: see `rehome quarantine list`", status.quarantined));
+    }
     if status.refill_pending > 0 {
         lines.add("to be refilled", status.refill_pending);
     }

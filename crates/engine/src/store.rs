@@ -90,6 +90,8 @@ impl Engine {
             Became::Activated => self.stats.activated += 1,
             Became::HandedBack => self.stats.handed_back += 1,
             Became::Ended => self.stats.ended += 1,
+            Became::TornDown => self.stats.torn_down += 1,
+            Became::Removed => self.stats.not_torn_down += 1,
         }
         self.go_on(now, key, turn.arrivals);
     }

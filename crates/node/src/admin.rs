@@ -41,6 +41,9 @@ pub(crate) enum Ask {
     Sites,
     Calls { cursor: Option<CallKey>, limit: usize },
     Call(CallKey),
+    Quarantine,
+    Quarantined(CallKey),
+    DropQuarantined(Option<CallKey>),
     Backup,
     Activate(SiteId),
     Delete(SiteId),
@@ -123,6 +126,8 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/sites", get(sites))
         .route("/v1/calls", get(calls))
         .route("/v1/calls/{key}", get(call))
+        .route("/v1/quarantine", get(quarantine).delete(drop_all_quarantined))
+        .route("/v1/quarantine/{key}", get(quarantined).delete(drop_quarantined))
         .route("/v1/backup", get(backup))
         .route("/v1/backup/activate", post(activate))
         .route("/v1/backup/delete", post(delete))
@@ -206,6 +211,28 @@ async fn calls(
 
 async fn call(State(owner): State<Owner>, Path(text): Path<String>) -> Result<Response, Refusal> {
     Ok(ask(&owner, Ask::Call(key(&text)?)).await)
+}
+
+async fn quarantine(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Quarantine).await
+}
+
+async fn quarantined(
+    State(owner): State<Owner>,
+    Path(text): Path<String>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Quarantined(key(&text)?)).await)
+}
+
+async fn drop_quarantined(
+    State(owner): State<Owner>,
+    Path(text): Path<String>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::DropQuarantined(Some(key(&text)?))).await)
+}
+
+async fn drop_all_quarantined(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::DropQuarantined(None)).await
 }
 
 fn key(text: &str) -> Result<CallKey, Refusal> {

@@ -95,6 +95,9 @@ impl BalancerShell {
             | Ask::Refound
             | Ask::Calls { .. }
             | Ask::Call(_)
+            | Ask::Quarantine
+            | Ask::Quarantined(_)
+            | Ask::DropQuarantined(_)
             | Ask::Backup
             | Ask::Activate(_)
             | Ask::Delete(_)

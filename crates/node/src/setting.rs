@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use applications::b2bua::{B2bua, Match, Route};
+use applications::faulty::Faulty;
 use bytes::Bytes;
 use call::{Edge, SessionTimers, Setting, SipTimers};
 use replica::gate::{ActivationMode, GateConfig};
@@ -177,7 +178,11 @@ pub(crate) fn engine(
 
 fn applications(config: &Config) -> Vec<Arc<dyn Application>> {
     let Some(b2bua) = &config.b2bua else { return Vec::new() };
-    vec![Arc::new(B2bua::new(b2bua_config(b2bua)))]
+    let b2bua: Arc<dyn Application> = Arc::new(B2bua::new(b2bua_config(b2bua)));
+    match config.test.panic_on.as_deref().filter(|_| config.test.allow_faults) {
+        Some(header) => vec![Arc::new(Faulty::new(b2bua, header))],
+        None => vec![b2bua],
+    }
 }
 
 fn b2bua_config(b2bua: &file::B2bua) -> applications::b2bua::Config {

@@ -7,6 +7,7 @@
 mod answers;
 pub(crate) mod partitions;
 mod peers;
+mod quarantine;
 mod shared;
 mod tier_seat;
 mod uplinks;

@@ -1,5 +1,7 @@
 //! From the cores' numbers to the admin API's words.
 
+pub(crate) mod quarantine;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -84,6 +86,8 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.engines_alive = stats.engines;
     status.activated = counts.activated;
     status.handed_back = counts.handed_back;
+    status.quarantined = stats.quarantined;
+    status.quarantined_by_cause = quarantine::by_cause(counts);
     status.refill_pending = stats.refills_left;
     status.timers_handed = counts.due;
     status.resumes = counts.resumed;
@@ -175,10 +179,14 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         bounced,
         panics,
         undecodable,
+        torn_down,
+        not_torn_down,
+        refused_poison,
         orphan_grants,
         batches_done,
         batches_deferred,
         batches_poison,
+        entries_poison,
         entries_stored,
         entries_stale,
         entries_superseded,
@@ -229,6 +237,12 @@ fn tier_counters(
         refilled,
         refill_missed,
         tombstones_lost,
+        strikes,
+        quarantine_lost,
+        quarantine_lifted,
+        quarantine_dropped,
+        condemned_removed,
+        begins_refused,
         hint_followed,
         hint_settling,
         hint_busy,
@@ -393,6 +407,12 @@ fn notes(story: &replica::CallStory) -> Vec<String> {
     }
     if story.broken_locks > 0 {
         notes.push(format!("{} locks in a row broke without a put", story.broken_locks));
+    }
+    if story.strikes > 0 {
+        notes.push(format!("{} turns in a row broke", story.strikes));
+    }
+    if story.is_set_aside {
+        notes.push("it is in quarantine: its end alone is worked here".into());
     }
     if let Some(lock) = &story.lock {
         let lease = ms(lock.lease_left);

@@ -227,6 +227,8 @@ pub enum Order {
     },
     /// Stops or resumes giving calls back to their homes.
     HandBackPause(bool),
+    /// Forgets what is kept of a call in quarantine; of all when none is named.
+    DropQuarantined(Option<CallKey>),
     /// Slots of this partition go to one that is to be made, by replicas that wait for it.
     MoveSlots(SlotMove),
     /// Every member of the view is lost: this replica begins the partition anew, without calls.

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tier_protocol::{Command, Reply};
+use tier_protocol::{Command, Reply, Strike};
 use vocab::{CallKey, EngineId, Instant, SiteId, ViewNumber};
 
 mod agenda;
@@ -32,6 +32,7 @@ mod outbound;
 mod pace;
 mod planted;
 mod put;
+mod quarantine;
 mod refill;
 mod spill;
 pub mod stats;
@@ -59,6 +60,7 @@ use lock::Ending;
 use membership::Membership;
 use outbound::Outbound;
 use pace::Pacer;
+use quarantine::{Quarantine, Suspects};
 use refill::Refill;
 use spill::Spilling;
 use stats::{BulkKind, Counts};
@@ -110,6 +112,11 @@ pub struct Replica {
     copying: Option<Copying>,
     comparing: Comparing,
     spilling: Spilling,
+    /// Turns that broke, of calls that may do so again.
+    suspects: Suspects,
+    /// Strikes that the other members have yet to hear of.
+    struck: Vec<(CallKey, Strike)>,
+    quarantine: Quarantine,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -120,6 +127,8 @@ impl Replica {
     pub fn new(now: Instant, config: Config) -> Self {
         let pace = config.pace;
         let refill = Refill::new(pace, config.limits);
+        let limits = &config.limits;
+        let quarantine = Quarantine::new(limits.quarantine_calls_max, limits.quarantine_bytes_max);
         Self {
             began_at: now,
             now,
@@ -149,6 +158,9 @@ impl Replica {
             copying: None,
             comparing: Comparing::default(),
             spilling: Spilling::new(&config),
+            suspects: Suspects::new(config.limits.suspects_max),
+            struck: Vec::new(),
+            quarantine,
             planted: None,
             out: VecDeque::new(),
             config,
@@ -199,6 +211,7 @@ impl Replica {
             self.run_compare(now);
         }
         self.run_spill(now);
+        self.tell_strikes();
     }
 
     /// The next output; [`Output::WakeAt`] ends the drain.
@@ -274,6 +287,7 @@ impl Replica {
                 self.note_outcome(outcome);
                 self.reply(engine, Reply::Dormant { key, batch, outcome });
             }
+            Command::Poisoned { view: _, key, strike } => self.poisoned(now, engine, key, strike),
         }
     }
 
@@ -285,8 +299,8 @@ impl Replica {
         let is_current = is_known && view.names(self.config.replica);
         let is_owned = view.slots.contains(command.key().slot());
         match command {
-            // What has left has left, in whatever view.
-            Command::Unlock { .. } | Command::Renew { .. } => true,
+            // What has left has left, in whatever view, and what has happened has happened.
+            Command::Unlock { .. } | Command::Renew { .. } | Command::Poisoned { .. } => true,
             Command::LockAndGet { .. } => is_current && is_owned && self.leads(),
             Command::Get { .. } => is_current && is_owned && !self.is_joining(),
             Command::Confirm { .. }
@@ -339,6 +353,7 @@ impl Replica {
             Order::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
             Order::BackupTo { site } => self.back_up_to(site),
             Order::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            Order::DropQuarantined(key) => self.drop_quarantined(key),
             Order::HandBackPause(paused) => self.hand_back_paused = paused,
             Order::MoveSlots(slots) => self.order_change(Change::Plan(slots)),
             Order::Refound => self.order_change(Change::Refound),

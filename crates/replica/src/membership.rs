@@ -259,6 +259,16 @@ impl Replica {
             {
                 self.counts.peer_stale += 1;
             }
+            // A primary that has just come to lead says them in a view that others have yet to
+            // hear of.
+            PeerWord::Struck { view, .. }
+            | PeerWord::Quarantined { view, .. }
+            | PeerWord::Removed { view, .. }
+            | PeerWord::QuarantineDropped { view, .. }
+                if view < current || !is_named =>
+            {
+                self.counts.peer_stale += 1;
+            }
             PeerWord::CopyAsk { view: _, after, calls_max } => {
                 self.copy_asked(now, replica, after, calls_max);
             }
@@ -278,6 +288,10 @@ impl Replica {
             PeerWord::SpilledAsk { view: _, calls } => self.spilled_asked(replica, calls),
             PeerWord::RowsAsk { view: _, calls } => self.rows_asked(replica, calls),
             PeerWord::RowsFree { view: _, calls } => self.rows_free(now, replica, &calls),
+            PeerWord::Struck { view: _, strikes } => self.peer_struck(now, strikes),
+            PeerWord::Quarantined { view: _, aside } => self.peer_quarantined(now, aside),
+            PeerWord::Removed { view: _, tombstone } => self.peer_removed(now, tombstone),
+            PeerWord::QuarantineDropped { view: _, keys } => self.peer_dropped(&keys),
         }
     }
 
@@ -620,6 +634,7 @@ impl Replica {
                 self.end_lock(now, key, Ending::Broken);
             }
         }
+        self.judge_all(now);
         self.evaluate_all_busy(now);
     }
 

@@ -8,7 +8,7 @@ use crate::lock::Ending;
 use crate::outbound::Outbound;
 use crate::planted::Planted;
 use crate::spill::hollow::HOLLOW_SCHEMA;
-use crate::store::{Call, Life, Row};
+use crate::store::{Call, Life, Row, Sentence};
 
 /// What a removal takes in a batch, about.
 pub(crate) const REMOVAL_BYTES: usize = 64;
@@ -72,6 +72,7 @@ impl Replica {
         let expires_at = now + self.config.pace.lock_lease;
         // The removal of an earlier call of this key has yet to arrive somewhere.
         let is_awaited = self.outbound.values().any(|outbound| outbound.is_removal(key));
+        self.suspects.note_put(key, stamp.token);
         let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
         // Where others have to hold it too, an end without `Unlock` leaves doubt in any case.
         let in_doubt = flags.unreleased || !self.is_alone();
@@ -105,9 +106,11 @@ impl Replica {
         call.unreleased = in_doubt;
         call.removal = None;
         call.at_boundary = at_boundary;
-        let begins_again = call.has_ended() && !flags.ended;
+        let (sentence, ended) = sentence_after(call.sentence, flags.ended);
+        call.sentence = sentence;
+        let begins_again = call.has_ended() && !ended;
         call.was_at_boundary = flags.boundary || (call.was_at_boundary && !begins_again);
-        call.life = match (flags.ended && is_home, call.life) {
+        call.life = match (ended && is_home, call.life) {
             (false, Life::Lives | Life::Ended | Life::EndTold) => Life::Lives,
             (true, Life::EndTold) if !is_moved => Life::EndTold,
             (true, Life::Lives | Life::Ended | Life::EndTold) => Life::Ended,
@@ -320,6 +323,7 @@ impl Replica {
         call.at_boundary = false;
         call.was_at_boundary = false;
         call.life = Life::Lives;
+        call.sentence = Sentence::None;
         call.known_elsewhere = false;
         call.ends_when_free = false;
         call.activated_from = None;
@@ -328,6 +332,16 @@ impl Replica {
         if let Some(stamp) = row {
             self.note_row_gone(key, stamp);
         }
+    }
+}
+
+/// What a put makes of a sentence, and whether the call is over for other sites: what is left of
+/// one that was set aside is, until it says so itself. Then another may begin in its place.
+fn sentence_after(before: Sentence, ended: bool) -> (Sentence, bool) {
+    match before {
+        Sentence::None => (Sentence::None, ended),
+        Sentence::Lingers if ended => (Sentence::None, true),
+        Sentence::ToEnd | Sentence::Lingers => (Sentence::Lingers, true),
     }
 }
 

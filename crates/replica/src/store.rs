@@ -88,6 +88,18 @@ pub(crate) struct Brief {
     pub(crate) has_ended: bool,
 }
 
+/// What becomes of a call that breaks its turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sentence {
+    /// Nothing is held against it that would be more than a suspicion.
+    #[default]
+    None,
+    /// It is set aside; an engine is to end it, once.
+    ToEnd,
+    /// An engine has ended it; what lingers is over for other sites.
+    Lingers,
+}
+
 /// One call.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
@@ -116,6 +128,7 @@ pub(crate) struct Call {
     /// It was at a boundary before: its parties talk, and its loss is a call lost.
     pub(crate) was_at_boundary: bool,
     pub(crate) life: Life,
+    pub(crate) sentence: Sentence,
     pub(crate) is_dormant: bool,
     pub(crate) is_stub: bool,
     /// This version was put here, with another site as its home: a hand-back.
@@ -170,6 +183,14 @@ impl Call {
         match self.life {
             Life::Lives => false,
             Life::Ended | Life::EndTold => true,
+        }
+    }
+
+    /// It is in quarantine, or what is left of it: it crosses no more, and goes home to nobody.
+    pub(crate) fn is_set_aside(&self) -> bool {
+        match self.sentence {
+            Sentence::None => false,
+            Sentence::ToEnd | Sentence::Lingers => true,
         }
     }
 

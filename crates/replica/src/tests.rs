@@ -8,6 +8,7 @@ mod homing;
 mod inbound;
 mod lock;
 mod many;
+mod quarantine;
 mod random;
 mod shared;
 mod spill;

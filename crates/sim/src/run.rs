@@ -48,7 +48,7 @@ pub struct Outcome {
     /// Calls that both sites owned at a time, behind a cut link or as they began at both.
     pub split: usize,
     /// Grants by cause: asked, due, resume, activate, hand-back.
-    pub grants: [u64; 5],
+    pub grants: [u64; 6],
     /// Virtual time that passed.
     pub lasted: Duration,
 }

@@ -12,7 +12,7 @@ pub(crate) struct Tally {
     answered: usize,
     survivors: usize,
     split: usize,
-    grants: [u64; 5],
+    grants: [u64; 6],
     views: u64,
     acknowledged: u64,
     resumed: u64,
@@ -62,12 +62,12 @@ impl Tally {
             self;
         match world {
             World::Sites => {
-                let [asked, due, resume, activate, hand_back] = self.grants;
+                let [asked, due, resume, activate, hand_back, quarantined] = self.grants;
                 format!(
                     "{calls} calls, {answered} answered, {survivors} crossed when their site was \
                      killed, {split} owned twice (behind a cut, or begun at both); grants: \
                      {asked} asked, {due} due, {resume} resumed, {activate} activated, \
-                     {hand_back} handed back"
+                     {hand_back} handed back, {quarantined} quarantined"
                 )
             }
             World::Tier => format!(

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
-use crate::record::Record;
+use crate::quarantine::{SetAside, Strike};
+use crate::record::{Record, Tombstone};
 use crate::wire;
 
 /// What a replica knows of a call beside its record.
@@ -33,6 +34,10 @@ pub struct CopiedState {
     pub has_ended: bool,
     /// They were told so.
     pub end_told: bool,
+    /// It is set aside, and no engine has ended it yet.
+    pub is_condemned: bool,
+    /// It was set aside, and only what its end left lingers.
+    pub is_torn_down: bool,
 }
 
 impl CopiedState {
@@ -215,5 +220,33 @@ pub enum PeerWord {
         view: ViewNumber,
         /// The calls.
         calls: Vec<(CallKey, Stamp)>,
+    },
+    /// Turns that the primary alone saw breaking, or that a joiner has not heard of.
+    Struck {
+        /// The view.
+        view: ViewNumber,
+        /// The calls, and what happened.
+        strikes: Vec<(CallKey, Strike)>,
+    },
+    /// The primary has set a call aside.
+    Quarantined {
+        /// The view.
+        view: ViewNumber,
+        /// What is kept of it.
+        aside: SetAside,
+    },
+    /// The primary has removed a call that no engine could end.
+    Removed {
+        /// The view.
+        view: ViewNumber,
+        /// The removal.
+        tombstone: Tombstone,
+    },
+    /// An operator has looked at these calls, and they are kept no longer.
+    QuarantineDropped {
+        /// The view.
+        view: ViewNumber,
+        /// The calls.
+        keys: Vec<CallKey>,
     },
 }

@@ -114,6 +114,11 @@ fn tier(page: &mut Page, status: &StatusReply) {
     page.gauge("inbox_batches", "Batches of other sites that wait here.", status.inbox_batches);
     page.gauge("inbox_bytes", "Bytes of those batches.", status.inbox_bytes);
     page.gauge("engines_alive", "Engines linked to the state tier.", status.engines_alive);
+    page.gauge("quarantined_calls", "Calls set aside, to be looked at.", status.quarantined);
+    page.family("quarantine", "counter", "Calls set aside, by cause.");
+    for (cause, calls) in &status.quarantined_by_cause {
+        page.sample("quarantine_total", &format!(r#"{{cause="{cause}"}}"#), *calls);
+    }
     page.gauge("refill_pending", "Own calls still to be fetched.", status.refill_pending);
     let crossing = &status.crossing;
     page.counter("batches_out", "Batches sent to other sites.", crossing.batches_out);

@@ -92,6 +92,27 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     if config.test.allow_forget {
         findings.warning(&["test", "allow_forget"], "anyone with the admin API can lose a call");
     }
+    faults(config, findings);
+}
+
+fn faults(config: &Config, findings: &mut Findings<'_>) {
+    let Some(header) = &config.test.panic_on else { return };
+    if !config.test.allow_faults {
+        findings.mistake(
+            &["test", "panic_on"],
+            "it makes calls fail on purpose".into(),
+            "take it out, or add `allow_faults = true` to [test] where nobody depends on the calls",
+        );
+    }
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if header.is_empty() || !header.bytes().all(is_token) {
+        findings.mistake(
+            &["test", "panic_on"],
+            format!("`{header}` is not the name of a header"),
+            "write for example `panic_on = \"X-Panic\"`",
+        );
+    }
+    findings.warning(&["test", "panic_on"], "whoever sends this header makes its call fail");
 }
 
 fn site(config: &Config, findings: &mut Findings<'_>) {

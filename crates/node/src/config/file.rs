@@ -477,4 +477,8 @@ fn weight() -> u32 {
 pub struct Test {
     /// `POST /v1/test/forget` removes a dormant record.
     pub allow_forget: bool,
+    /// The other faults of this table are wanted.
+    pub allow_faults: bool,
+    /// The application panics over messages that carry this header.
+    pub panic_on: Option<String>,
 }

@@ -167,6 +167,16 @@ fn a_database_that_cannot_be_used_is_told() {
 }
 
 #[test]
+fn faults_on_purpose_are_refused_unless_they_are_allowed() {
+    let with = |text: &str| format!("{}[test]\n{text}\n", whole());
+    check_golden("panic_on", &with("panic_on = \"X-Panic\""), None);
+    check_golden("panic_on_nothing", &with("allow_faults = true\npanic_on = \"a b\""), None);
+    let (_, warnings) =
+        parse("site.toml", &with("allow_faults = true\npanic_on = \"X-Panic\""), None).unwrap();
+    assert!(!warnings.is_empty(), "it is told at every start");
+}
+
+#[test]
 fn the_manual_s_examples_can_start() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operating/examples");
     let mut roles = Vec::new();

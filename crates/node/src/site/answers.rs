@@ -23,6 +23,9 @@ impl Site {
             Ask::Sites => self.sites(now),
             Ask::Calls { cursor, limit } => self.calls(now, cursor, limit),
             Ask::Call(key) => self.call(now, key),
+            Ask::Quarantine => self.quarantine(now),
+            Ask::Quarantined(key) => self.quarantined(now, key),
+            Ask::DropQuarantined(key) => self.drop_quarantined(now, key),
             Ask::Backup => self.backup(now),
             Ask::Activate(site) => {
                 self.may_activate(now, site)?;
@@ -147,6 +150,7 @@ impl Site {
             | Order::StopActivating { .. }
             | Order::DropBackup { .. }
             | Order::HandBackPause(_)
+            | Order::DropQuarantined(_)
             | Order::MoveSlots(_)
             | Order::Refound => stats.dormant.get(&site).copied().unwrap_or(0),
         };

@@ -10,6 +10,7 @@ mod cli;
 mod engine_killed;
 mod harness;
 mod no_affinity;
+mod quarantine;
 mod queue;
 mod set_up_crash;
 mod site_killed;

@@ -128,7 +128,8 @@ impl Watch {
             | Command::Unlock { .. }
             | Command::Renew { .. }
             | Command::StoreDormant { .. }
-            | Command::StoreTombstone { .. } => return,
+            | Command::StoreTombstone { .. }
+            | Command::Poisoned { .. } => return,
         };
         self.stories.entry(key).or_default().made.insert(stamp, made);
         let putting = self.putting.entry((engine, key));
@@ -157,7 +158,8 @@ impl Watch {
             | Command::Get { .. }
             | Command::Confirm { .. }
             | Command::StoreDormant { .. }
-            | Command::StoreTombstone { .. } => {}
+            | Command::StoreTombstone { .. }
+            | Command::Poisoned { .. } => {}
         }
     }
 
@@ -208,7 +210,8 @@ impl Watch {
             | Reply::StaleView { .. }
             | Reply::Got { .. }
             | Reply::Confirmed { .. }
-            | Reply::Dormant { .. } => {}
+            | Reply::Dormant { .. }
+            | Reply::Quarantined { .. } => {}
         }
     }
 
@@ -320,7 +323,8 @@ impl Watch {
             | Reply::StaleView { .. }
             | Reply::Got { .. }
             | Reply::Confirmed { .. }
-            | Reply::Dormant { .. } => {}
+            | Reply::Dormant { .. }
+            | Reply::Quarantined { .. } => {}
         }
     }
 

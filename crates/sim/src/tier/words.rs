@@ -32,6 +32,10 @@ pub(crate) fn peer(word: &PeerWord) -> Option<String> {
         PeerWord::SpilledAsk { view, calls } => {
             format!("SpilledAsk [{}] {}", view.0, calls.len())
         }
+        PeerWord::Struck { view, strikes } => format!("Struck [{}] {}", view.0, strikes.len()),
+        PeerWord::Quarantined { view, .. } => format!("Quarantined [{}]", view.0),
+        PeerWord::Removed { view, .. } => format!("Removed [{}]", view.0),
+        PeerWord::QuarantineDropped { view, .. } => format!("QuarantineDropped [{}]", view.0),
         PeerWord::Crossed { site, calls } => format!("Crossed site {site}: {} calls", calls.len()),
     })
 }

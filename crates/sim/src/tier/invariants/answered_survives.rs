@@ -39,9 +39,8 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
             let alone = !gone.iter().any(|one| one != party)
                 && !facts.iter().any(|(_, one, fact)| one != party && *fact == Fact::Bye);
             let (is_up, is_healed) = (*at >= up_since, *at > healed_at);
-            let is_lost = |code: &u16| {
-                is_up && (UNKNOWN.contains(code) || is_healed && LOST.contains(code))
-            };
+            let is_lost =
+                |code: &u16| is_up && (UNKNOWN.contains(code) || is_healed && LOST.contains(code));
             match fact {
                 Fact::Bye | Fact::HungUp | Fact::NoAck => gone.push(*party),
                 Fact::Answered(method, code) if is_lost(code) => {
