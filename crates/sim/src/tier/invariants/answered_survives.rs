@@ -20,8 +20,8 @@ const UNKNOWN: [u16; 2] = [404, 481];
 /// Beside those, refusals that a healed site does not give.
 const LOST: [u16; 3] = [408, 500, 503];
 
-/// A BYE that crosses a request.
-const BYE_WITHIN: Duration = Duration::from_secs(2);
+/// A BYE that crosses a request may be lost, and come again, for so long.
+const BYE_WITHIN: Duration = Duration::from_secs(33);
 /// A request that was sent before the site was healed is given up within this.
 const WAIT: Duration = Duration::from_secs(33);
 
@@ -39,9 +39,8 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
             let alone = !gone.iter().any(|one| one != party)
                 && !facts.iter().any(|(_, one, fact)| one != party && *fact == Fact::Bye);
             let (is_up, is_healed) = (*at >= up_since, *at > healed_at);
-            let is_lost = |code: &u16| {
-                is_up && (UNKNOWN.contains(code) || is_healed && LOST.contains(code))
-            };
+            let is_lost =
+                |code: &u16| is_up && (UNKNOWN.contains(code) || is_healed && LOST.contains(code));
             match fact {
                 Fact::Bye | Fact::HungUp | Fact::NoAck => gone.push(*party),
                 Fact::Answered(method, code) if is_lost(code) => {
