@@ -8,6 +8,7 @@ use super::record::{Record, record};
 use super::word::{self, Epoch, Key, Token};
 use crate::error::DecodeError;
 use crate::peer::{self, CopiedState, KeyRange};
+use crate::view::SiteMap;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CopiedCall {
@@ -151,7 +152,7 @@ pub(crate) struct PeerWord {
     total: u64,
     #[prost(fixed64, tag = "9")]
     digest: u64,
-    /// Keys, keys with digests, or keys with stamps.
+    /// Keys, keys with digests, keys with stamps, or a site's map.
     #[prost(bytes = "bytes", tag = "10")]
     list: Bytes,
     #[prost(message, optional, tag = "11")]
@@ -170,6 +171,7 @@ const COMPARE_KEYS: u32 = 7;
 const REPAIR: u32 = 8;
 const REPAIRED: u32 = 9;
 const CROSSED: u32 = 10;
+const NEWS: u32 = 11;
 
 fn of_range(kind: u32, view: ViewNumber, range: &KeyRange) -> PeerWord {
     let KeyRange { after, to } = *range;
@@ -184,6 +186,13 @@ impl From<&peer::PeerWord> for PeerWord {
         match word {
             Word::Ping { number } => Self { kind: PING, number: *number, ..none },
             Word::Pong { number } => Self { kind: PONG, number: *number, ..none },
+            Word::News { revision, store_revision, map } => Self {
+                kind: NEWS,
+                number: *revision,
+                total: *store_revision,
+                list: map.encode(),
+                ..none
+            },
             Word::CopyAsk { view, after, calls_max } => Self {
                 kind: COPY_ASK,
                 view: view.0,
@@ -235,6 +244,11 @@ impl TryFrom<PeerWord> for peer::PeerWord {
         Ok(match wire.kind {
             PING => Self::Ping { number: wire.number },
             PONG => Self::Pong { number: wire.number },
+            NEWS => Self::News {
+                revision: wire.number,
+                store_revision: wire.total,
+                map: SiteMap::decode(wire.list)?,
+            },
             COPY_ASK => Self::CopyAsk { view, after, calls_max: wire.calls_max },
             COPY_PAGE => {
                 let calls = word::all(wire.calls)?;

@@ -224,6 +224,7 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         ("compare_keys", PeerWord::CompareKeys { view, range, calls: vec![(key, 77)] }),
         ("repair", PeerWord::Repair { view, keys: vec![key] }),
         ("repaired", repaired),
+        ("news", PeerWord::News { revision: 300, store_revision: 301, map: map() }),
         ("crossed", PeerWord::Crossed { site: SiteId(2), calls: vec![(key, STAMP)] }),
     ]
     .into_iter()
