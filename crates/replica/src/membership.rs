@@ -124,7 +124,10 @@ impl Membership {
     fn is_mute(&self) -> bool {
         match self.step {
             Step::Idle | Step::Reading(_) => false,
-            Step::Deciding { .. } | Step::Unsure { .. } => true,
+            // Once a later map is known, what was proposed is in it, or never will be written.
+            Step::Deciding { expected, .. } | Step::Unsure { expected, .. } => {
+                expected == self.revision
+            }
         }
     }
 
@@ -221,6 +224,7 @@ impl Replica {
                 other.is_up = true;
                 other.gone_since = None;
                 other.is_replaced = false;
+                self.tell_news(replica);
             }
             PeerNews::Down => other.is_up = false,
             PeerNews::Gone { is_replaced } => {
@@ -243,6 +247,11 @@ impl Replica {
         match word {
             PeerWord::Ping { number } => self.tell_peer(replica, PeerWord::Pong { number }),
             PeerWord::Pong { number: _ } => {}
+            PeerWord::News { revision, store_revision, map } => {
+                self.note_store_revision(store_revision);
+                self.learn(now, revision, map);
+                self.hear_muted(now);
+            }
             PeerWord::Crossed { site, calls } => self.peer_crossed(site, &calls),
             PeerWord::CopyAsk { view, .. }
             | PeerWord::CopyPage { view, .. }
@@ -465,7 +474,7 @@ impl Replica {
         match word {
             StoreWord::Map { is_answer, revision, store_revision, map } => {
                 self.membership.is_away = false;
-                self.membership.store_revision = store_revision.max(self.membership.store_revision);
+                self.note_store_revision(store_revision);
                 self.learn(now, revision, map);
                 if is_answer && !self.membership.is_expelled {
                     self.go_on_with_change(now);
@@ -564,6 +573,28 @@ impl Replica {
         }
     }
 
+    fn note_store_revision(&mut self, revision: u64) {
+        let known = &mut self.membership.store_revision;
+        *known = revision.max(*known);
+    }
+
+    /// Tells another replica the newest map: it may not reach the coordination store, and until it
+    /// knows the view that names it nothing can be put.
+    fn tell_news(&mut self, replica: ReplicaId) {
+        let Membership { is_known, revision, store_revision, map, .. } = &self.membership;
+        if *is_known && *revision > 0 {
+            let (revision, store_revision, map) = (*revision, *store_revision, map.clone());
+            self.tell_peer(replica, PeerWord::News { revision, store_revision, map });
+        }
+    }
+
+    fn tell_everybody_news(&mut self) {
+        let others = self.membership.others.iter().filter(|(_, other)| other.is_up);
+        for replica in others.map(|(replica, _)| *replica).collect::<Vec<_>>() {
+            self.tell_news(replica);
+        }
+    }
+
     /// Takes a newer map in.
     fn learn(&mut self, now: Instant, revision: u64, map: SiteMap) {
         let membership = &mut self.membership;
@@ -585,10 +616,11 @@ impl Replica {
             None if was_named => {
                 self.membership.is_expelled = true;
                 self.out.clear();
-                self.out.push_back(Output::Expelled);
+                return self.out.push_back(Output::Expelled);
             }
             None => self.out.push_back(Output::Map(self.membership.map.clone())),
         }
+        self.tell_everybody_news();
         self.note_redundancy(now);
     }
 

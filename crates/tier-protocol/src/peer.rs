@@ -1,7 +1,7 @@
 //! The words between replicas of one partition: signs of life, copies for a joiner, comparison.
 //!
-//! All but the signs of life carry the view in which they are said; a replica that is in another
-//! drops them, and they are asked again.
+//! All but the signs of life and the news of a map carry the view in which they are said; a replica
+//! that is in another drops them, and they are asked again.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
 use crate::quarantine::{SetAside, Strike};
 use crate::record::{Record, Tombstone};
+use crate::view::SiteMap;
 use crate::wire;
 
 /// What a replica knows of a call beside its record.
@@ -114,6 +115,15 @@ pub enum PeerWord {
     Pong {
         /// The ping's.
         number: u64,
+    },
+    /// A map that was written: whoever cannot reach the coordination store hears of it so.
+    News {
+        /// The store's revision at which it was written.
+        revision: u64,
+        /// A revision of the store that was its present one then, or later.
+        store_revision: u64,
+        /// The map.
+        map: SiteMap,
     },
     /// A joiner asks the primary for calls.
     CopyAsk {

@@ -1,7 +1,7 @@
 //! A replica that shares its partition: what it makes of maps, of others, and of a store that does
 //! not answer.
 
-use tier_protocol::SiteMap;
+use tier_protocol::{PeerWord, SiteMap};
 
 use super::*;
 use crate::{PeerNews, Shared, StoreAsk, StoreWord};
@@ -122,4 +122,27 @@ fn a_process_knows_of_its_own_earlier_life_that_it_is_gone() {
     bench.map(true, 5, &map);
     let next = bench.proposed(5, &map).expect("it takes a seat");
     assert_eq!(next.partitions, map.partitions);
+}
+
+#[test]
+fn news_of_a_view_come_from_others_too() {
+    let mut one = Seated::new("t1", ReplicaId(1));
+    one.map(true, 5, &map_of(5, &[1, 2]));
+    one.peer(2, PeerNews::Up);
+    // The store told this one of a view of which the other does not hear.
+    let map = map_of(6, &[1, 2]);
+    let said = one.map(false, 6, &map).to_vec();
+    let news = said.iter().find_map(|output| match output {
+        Output::Peer { replica: ReplicaId(2), word } => Some(word.clone()),
+        _ => None,
+    });
+    let news = news.expect("the other is told");
+    assert_eq!(news, PeerWord::News { revision: 6, store_revision: 6, map: map.clone() });
+    let mut other = Seated::new("t2", ReplicaId(2));
+    other.map(true, 5, &map_of(5, &[1, 2]));
+    other.peer(1, PeerNews::Said(news.clone()));
+    assert_eq!(other.replica.view().number, ViewNumber(6));
+    assert!(other.said.contains(&Output::Map(map)), "its engines are told");
+    other.peer(1, PeerNews::Said(news));
+    assert!(other.said.is_empty(), "news only once");
 }

@@ -25,14 +25,8 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
 /// Whether a request reached the agent with a number that is not higher than the one before.
 pub(crate) fn goes_back(agent: &Agent) -> Result<(), Violation> {
     for (at, fact) in &agent.facts {
-        let overtaken = |last: &u32| {
-            agent.facts.iter().any(|(seen, fact)| {
-                matches!(fact, Fact::Asked { cseq, .. } if cseq == last)
-                    && at.since(*seen) < OVERTAKEN_WITHIN
-            })
-        };
-        if let Fact::CseqWentBack { last, this } = fact
-            && !overtaken(last)
+        if let Fact::CseqWentBack { last, this, after } = fact
+            && *after >= OVERTAKEN_WITHIN
         {
             return Err(Violation {
                 invariant: "order_of_requests",

@@ -89,6 +89,9 @@ impl Story {
         while let Some(base) = self.made.get(&root).and_then(|made| made.base) {
             root = base;
         }
+        if root <= old {
+            return false;
+        }
         let removals = self.made.range(old..root).filter(|(_, made)| made.is_removal);
         let mut removals = removals.map(|(stamp, _)| *stamp);
         removals.any(|removal| self.ancestor(removal, old) == Some(old))

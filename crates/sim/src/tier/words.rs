@@ -11,6 +11,7 @@ pub(crate) fn is_put(command: &Command) -> bool {
 pub(crate) fn peer(word: &PeerWord) -> Option<String> {
     Some(match word {
         PeerWord::Ping { .. } | PeerWord::Pong { .. } => return None,
+        PeerWord::News { revision, .. } => format!("News of the map of {revision}"),
         PeerWord::CopyAsk { view, after, .. } => format!("CopyAsk [{}] after {after:?}", view.0),
         PeerWord::CopyPage { view, calls, next, .. } => {
             let keys: Vec<String> =

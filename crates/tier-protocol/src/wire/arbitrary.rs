@@ -22,7 +22,7 @@ use crate::site::{
     EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
-use crate::view::{PartitionView, Seat, SlotSet};
+use crate::view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};
 
 fn key() -> impl Strategy<Value = CallKey> {
     any::<[u8; 16]>().prop_map(CallKey)
@@ -383,6 +383,14 @@ fn seat() -> impl Strategy<Value = Seat> {
         .prop_map(|(replica, partition, name, address)| Seat { replica, partition, name, address })
 }
 
+fn site_map() -> impl Strategy<Value = SiteMap> {
+    let moved = (partition(), partition(), slots(), any::<u16>());
+    let moved =
+        moved.prop_map(|(from, to, slots, replicas)| SlotMove { from, to, slots, replicas });
+    (view(), vec(partition_view(), 0..3), vec(seat(), 0..3), vec(moved, 0..2))
+        .prop_map(|(last, partitions, seats, moves)| SiteMap { last, partitions, seats, moves })
+}
+
 fn copied_state() -> impl Strategy<Value = CopiedState> {
     any::<[bool; 12]>().prop_map(|facts| CopiedState {
         is_dormant: facts[0],
@@ -456,6 +464,9 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
     prop_oneof![
         number().prop_map(|number| PeerWord::Ping { number }),
         number().prop_map(|number| PeerWord::Pong { number }),
+        (number(), number(), site_map()).prop_map(|(revision, store_revision, map)| {
+            PeerWord::News { revision, store_revision, map }
+        }),
         (view(), of(key()), any::<u32>()).prop_map(|(view, after, calls_max)| PeerWord::CopyAsk {
             view,
             after,

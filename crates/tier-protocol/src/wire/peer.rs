@@ -11,6 +11,7 @@ use super::record::{Record, Tombstone, record, tombstone};
 use super::word::{self, Epoch, Key, Stamp, Token, nanos, need};
 use crate::error::DecodeError;
 use crate::peer::{self, CopiedState, KeyRange};
+use crate::view::SiteMap;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CopiedCall {
@@ -214,7 +215,7 @@ pub(crate) struct PeerWord {
     total: u64,
     #[prost(fixed64, tag = "9")]
     digest: u64,
-    /// Keys, keys with digests, or keys with stamps.
+    /// Keys, keys with digests, keys with stamps, or a site's map.
     #[prost(bytes = "bytes", tag = "10")]
     list: Bytes,
     #[prost(message, optional, tag = "11")]
@@ -249,6 +250,7 @@ const SPILLED: u32 = 15;
 const SPILLED_ASK: u32 = 16;
 const ROWS_ASK: u32 = 17;
 const ROWS_FREE: u32 = 18;
+const NEWS: u32 = 19;
 
 fn of_stamps(kind: u32, view: ViewNumber, calls: &[(CallKey, vocab::Stamp)]) -> PeerWord {
     PeerWord { kind, view: view.0, list: list::pack(calls), ..PeerWord::default() }
@@ -267,6 +269,13 @@ impl From<&peer::PeerWord> for PeerWord {
         match word {
             Word::Ping { number } => Self { kind: PING, number: *number, ..none },
             Word::Pong { number } => Self { kind: PONG, number: *number, ..none },
+            Word::News { revision, store_revision, map } => Self {
+                kind: NEWS,
+                number: *revision,
+                total: *store_revision,
+                list: map.encode(),
+                ..none
+            },
             Word::CopyAsk { view, after, calls_max } => Self {
                 kind: COPY_ASK,
                 view: view.0,
@@ -338,6 +347,11 @@ impl TryFrom<PeerWord> for peer::PeerWord {
         Ok(match wire.kind {
             PING => Self::Ping { number: wire.number },
             PONG => Self::Pong { number: wire.number },
+            NEWS => Self::News {
+                revision: wire.number,
+                store_revision: wire.total,
+                map: SiteMap::decode(wire.list)?,
+            },
             COPY_ASK => Self::CopyAsk { view, after, calls_max: wire.calls_max },
             COPY_PAGE => {
                 let (calls, spilled) = (word::all(wire.calls)?, word::all(wire.spilled)?);

@@ -20,8 +20,8 @@ const UNKNOWN: [u16; 2] = [404, 481];
 /// Beside those, refusals that a healed site does not give.
 const LOST: [u16; 3] = [408, 500, 503];
 
-/// A BYE that crosses a request.
-const BYE_WITHIN: Duration = Duration::from_secs(2);
+/// A BYE that crosses a request may be lost, and come again, for so long.
+const BYE_WITHIN: Duration = Duration::from_secs(33);
 /// A request that was sent before the site was healed is given up within this.
 const WAIT: Duration = Duration::from_secs(33);
 

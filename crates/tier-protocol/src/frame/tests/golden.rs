@@ -274,6 +274,7 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         ("compare_ask", PeerWord::CompareAsk { view, range }),
         ("compare_keys", PeerWord::CompareKeys { view, range, calls: vec![(key, 77)] }),
         ("repair", PeerWord::Repair { view, keys: vec![key] }),
+        ("news", PeerWord::News { revision: 300, store_revision: 301, map: map() }),
         ("repaired", repaired(vec![copied()], vec![])),
         ("repaired_spilled", repaired(vec![], vec![spilled()])),
         ("crossed", PeerWord::Crossed { site: SiteId(2), calls: stamps.clone() }),
