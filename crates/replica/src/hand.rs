@@ -122,6 +122,7 @@ impl Replica {
 
     /// Hands a free call whose time has come, if its reason still holds.
     fn hand_one(&mut self, now: Instant, key: CallKey, kind: Kind) {
+        self.judge_if_free(now, key);
         let Some(call) = self.store.get(key) else {
             return;
         };

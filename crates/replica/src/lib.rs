@@ -182,6 +182,7 @@ impl Replica {
         match input {
             Input::EngineUp { engine } => {
                 self.engines.insert(engine);
+                self.suspects.acquit(engine);
             }
             Input::EngineDown { engine } => {
                 self.forget_muted(engine);

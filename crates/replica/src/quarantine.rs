@@ -96,16 +96,16 @@ impl Replica {
         }
     }
 
-    fn judge_if_free(&mut self, now: Instant, key: CallKey) {
+    pub(crate) fn judge_if_free(&mut self, now: Instant, key: CallKey) {
         let is_free = self.store.get(key).is_some_and(|call| call.lock.is_none());
-        if is_free && self.suspects.count(key) >= STRIKES_MAX {
+        if is_free && self.suspects.proven(now, key) >= STRIKES_MAX {
             self.free(now, key);
         }
     }
 
     /// Looks at a call whose lock is over, before anybody else gets it.
     pub(crate) fn judge(&mut self, now: Instant, key: CallKey) {
-        if !self.leads() || self.suspects.count(key) < STRIKES_MAX {
+        if !self.leads() || self.suspects.proven(now, key) < STRIKES_MAX {
             return;
         }
         let call = self.store.get(key).filter(|call| call.record.is_some() && !call.is_stub);
@@ -196,6 +196,7 @@ impl Replica {
 
     /// Answers an ask for a free, condemned call: the asking engine ends it.
     pub(crate) fn ask_for_condemned(&mut self, now: Instant, key: CallKey, waiter: Waiter) -> bool {
+        self.judge_if_free(now, key);
         let condemned = self.store.get(key).is_some_and(|call| {
             call.lock.is_none() && call.sentence == Sentence::ToEnd && call.record.is_some()
         });

@@ -4,13 +4,17 @@
 //! oldest goes first.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hashbrown::HashMap;
-use tier_protocol::Strike;
-use vocab::{CallKey, Instant, LockToken};
+use tier_protocol::{Strike, StrikeKind};
+use vocab::{CallKey, EngineId, Instant, LockToken};
 
 /// Strikes kept of one call.
 const STRIKES_KEPT: usize = 4;
+/// Links break by themselves, and all at once when this replica stood still. Less than the pause
+/// after which a call that broke two locks is handed to a third engine.
+pub(crate) const BROKEN_HOLD: Duration = Duration::from_millis(900);
 
 #[derive(Debug)]
 struct Suspect {
@@ -57,6 +61,30 @@ impl Suspects {
 
     pub(crate) fn count(&self, key: CallKey) -> usize {
         self.suspects.get(&key).map_or(0, |suspect| suspect.strikes.len())
+    }
+
+    /// The strikes that count by now: an engine whose link broke has [`BROKEN_HOLD`] to come back.
+    pub(crate) fn proven(&self, now: Instant, key: CallKey) -> usize {
+        let counts = |(strike, at): &&(Strike, Instant)| match strike.kind {
+            StrikeKind::Broken => now.since(*at) >= BROKEN_HOLD,
+            StrikeKind::Panicked | StrikeKind::Undecodable | StrikeKind::Unreadable => true,
+        };
+        self.suspects.get(&key).map_or(0, |suspect| suspect.strikes.iter().filter(counts).count())
+    }
+
+    /// The very engine is back: its link broke, and not the engine over a call.
+    pub(crate) fn acquit(&mut self, engine: EngineId) {
+        let mut acquitted = Vec::new();
+        for key in self.keys() {
+            let Some(suspect) = self.suspects.get_mut(&key) else { continue };
+            let is_only_lost =
+                |strike: &Strike| strike.kind == StrikeKind::Broken && strike.engine == engine;
+            suspect.strikes.retain(|(strike, _)| !is_only_lost(strike));
+            if suspect.strikes.is_empty() {
+                acquitted.push(key);
+            }
+        }
+        acquitted.into_iter().for_each(|key| self.remove(key));
     }
 
     /// When the last strike was heard of.

@@ -168,11 +168,19 @@ fn locks_that_break_twice_without_a_put_condemn() {
     assert!(bench.replica.quarantined(bench.now).is_empty());
     bench.lock(B, key(1));
     bench.input(Input::EngineDown { engine: B });
+    assert!(bench.replica.quarantined(bench.now).is_empty(), "their links may be back soon");
+    bench.pass(ms(1_000));
+    bench.input(Input::EngineUp { engine: EngineId(3) });
+    let replies = bench.ask(EngineId(3), key(1), false);
+    let [Reply::Granted { cause: Cause::Quarantined, .. }] = replies[..] else {
+        panic!("{replies:?}")
+    };
     assert_eq!(bench.aside(key(1)).kind(), StrikeKind::Broken);
-    // No engine is up; the next one ends it, and when that breaks it too, nobody does.
-    let said = bench.input(Input::EngineUp { engine: EngineId(3) }).to_vec();
-    assert_eq!(Bench::handed(&said).0, EngineId(3));
+    // When that breaks the one that is to end it too, nobody does.
     bench.input(Input::EngineDown { engine: EngineId(3) });
+    bench.pass(ms(1_000));
+    bench.input(Input::EngineUp { engine: EngineId(5) });
+    bench.ask(EngineId(5), key(1), false);
     assert!(bench.held(key(1)).is_none());
     let said = bench.input(Input::EngineUp { engine: EngineId(4) }).to_vec();
     assert!(grants(&said).is_empty());
@@ -194,13 +202,31 @@ fn what_breaks_engines_before_it_begins_is_refused_for_a_while() {
     for engine in [A, B] {
         bench.lock(engine, key(1));
         bench.input(Input::EngineDown { engine });
-        bench.input(Input::EngineUp { engine });
     }
-    assert!(matches!(bench.ask(A, key(1), true)[..], [Reply::Quarantined { .. }]));
-    assert!(matches!(bench.ask(A, key(1), false)[..], [Reply::NotHere { .. }]));
+    bench.input(Input::EngineUp { engine: EngineId(3) });
+    let (a, key_1) = (EngineId(3), key(1));
+    assert!(matches!(bench.ask(a, key_1, true)[..], [Reply::Quarantined { .. }]));
+    assert!(matches!(bench.ask(a, key_1, false)[..], [Reply::NotHere { .. }]));
     assert!(bench.replica.quarantined(bench.now).is_empty(), "there is nothing to look at");
     bench.pass(ms(300_000));
+    bench.lock(a, key(1));
+}
+
+#[test]
+fn a_link_that_is_back_acquits_its_call() {
+    let mut bench = Bench::new();
+    bench.turn(key(1), BOUNDARY, |_| {});
+    bench.input(Input::EngineUp { engine: B });
+    for engine in [A, B] {
+        bench.lock(engine, key(1));
+        bench.input(Input::EngineDown { engine });
+    }
+    for engine in [A, B] {
+        bench.input(Input::EngineUp { engine });
+    }
+    bench.pass(ms(1_000));
     bench.lock(A, key(1));
+    assert!(bench.replica.quarantined(bench.now).is_empty());
 }
 
 #[test]

@@ -192,8 +192,8 @@ fn a_broken_lock_that_one_primary_saw_counts_with_the_next() {
     group.lock(B, key(1));
     group.everybody(&Input::EngineDown { engine: B });
     group.lose_primary();
-    group.everybody(&Input::EngineUp { engine: B });
-    group.panic(B, key(1));
+    group.now = group.now + ms(1_000);
+    group.panic(A, key(1));
     assert_eq!(group.asides(), [1, 1]);
     let strikes = group.replicas[&IDS[1]].quarantined(group.now).remove(0).strikes;
     let kinds: Vec<StrikeKind> = strikes.iter().map(|strike| strike.kind).collect();
