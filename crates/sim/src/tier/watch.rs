@@ -261,6 +261,10 @@ impl Watch {
         let story = self.stories.entry(key).or_default();
         let by = story.stored.entry((stamp, number)).or_default();
         by.insert(replica);
+        if story.made.get(&stamp).is_some_and(|made| made.is_removal) {
+            // A removal counts from its `Unlock` on; until then the call goes on if its engine dies.
+            return;
+        }
         let is_stored =
             views.get(number).is_some_and(|view| view.everybody().all(|r| by.contains(&r)));
         if !is_stored || !story.acknowledged.insert(stamp) {
