@@ -1,5 +1,7 @@
 //! The commands: their arguments, what they ask, what they print.
 
+pub(crate) mod partitions;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,6 +17,7 @@ use crate::client::{Client, ClientError};
 use crate::demo::DemoOptions;
 use crate::print;
 use crate::quarantine::{self, QuarantineCommand};
+use partitions::PartitionsArguments;
 
 /// Which node, and for whom to print.
 #[derive(Clone, Debug, Args)]
@@ -37,6 +40,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  rehome status\n  \
         rehome status --admin http://10.0.0.5:8080 --json")]
     Status(Target),
+    /// Who serves which calls, where a site has several state processes.
+    Partitions(PartitionsArguments),
     /// Other sites, and the calls that are at risk.
     #[command(after_help = "Examples:\n  rehome sites")]
     Sites(Target),
@@ -216,6 +221,7 @@ impl Target {
 pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
     match command {
         Command::Status(target) => target.get::<StatusReply>("/v1/status", print::status),
+        Command::Partitions(arguments) => partitions::run(arguments),
         Command::Sites(target) => target.get::<SitesReply>("/v1/sites", print::sites),
         Command::Calls { key: Some(key), target, .. } => {
             target.get::<CallStory>(&format!("/v1/calls/{key}"), print::call)

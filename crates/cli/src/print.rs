@@ -1,5 +1,7 @@
 //! Answers as people read them.
 
+pub(crate) mod partitions;
+
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -100,6 +102,10 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     lines.add("calls moved away", status.calls_moved_away);
     lines.add("at risk", at_risk(&status.at_risk));
     lines.add("peers", joined(status.peers.iter().map(peer)));
+    // The view of a process that is alone by its nature says nothing.
+    if let Some(view) = status.view.as_ref().filter(|_| status.role == "state") {
+        partitions::view(lines, view);
+    }
     lines.add("engines", status.engines_alive);
     lines.add("inbox", format!("{} batches", status.inbox_batches));
     let crossing = &status.crossing;

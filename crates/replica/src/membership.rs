@@ -368,7 +368,21 @@ impl Replica {
         }
     }
 
-    fn acting_view(&self) -> Option<&PartitionView> {
+    /// Whether another replica has answered so lately that it is not taken to be dead.
+    #[must_use]
+    pub fn hears(&self, now: Instant, replica: ReplicaId) -> bool {
+        self.was_heard(now, replica, self.config.pace.silent_after)
+    }
+
+    fn was_heard(&self, now: Instant, replica: ReplicaId, within: Duration) -> bool {
+        let other = self.membership.others.get(&replica).filter(|other| other.is_up);
+        other.and_then(|other| other.heard_at).is_some_and(|at| now.since(at) < within)
+    }
+
+    /// The view on the map that this replica serves in, joins, or waits for; `None` while its
+    /// partition is not made.
+    #[must_use]
+    pub fn acting_view(&self) -> Option<&PartitionView> {
         let membership = &self.membership;
         membership.map.view(membership.acting(&self.config))
     }
@@ -419,10 +433,7 @@ impl Replica {
     /// Whether every member of the view has answered this replica a moment ago.
     fn hears_all(&self, now: Instant) -> bool {
         let within = self.config.pace.ping_every * HEARD_WITHIN;
-        let is_heard = |member: &ReplicaId| {
-            let other = self.membership.others.get(member).filter(|other| other.is_up);
-            other.and_then(|other| other.heard_at).is_some_and(|at| now.since(at) < within)
-        };
+        let is_heard = |member: &ReplicaId| self.was_heard(now, *member, within);
         let view = self.acting_view().filter(|view| !view.members.is_empty());
         view.is_some_and(|view| view.members.iter().all(is_heard))
     }

@@ -1,6 +1,7 @@
 //! What the values mean together: each role has its sections, addresses do not meet, numbers fit.
 
 mod coordination;
+mod replicas;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,6 +76,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
         timers(config, findings);
     }
     tier(config, findings);
+    replicas::check(config, findings);
     coordination::check(config, findings);
     sites(config, findings);
     crossing(config, findings);

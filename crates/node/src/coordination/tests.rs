@@ -26,7 +26,7 @@ fn the_configuration_says_where_the_store_is() {
     let of = |section: &str| {
         let text = format!(
             "role = \"state\"\n[site]\nid = 3\ndata_dir = \"data\"\nsecret = \"{}\"\n\
-             [tier]\nlisten = \"127.0.0.1:9000\"\n{section}",
+             [tier]\nlisten = \"127.0.0.1:9000\"\nname = \"s1\"\n{section}",
             "00".repeat(32)
         );
         Store::of(&crate::config::parse("site.toml", &text, None).unwrap().0, 1 << 32)

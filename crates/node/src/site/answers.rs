@@ -41,7 +41,7 @@ impl Site {
             Ask::Forget(key) => self.forget(now, key),
             Ask::Partitions => partitions::told(self.tier()?),
             Ask::MoveSlots(order) => self.move_slots(&order),
-            Ask::Refound => self.refound(),
+            Ask::Refound => self.refound(now),
             Ask::Route | Ask::SetRoute(_) => {
                 Err(Refusal::wrong_role("only a balancer has a routing policy"))
             }

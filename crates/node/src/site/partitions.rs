@@ -22,7 +22,7 @@ pub(crate) fn told(seat: &TierSeat) -> Answer {
         partitions: map.partitions.iter().map(|view| partition(map, view)).collect(),
         waiting: waiting.map(|seat| replica(map, seat.replica)).collect(),
         moves: map.moves.iter().map(|of| slot_move(map, of)).collect(),
-        store_away: core.stats(Instant(0)).view.is_store_away,
+        store_away: seat.is_store_away(),
     })
 }
 
@@ -60,6 +60,20 @@ fn slot_move(map: &SiteMap, of: &SlotMove) -> Move {
     }
 }
 
+/// A replica as people call it.
+fn named(map: &SiteMap, id: ReplicaId) -> String {
+    let name = map.seat(id).map(|seat| seat.name.clone()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| format!("replica {}", id.0))
+}
+
+fn ask_a_member(map: &SiteMap, partition: u16) -> String {
+    let Some(view) = map.view(PartitionId(partition)) else {
+        return format!("there is no partition {partition}");
+    };
+    let members: Vec<String> = view.members.iter().map(|member| named(map, *member)).collect();
+    format!("ask a member of partition {partition}, which are {}", members.join(", "))
+}
+
 /// How a state process stands in its view.
 pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
     let core = &seat.replica;
@@ -81,7 +95,7 @@ pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
         joining: stats.joining,
         copied: stats.copy.map(|copy| copy.copied).unwrap_or_default(),
         to_copy: stats.copy.map(|copy| copy.total).unwrap_or_default(),
-        store_away: stats.is_store_away,
+        store_away: seat.is_store_away(),
         short_for_ms: stats.short_for.map(ms).unwrap_or_default(),
         healed_after_ms: stats.healed_after.map(ms).unwrap_or_default(),
     }
@@ -115,8 +129,7 @@ impl Site {
         self.must_be_shared()?;
         let view = core.view();
         if view.partition != PartitionId(order.from) || !view.members.contains(&core.id()) {
-            let error = format!("ask a member of partition {}; see /v1/partitions", order.from);
-            return Err(Refusal::conflict(error));
+            return Err(Refusal::conflict(ask_a_member(core.map(), order.from)));
         }
         let (map, to) = (core.map(), PartitionId(order.to));
         if map.view(to).is_some() {
@@ -133,7 +146,8 @@ impl Site {
         if waiting < usize::from(order.replicas) {
             return Err(Refusal::conflict(format!(
                 "{waiting} state processes wait for partition {}, {} are wanted: start them with \
-                 `partition = {}` in [tier]",
+                 `partition = {}` in [tier], and order again when `rehome partitions` says that \
+                 they wait",
                 order.to, order.replicas, order.to
             )));
         }
@@ -145,16 +159,32 @@ impl Site {
         Body::json(&OrderReply { accepted, calls: 0 })
     }
 
-    pub(super) fn refound(&mut self) -> Answer {
+    pub(super) fn refound(&mut self, now: Instant) -> Answer {
         let core = &self.tier()?.replica;
         self.must_be_shared()?;
         if core.view().names(core.id()) {
             let error = "this replica serves: nothing is to be begun anew".into();
             return Err(Refusal::conflict(error));
         }
+        let Some(view) = core.acting_view() else {
+            let error = "the partition of this replica is not made yet: it waits until slots move \
+                         to it";
+            return Err(Refusal::conflict(error.into()));
+        };
+        let partition = view.partition.0;
+        if let Some(member) = view.members.iter().find(|member| core.hears(now, **member)) {
+            let name = named(core.map(), *member);
+            return Err(Refusal::conflict(format!(
+                "{name} answers and has the calls of partition {partition}: this replica joins it \
+                 by itself"
+            )));
+        }
         self.words.push_back(Word::Replica(replica::Input::Order(Order::Refound)));
-        tracing::warn!("an order was given to begin the partition anew, without its calls");
-        Body::json(&OrderReply { accepted: "the partition begins anew".into(), calls: 0 })
+        tracing::warn!(partition, "an order was given to begin it anew, without its calls");
+        Body::json(&OrderReply {
+            accepted: format!("partition {partition} begins anew, without calls"),
+            calls: 0,
+        })
     }
 
     fn must_be_shared(&self) -> Result<(), Refusal> {

@@ -14,15 +14,22 @@ pub(crate) struct Shared {
     pub(crate) peers: Peers,
     coordination: Coordination,
     asks: u64,
+    /// The store does not answer, as the store's own watch sees it.
+    is_away: bool,
 }
 
 impl Shared {
     pub(crate) fn new(peers: Peers, coordination: Coordination) -> Self {
-        Self { peers, coordination, asks: 0 }
+        Self { peers, coordination, asks: 0, is_away: false }
     }
 
     pub(crate) fn into_coordination(self) -> Coordination {
         self.coordination
+    }
+
+    /// Whether the store is away: found out without anything to ask, as no view changes for hours.
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away
     }
 
     /// Carries an ask to the store; the answer when it cannot be carried.
@@ -39,7 +46,7 @@ impl Shared {
     }
 
     /// What the store told, in the replica's words.
-    pub(crate) fn told(&self, told: Told) -> Vec<StoreWord> {
+    pub(crate) fn told(&mut self, told: Told) -> Vec<StoreWord> {
         match told {
             Told::Document(current) => map(current, false).into_iter().collect(),
             Told::ReadAnswer { ask, outcome } if ask == self.asks => match outcome {
@@ -63,12 +70,13 @@ impl Shared {
                 tracing::debug!(count = ids.len(), "state processes are present");
                 Vec::new()
             }
-            Told::Away { why } => {
-                tracing::warn!(why, "the coordination store is away: views cannot change");
+            // Both are logged where they are found out. The replica finds out when it asks.
+            Told::Away { why: _ } => {
+                self.is_away = true;
                 Vec::new()
             }
             Told::Back => {
-                tracing::info!("the coordination store answers");
+                self.is_away = false;
                 Vec::new()
             }
         }

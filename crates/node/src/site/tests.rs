@@ -1,5 +1,7 @@
 //! What the owner of a site answers to an operator's orders.
 
+mod shared;
+
 use replica::Replica;
 use replica::gate::Gate;
 use tier_protocol::SiteWord;

@@ -258,9 +258,14 @@ impl TierSeat {
         tracing::info!(partition = view.partition.0, number, leads, members, joining, "a new map");
     }
 
+    /// Whether the coordination store does not answer.
+    pub(super) fn is_store_away(&self) -> bool {
+        self.shared.as_ref().is_some_and(Shared::is_away)
+    }
+
     /// What the coordination store told.
     pub(super) fn take_told(&mut self, told: Told, words: &mut VecDeque<Word>) {
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = &mut self.shared {
             let said = shared.told(told).into_iter();
             words.extend(said.map(|word| Word::Replica(replica::Input::Store(word))));
         }

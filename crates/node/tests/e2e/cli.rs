@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use admin_api::{
-    BackupReply, CallStory, CallsReply, OrderReply, RouteReply, SitesReply, StatusReply,
+    BackupReply, CallStory, CallsReply, OrderReply, PartitionsReply, RouteReply, SitesReply,
+    StatusReply,
 };
 use serde::de::DeserializeOwned;
 
@@ -96,6 +97,9 @@ fn every_command_has_help_with_examples() {
         "status",
         "sites",
         "calls",
+        "partitions",
+        "partitions move",
+        "partitions refound",
         "backup stats",
         "backup activate",
         "backup delete",
@@ -134,6 +138,12 @@ fn commands_against_live_processes() {
     assert_eq!((status.site, status.role.as_str(), status.calls_active), (1, "all", 4));
     let seen: SitesReply = ask(&one, &["sites"]);
     assert!(seen.here == 1 && seen.backup_to == Some(2) && seen.peers[&2].alive);
+    let served: PartitionsReply = ask(&one, &["partitions"]);
+    assert_eq!((served.partitions.len(), served.partitions[0].slot_count), (1, 1_024));
+    let admin = format!("http://{}", one.address);
+    let order = ["partitions", "refound", "--yes", "--admin", &admin];
+    let (_, err) = told(&rehome(&order));
+    assert!(err.contains("(404): this state process is alone"), "{err}");
     let page: CallsReply = ask(&one, &["calls", "--limit", "3"]);
     let next = page.next.clone().expect("there is a second page");
     let rest: CallsReply = ask(&one, &["calls", "--limit", "3", "--cursor", &next]);

@@ -1,6 +1,6 @@
 //! `[coordination]`: endpoints that can be dialled, a lease that outlives a slow answer.
 
-use super::{Config, Findings, split_host_port};
+use super::{Config, Findings, Role, split_host_port};
 
 /// Bytes of a prefix; it stands before each key.
 const PREFIX_BYTES_MAX: usize = 256;
@@ -8,9 +8,8 @@ const PREFIX_BYTES_MAX: usize = 256;
 const TIMEOUT_MS_MIN: u64 = 50;
 
 pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
-    let Some(section) = config.coordination.as_ref().filter(|_| config.role.has_tier()) else {
-        return;
-    };
+    let is_used = config.role == Role::State;
+    let Some(section) = config.coordination.as_ref().filter(|_| is_used) else { return };
     endpoints(&section.endpoints, section.user.is_some(), findings);
     let prefix = section.prefix_of(config.site.id);
     let is_prefix = prefix.len() <= PREFIX_BYTES_MAX
