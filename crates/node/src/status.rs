@@ -261,6 +261,10 @@ fn tier_counters(
         runs_differing,
         repaired,
     );
+    gate_counters(gate, map);
+}
+
+fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64>) {
     counters!(
         map,
         "gate",

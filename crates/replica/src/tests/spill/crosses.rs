@@ -119,7 +119,8 @@ fn spilled_calls_of_a_dead_site_are_woken_once() {
             woken += 1;
             let mut rest = said.split_off(0);
             let at = rest.iter().position(|output| {
-                matches!(output, Output::Reply { reply: Reply::Granted { key: of, .. }, .. } if *of == key)
+                matches!(output, Output::Reply { reply: Reply::Granted { key: of, .. }, .. }
+                    if *of == key)
             });
             rest.remove(at.expect("found above"));
             bench.activate(key, token, record.expect("dormant"), BOUNDARY);
