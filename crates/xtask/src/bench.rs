@@ -3,19 +3,21 @@
 
 mod call;
 mod load;
+mod memory;
 mod process;
 mod site;
 mod tier;
 
 use std::path::Path;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 
 #[derive(Parser)]
 #[command(
     name = "cargo xtask bench",
     after_help = "Examples:\n  cargo xtask bench call\n  \
                   cargo xtask bench call --seconds 20 --json\n  \
+                  cargo xtask bench memory\n  cargo xtask bench memory --calls 1000000 --json\n  \
                   cargo xtask bench tier\n  cargo xtask bench tier --seconds 10 --json"
 )]
 struct Cli {
@@ -30,6 +32,17 @@ enum What {
         /// Seconds of load at each rate.
         #[arg(long, default_value_t = 8)]
         seconds: u32,
+        /// Prints JSON beside the table, and stores it under bench/results/.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Memory of a steady call in a state process, alone and one of three; fails above the bound.
+    #[command(after_help = "Examples:\n  cargo xtask bench memory\n  \
+                  cargo xtask bench memory --calls 1000000 --json")]
+    Memory {
+        /// Steady calls, clones of real ones; with fewer, what the allocator holds ahead shows.
+        #[arg(long, default_value_t = 20_000, value_parser = value_parser!(u64).range(10_000..))]
+        calls: u64,
         /// Prints JSON beside the table, and stores it under bench/results/.
         #[arg(long)]
         json: bool,
@@ -52,6 +65,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let all = std::iter::once("bench".to_owned()).chain(arguments.iter().cloned());
     match Cli::try_parse_from(all) {
         Ok(Cli { what: What::Call { seconds, json } }) => call::run(root, seconds, json),
+        Ok(Cli { what: What::Memory { calls, json } }) => memory::run(root, calls, json),
         Ok(Cli { what: What::Tier { seconds, json } }) => tier::run(root, seconds, json),
         Err(help) => {
             let _ = help.print();

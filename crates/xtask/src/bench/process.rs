@@ -67,6 +67,13 @@ impl Server {
     pub(crate) fn cpu_ns(&self) -> Result<u64, String> {
         cpu_ns(&self.child.id().to_string())
     }
+
+    /// Memory of the process that is in RAM, in bytes.
+    pub(crate) fn rss_bytes(&self) -> Result<u64, String> {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+        rss_of(&status).ok_or_else(|| format!("{file} has no VmRSS"))
+    }
 }
 
 /// CPU time of a process's threads that live, in nanoseconds; `self` is this process.
@@ -81,6 +88,12 @@ pub(crate) fn cpu_ns(process: &str) -> Result<u64, String> {
         total += on_cpu.ok_or_else(|| format!("{folder}: a schedstat without numbers"))?;
     }
     Ok(total)
+}
+
+fn rss_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 impl Drop for Server {
@@ -122,6 +135,12 @@ fn ticks_per_second() -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn resident_memory_is_read() {
+        assert_eq!(rss_of("Name:\tx\nVmRSS:\t    12 kB\nThreads:\t1\n"), Some(12 * 1024));
+        assert_eq!(rss_of("Name:\tx\n"), None);
+    }
 
     #[test]
     fn a_thread_that_lives_has_used_the_cpu() {

@@ -184,6 +184,11 @@ impl Site {
         self.states.iter().map(Server::cpu_ns).sum()
     }
 
+    /// Memory of each of its processes.
+    pub(crate) fn rss_bytes(&self) -> Result<Vec<u64>, String> {
+        self.states.iter().map(Server::rss_bytes).collect()
+    }
+
     fn with_log(&self, problem: String) -> String {
         let mut told = problem;
         for name in ["state-0", "engine"] {
@@ -212,6 +217,23 @@ fn serve(root: &Path, name: &'static str, config: &Path) -> Result<Server, Strin
     let mut command = Command::new(root.join("target/release/rehome"));
     command.arg("serve").arg("--config").arg(config);
     Server::start_logged(name, command, &config.with_extension("log"))
+}
+
+/// Whether `rehome` takes `text` as the configuration of a state process; its words if not.
+pub(crate) fn check(root: &Path, folder: &Folder, more: &str) -> Result<(), String> {
+    let data = folder.below("checked")?;
+    let text = format!(
+        "role = \"state\"\n[site]\nid = 1\ndata_dir = {data:?}\nsecret = \"{SECRET}\"\n\
+         [tier]\nlisten = \"127.0.0.1:7100\"\n{more}"
+    );
+    let file = write(&data, "checked.toml", &text)?;
+    let mut command = Command::new(root.join("target/release/rehome"));
+    command.arg("check").arg("--config").arg(file);
+    let output = command.output().map_err(|error| format!("rehome check: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
