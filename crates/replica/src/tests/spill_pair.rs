@@ -307,6 +307,18 @@ fn a_follower_that_missed_the_word_asks_for_it() {
 }
 
 #[test]
+fn a_word_of_an_older_record_lets_go_of_nothing() {
+    let mut tier = Tier::new();
+    tier.run();
+    let old = tier.turn(key(1));
+    tier.turn(key(1));
+    let (view, calls) = (VIEW, vec![(key(1), old)]);
+    let word = PeerWord::Spilled { view, calls };
+    tier.input(SECOND, Input::Peer { replica: FIRST, news: PeerNews::Said(word) });
+    assert_eq!(tier.spilled(SECOND), 0);
+}
+
+#[test]
 fn a_new_primary_fetches_by_itself() {
     let (mut tier, stamp) = settled();
     tier.lose_primary();
