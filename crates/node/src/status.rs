@@ -227,6 +227,7 @@ fn tier_counters(
         hint_checked_out,
         hint_forced,
     );
+    spill_counters(counts, map);
     counters!(
         map,
         "gate",
@@ -245,6 +246,22 @@ fn tier_counters(
         keyset_fetched,
         keyset_pages_given,
         words_dropped,
+    );
+}
+
+fn spill_counters(counts: &replica::stats::Counts, map: &mut BTreeMap<String, u64>) {
+    counters!(
+        map,
+        "replica",
+        counts,
+        spilled,
+        fetched,
+        rows_stored,
+        rows_removed,
+        rows_refused,
+        rows_lost,
+        removes_lost,
+        fetch_busy,
     );
 }
 

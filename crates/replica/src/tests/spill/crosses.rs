@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::stats::BulkKind;
+use crate::tests::bulk::wake;
 use tier_protocol::{KeysetKind, PullAnswer};
 
 fn bench() -> (Bench, Disk) {
@@ -114,20 +115,7 @@ fn spilled_calls_of_a_dead_site_are_woken_once() {
     let mut woken = 0;
     for _ in 0..100 {
         said.extend(bench.pass_with(&mut disk, ms(20)));
-        while let Some((_, key, token, cause, record, _)) = grants(&said).first().cloned() {
-            assert_eq!(cause, Cause::Activate);
-            woken += 1;
-            let mut rest = said.split_off(0);
-            let at = rest.iter().position(|output| {
-                matches!(output, Output::Reply { reply: Reply::Granted { key: of, .. }, .. } if *of == key)
-            });
-            rest.remove(at.expect("found above"));
-            bench.activate(key, token, record.expect("dormant"), BOUNDARY);
-            rest.append(&mut bench.said);
-            bench.unlock(A, key, token);
-            rest.append(&mut bench.said);
-            said = rest;
-        }
+        woken += wake(&mut bench, std::mem::take(&mut said));
     }
     let stats = bench.replica.stats(bench.now);
     assert_eq!((woken, stats.active, stats.dormant.len()), (500, 500, 0));
