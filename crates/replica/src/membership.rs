@@ -611,6 +611,7 @@ impl Replica {
         for key in gone {
             self.forget(key);
         }
+        self.forget_fetches_of_others();
     }
 
     /// Forgets a call as if it had never been here: lock, waiters, marks and all.

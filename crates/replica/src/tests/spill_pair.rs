@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::spill::Disk;
 use super::*;
 use crate::{PeerNews, Spill, StoreWord, outside};
-use tier_protocol::{PeerWord, SiteMap};
+use tier_protocol::{PeerWord, SiteMap, SlotSet};
 
 pub(super) const FIRST: ReplicaId = ReplicaId(1);
 pub(super) const SECOND: ReplicaId = ReplicaId(2);
@@ -214,6 +214,12 @@ impl Tier {
         for member in self.all().into_iter().filter(|member| reaches(*member)) {
             self.command(member, Command::Delete { view, tombstone, base });
         }
+    }
+
+    /// Everybody hears that slots went to another partition.
+    fn keep_slots(&mut self, slots: SlotSet) {
+        self.view.slots = slots;
+        self.change_view(self.view.members.clone(), Vec::new());
     }
 
     /// Everybody hears of the next view.
@@ -469,4 +475,27 @@ fn a_replica_without_a_database_keeps_what_it_has() {
     tier.lose_primary();
     let (_, record) = tier.lock(key(1)).expect("in memory");
     assert_eq!(record.expect("held").header.stamp, stamp);
+}
+
+#[test]
+fn slots_that_go_take_their_rows_with_them() {
+    let (mut tier, stamp) = settled();
+    let slots = SlotSet::share(0, 2);
+    let stays = wide_key(0);
+    assert!(slots.contains(stays.slot()) && !slots.contains(wide_key(0x0300_0000).slot()));
+    let goes = wide_key(0x0300_0000);
+    tier.turn(stays);
+    let moved = tier.turn(goes);
+    tier.pass(ms(60_000), true);
+    assert_eq!(tier.lock(goes), None);
+    let waited = tier.replies.len();
+    tier.keep_slots(slots);
+    tier.run();
+    assert_eq!(tier.replies.len(), waited, "whoever owns it now answers");
+    assert_eq!(tier.spilled(FIRST), tier.spilled(SECOND));
+    tier.pass(ms(60_000), true);
+    assert_eq!(tier.disk.rows[&goes].stamp, moved);
+    assert!(tier.replicas[&FIRST].store.stamp(stays).is_some());
+    assert!(tier.replicas[&FIRST].store.stamp(goes).is_none());
+    assert_eq!((tier.lost(), stamp.version), (0, Version(1)));
 }

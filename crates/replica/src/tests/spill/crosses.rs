@@ -138,6 +138,22 @@ fn an_activation_waits_for_a_database_that_is_away() {
 }
 
 #[test]
+fn an_activation_goes_on_after_a_read_was_refused() {
+    let (mut bench, mut disk) = bench();
+    bench.store_dormant(from_there(1, 1));
+    bench.store_dormant(from_there(2, 1));
+    bench.pass_with(&mut disk, ms(60_000));
+    bench.alive(&[]);
+    bench.input(Input::Order(Order::ActivateAll { site: THERE }));
+    while let Some(ask) = bench.asks.pop_front() {
+        bench.word(refused(&ask));
+    }
+    assert!(bench.wake.0 <= bench.now + ms(1_000));
+    let said = bench.pass_with(&mut disk, ms(1_100));
+    assert_eq!(grants(&said).len(), 2);
+}
+
+#[test]
 fn a_backup_is_dropped_without_being_read() {
     let (mut bench, mut disk) = bench();
     for number in 0..50 {
