@@ -6,11 +6,15 @@
 
 pub mod backup;
 pub mod call;
+pub mod partitions;
+pub mod quarantine;
 pub mod route;
 pub mod status;
 
 pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintLine};
+pub use partitions::{Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus};
+pub use quarantine::{QuarantineLine, QuarantineReply, QuarantineStory, StrikeLine};
 pub use route::{Health, RouteOrder, RouteReply};
 pub use status::{
     AtRisk, BalancerStatus, Crossing, EdgeEngine, EngineStatus, Peer, SitesReply, StatusReply,
@@ -27,10 +31,17 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/sites"),
     ("get", "/v1/calls"),
     ("get", "/v1/calls/{key}"),
+    ("get", "/v1/quarantine"),
+    ("delete", "/v1/quarantine"),
+    ("get", "/v1/quarantine/{key}"),
+    ("delete", "/v1/quarantine/{key}"),
     ("get", "/v1/backup"),
     ("post", "/v1/backup/activate"),
     ("post", "/v1/backup/delete"),
     ("post", "/v1/replication"),
+    ("get", "/v1/partitions"),
+    ("post", "/v1/partitions/move"),
+    ("post", "/v1/partitions/refound"),
     ("get", "/v1/route"),
     ("post", "/v1/route"),
     ("post", "/v1/test/forget"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::partitions::ViewStatus;
 use crate::route::Health;
 
 /// Answer to `GET /v1/status`. What a role does not have is zero, empty or absent.
@@ -52,6 +53,10 @@ pub struct StatusReply {
     pub activated: u64,
     /// Calls of other origins that were given back.
     pub handed_back: u64,
+    /// Calls set aside as they broke turn after turn.
+    pub quarantined: u64,
+    /// Calls set aside since the process started, by cause.
+    pub quarantined_by_cause: BTreeMap<String, u64>,
     /// Own calls that other sites hold dormant and that are still to be fetched.
     pub refill_pending: u64,
     /// Due timers that were handed to an engine.
@@ -60,6 +65,8 @@ pub struct StatusReply {
     pub resumes: u64,
     /// Tombstones held.
     pub tombstones: u64,
+    /// Of a state process: how it stands in its view.
+    pub view: Option<ViewStatus>,
     /// What the engines of this process did.
     pub engine: Option<EngineStatus>,
     /// What this balancer sees.

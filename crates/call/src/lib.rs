@@ -31,6 +31,7 @@ mod session_timer;
 mod setting;
 mod step;
 mod summary;
+mod tear_down;
 #[cfg(test)]
 mod tests;
 mod transaction;

@@ -12,6 +12,7 @@ mod moving;
 mod random;
 mod refreshing;
 mod relaying;
+mod tearing_down;
 mod time;
 
 use std::sync::Arc;

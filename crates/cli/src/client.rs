@@ -42,6 +42,8 @@ pub enum ClientError {
     },
     /// The answer cannot be read.
     Unreadable(String),
+    /// The command itself goes no further, and says what to do.
+    Declined(String),
 }
 
 impl fmt::Display for ClientError {
@@ -61,6 +63,7 @@ impl fmt::Display for ClientError {
             }
             Self::Refused { status, error } => write!(f, "the node refused ({status}): {error}"),
             Self::Unreadable(why) => write!(f, "the node's answer cannot be read: {why}"),
+            Self::Declined(why) => f.write_str(why),
         }
     }
 }
@@ -108,6 +111,14 @@ impl Client {
         let body = serde_json::to_string(body)
             .map_err(|error| ClientError::Unreadable(error.to_string()))?;
         read(&self.text("POST", path, &body)?)
+    }
+
+    /// Removes.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        read(&self.text("DELETE", path, "")?)
     }
 
     /// The answer's text.

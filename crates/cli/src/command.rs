@@ -1,5 +1,7 @@
 //! The commands: their arguments, what they ask, what they print.
 
+pub(crate) mod partitions;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -14,6 +16,8 @@ use serde::de::DeserializeOwned;
 use crate::client::{Client, ClientError};
 use crate::demo::DemoOptions;
 use crate::print;
+use crate::quarantine::{self, QuarantineCommand};
+use partitions::PartitionsArguments;
 
 /// Which node, and for whom to print.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +40,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  rehome status\n  \
         rehome status --admin http://10.0.0.5:8080 --json")]
     Status(Target),
+    /// Who serves which calls, where a site has several state processes.
+    Partitions(PartitionsArguments),
     /// Other sites, and the calls that are at risk.
     #[command(after_help = "Examples:\n  rehome sites")]
     Sites(Target),
@@ -55,6 +61,9 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Calls that broke whoever worked them, set aside to be looked at.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// What is kept here for other sites.
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -166,7 +175,7 @@ impl Target {
         Client::new(&self.admin, token)
     }
 
-    fn get<T: DeserializeOwned + Serialize>(
+    pub(crate) fn get<T: DeserializeOwned + Serialize>(
         &self,
         path: &str,
         print: fn(&T) -> String,
@@ -182,6 +191,15 @@ impl Target {
         print: fn(&T) -> String,
     ) -> Result<String, ClientError> {
         let answer = self.client()?.post(path, order)?;
+        self.print(&answer, print)
+    }
+
+    pub(crate) fn delete<T: DeserializeOwned + Serialize>(
+        &self,
+        path: &str,
+        print: fn(&T) -> String,
+    ) -> Result<String, ClientError> {
+        let answer = self.client()?.delete(path)?;
         self.print(&answer, print)
     }
 
@@ -203,6 +221,7 @@ impl Target {
 pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
     match command {
         Command::Status(target) => target.get::<StatusReply>("/v1/status", print::status),
+        Command::Partitions(arguments) => partitions::run(arguments),
         Command::Sites(target) => target.get::<SitesReply>("/v1/sites", print::sites),
         Command::Calls { key: Some(key), target, .. } => {
             target.get::<CallStory>(&format!("/v1/calls/{key}"), print::call)
@@ -212,6 +231,7 @@ pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
             let path = format!("/v1/calls?limit={limit}{cursor}");
             target.get::<CallsReply>(&path, print::calls)
         }
+        Command::Quarantine(command) => quarantine::run(command),
         Command::Backup(BackupCommand::Stats(target)) => {
             target.get::<BackupReply>("/v1/backup", print::backup)
         }

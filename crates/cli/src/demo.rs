@@ -13,7 +13,6 @@ mod cluster;
 mod line;
 mod plan;
 mod problem;
-mod progress;
 mod report;
 mod stop;
 mod story;
@@ -23,10 +22,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use problem::Problem;
-use progress::Progress;
 use report::Report;
 use stop::Stop;
 use story::Story;
+
+use crate::progress::Progress;
 
 /// Fewer calls than this cannot show every part of the story.
 pub const CALLS_MIN: u32 = 8;

@@ -7,11 +7,15 @@ pub mod client;
 mod command;
 pub mod demo;
 mod print;
+mod progress;
+mod quarantine;
 
 use std::process::ExitCode;
 
 pub use client::{Client, ClientError};
+pub use command::partitions::{MoveArguments, PartitionsArguments, PartitionsCommand};
 pub use command::{BackupCommand, Command, DemoArguments, RouteCommand, Target};
+pub use quarantine::QuarantineCommand;
 
 /// Runs an operator's command and prints its outcome.
 #[must_use]

@@ -1,5 +1,7 @@
 //! Answers as people read them.
 
+pub(crate) mod partitions;
+
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
@@ -9,16 +11,16 @@ use admin_api::{
 };
 
 /// Lines of `word   value`.
-struct Lines(String);
+pub(crate) struct Lines(pub(crate) String);
 
 impl Lines {
-    fn add(&mut self, word: &str, value: impl Display) {
+    pub(crate) fn add(&mut self, word: &str, value: impl Display) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "{word:<18} {value}");
     }
 }
 
-fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
@@ -100,6 +102,10 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     lines.add("calls moved away", status.calls_moved_away);
     lines.add("at risk", at_risk(&status.at_risk));
     lines.add("peers", joined(status.peers.iter().map(peer)));
+    // The view of a process that is alone by its nature says nothing.
+    if let Some(view) = status.view.as_ref().filter(|_| status.role == "state") {
+        partitions::view(lines, view);
+    }
     lines.add("engines", status.engines_alive);
     lines.add("inbox", format!("{} batches", status.inbox_batches));
     let crossing = &status.crossing;
@@ -109,6 +115,9 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     lines.add("crossed in", format!("{calls} in {batches} batches"));
     let (activated, back) = (status.activated, status.handed_back);
     lines.add("activated", format!("{activated}, handed back {back}"));
+    if status.quarantined > 0 {
+        lines.add("in quarantine", format!("{}: see `rehome quarantine list`", status.quarantined));
+    }
     if status.refill_pending > 0 {
         lines.add("to be refilled", status.refill_pending);
     }

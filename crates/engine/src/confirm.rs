@@ -1,4 +1,4 @@
-//! A primary's word that nobody else has to store is confirmed by the other members.
+//! A primary's word that nobody else has to store is confirmed by all others that take puts.
 //!
 //! A primary that was removed, and does not know it yet, would say that a call does not exist, or
 //! give a state that is old. A turn that puts finds out, as others refuse its view. One that ends
@@ -19,7 +19,7 @@ impl Engine {
     /// Whether the turn may act on what the primary said.
     pub(crate) fn may_believe(&self, key: CallKey, turn: &Turn) -> bool {
         turn.is_confirmed
-            || self.map.view(key).is_none_or(|view| view.others().is_empty())
+            || self.map.view(key).is_none_or(|view| view.witnesses().next().is_none())
             || self.planted == Some(Planted::NotHereBelieved)
     }
 
@@ -47,7 +47,7 @@ impl Engine {
     fn ask_confirmation(&mut self, key: CallKey, turn: u64) {
         let Some(view) = self.map.view(key) else { return };
         let (partition, number) = (view.partition, view.number);
-        for to in view.others().to_vec() {
+        for to in view.witnesses().collect::<Vec<_>>() {
             let command = Command::Confirm { view: number, key, turn };
             self.push(crate::door::Output::Command { to, partition, command });
         }
@@ -68,8 +68,11 @@ impl Engine {
         if turn.number == number {
             confirming.by.insert(from);
         }
-        let others = self.map.view(key).map(|view| view.others()).unwrap_or_default();
-        if !others.iter().all(|other| confirming.by.contains(other)) {
+        let lacks = self
+            .map
+            .view(key)
+            .is_some_and(|view| view.witnesses().any(|witness| !confirming.by.contains(&witness)));
+        if lacks {
             return self.keep_turn(key, turn);
         }
         self.stats.confirmed += 1;
@@ -98,7 +101,7 @@ impl Engine {
             confirming.by.clear();
             turn.wake_at = turn.until.min(now + self.renew_after());
             let number = turn.number;
-            let is_only = self.map.view(key).is_some_and(|view| view.others().is_empty());
+            let is_only = self.map.is_alone(key);
             self.keep_turn(key, turn);
             if is_only {
                 if let Some(primary) = self.map.view(key).and_then(|view| view.primary()) {

@@ -265,6 +265,7 @@ impl Engine {
             Reply::Granted { .. }
             | Reply::Unchanged { .. }
             | Reply::Busy { .. }
+            | Reply::Quarantined { .. }
             | Reply::NotHere { .. }
                 if !is_primary =>
             {
@@ -283,6 +284,7 @@ impl Engine {
             }
             Reply::Queued { .. } | Reply::Got { .. } => {}
             Reply::Busy { key, turn } => self.on_busy(key, turn),
+            Reply::Quarantined { key, turn } => self.on_quarantined(key, turn),
             Reply::NotHere { key, turn } => self.on_not_here(now, key, turn),
             Reply::StaleView { key, current } => self.on_stale_view(now, key, current),
             Reply::Confirmed { key, turn } => self.on_confirmed(now, from, key, turn),

@@ -1,7 +1,7 @@
 //! What a step decided, kept until the state that explains it is stored.
 //!
 //! [`Held::release`] is the only way effects leave an engine, and it asks for a proof. A proof is
-//! made from replicas' words alone: that everybody of a view holds the put, or that the record which
+//! made from replicas' words alone: that everybody of a view holds the put, or that the record that
 //! explains the effects was stored before this turn began.
 
 use std::collections::BTreeSet;

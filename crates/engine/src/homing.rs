@@ -34,7 +34,11 @@ pub(crate) fn find_home(record: &Record, dormant: bool, cause: Cause, sites: &Si
     }
     match cause {
         Cause::Activate => Homing::Wake,
-        Cause::Asked { .. } | Cause::Due | Cause::Resume | Cause::HandBack { .. } => {
+        Cause::Asked { .. }
+        | Cause::Due
+        | Cause::Resume
+        | Cause::HandBack { .. }
+        | Cause::Quarantined => {
             if sites.is_alive(home) {
                 Homing::Away(home)
             } else if sites.wakes_on_message(home) {

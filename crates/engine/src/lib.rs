@@ -28,6 +28,7 @@ mod homing;
 mod ingress;
 mod partition_map;
 mod planted;
+mod quarantine;
 mod seek;
 mod site_inbox;
 mod sites;

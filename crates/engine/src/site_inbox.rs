@@ -1,14 +1,17 @@
 //! Batches of other sites: each entry is stored dormant, then the batch may leave the queue.
 //!
 //! A batch is done when every entry was answered; one without room defers it as a whole, and the
-//! queue offers it again. Repetition is harmless: stamps decide. No record is decoded here.
+//! queue offers it again. Repetition is harmless: stamps decide. No record is decoded here. An
+//! entry that makes no sense costs no other: its call is told, and the batch is set aside when the
+//! rest of it is stored.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tier_protocol::{Command, DormantOutcome, EngineWord, Entry, Superseded, batch};
-use vocab::{CallKey, PartitionId, ReplicaId, ViewNumber};
+use tier_protocol::batch::BadEntry;
+use tier_protocol::{Command, DormantOutcome, EngineWord, Entry, StrikeKind, Superseded, batch};
+use vocab::{CallKey, LockToken, PartitionId, ReplicaId, ViewNumber};
 
 use crate::door::Output;
 use crate::engine::Engine;
@@ -28,6 +31,8 @@ struct Batch {
     in_flight: BTreeMap<CallKey, InFlight>,
     superseded: Vec<Superseded>,
     deferred: bool,
+    /// Some of its entries could not be read: it is set aside in the end.
+    poison: bool,
 }
 
 #[derive(Debug)]
@@ -55,20 +60,35 @@ impl Engine {
         if self.inbox.batches.contains_key(&id) {
             return;
         }
-        if self.inbox.batches.len() >= self.config.limits.inbox_batches_max {
+        let limits = &self.config.limits;
+        if self.inbox.batches.len() >= limits.inbox_batches_max {
             self.stats.batches_deferred += 1;
             return self.push(Output::Gate(EngineWord::BatchDeferred { id }));
         }
-        let entries = match batch::decode(bytes, self.config.limits.inbox_batch_bytes_max) {
-            Ok(entries) => entries,
+        let (entries, bad) = match batch::decode_each(bytes, limits.inbox_batch_bytes_max) {
+            Ok(read) => read,
             Err(_) => {
                 self.stats.batches_poison += 1;
-                return self.push(Output::Gate(EngineWord::BatchPoison { id }));
+                let superseded = Vec::new();
+                return self.push(Output::Gate(EngineWord::BatchPoison { id, superseded }));
             }
         };
+        let poison = !bad.is_empty();
+        for entry in bad {
+            self.set_entry_aside(&entry);
+        }
         let waiting = entries.into_iter().map(|entry| aged(entry, waited)).collect();
-        self.inbox.batches.insert(id, Batch { waiting, ..Batch::default() });
+        self.inbox.batches.insert(id, Batch { waiting, poison, ..Batch::default() });
         self.go_on_with_batches();
+    }
+
+    /// Tells everybody of the entry's view that it makes no sense, as far as its call can be told.
+    fn set_entry_aside(&mut self, entry: &BadEntry) {
+        self.stats.entries_poison += 1;
+        let Some(key) = entry.key else { return };
+        let token = LockToken::default();
+        let strike = self.strike(StrikeKind::Unreadable, token, &place(entry), &entry.bytes);
+        self.tell_everybody(key, |view| Command::Poisoned { view, key, strike: strike.clone() });
     }
 
     /// A replica's answer to one entry. The primary's counts, when all have answered.
@@ -183,12 +203,20 @@ impl Engine {
         let word = if batch.deferred {
             self.stats.batches_deferred += 1;
             EngineWord::BatchDeferred { id }
+        } else if batch.poison {
+            self.stats.batches_poison += 1;
+            EngineWord::BatchPoison { id, superseded: batch.superseded }
         } else {
             self.stats.batches_done += 1;
             EngineWord::BatchDone { id, superseded: batch.superseded }
         };
         self.push(Output::Gate(word));
     }
+}
+
+/// Where an entry stands that makes no sense, and why.
+fn place(entry: &BadEntry) -> String {
+    format!("entry {} of a batch: {}", entry.index, entry.why)
 }
 
 /// The entry with its wait on the queue added to its age.

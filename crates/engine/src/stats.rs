@@ -78,6 +78,12 @@ pub struct Stats {
     pub bounced: u64,
     /// Turns that panicked. Each is a defect.
     pub panics: u64,
+    /// Calls set aside as they broke turns, that were ended here.
+    pub torn_down: u64,
+    /// Calls set aside that could not be ended: they were removed without a word.
+    pub not_torn_down: u64,
+    /// Messages answered 500 as beginning their call has broken engines.
+    pub refused_poison: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
     /// Locks that nobody waited for any more when they came.
@@ -86,8 +92,10 @@ pub struct Stats {
     pub batches_done: u64,
     /// Batches put off for lack of room.
     pub batches_deferred: u64,
-    /// Batches that could not be read.
+    /// Batches that could not be read, or not in all their entries.
     pub batches_poison: u64,
+    /// Entries of batches that could not be read; the others were stored.
+    pub entries_poison: u64,
     /// Records and tombstones of those batches that were stored.
     pub entries_stored: u64,
     /// Those that were stale.

@@ -3,12 +3,14 @@
 //! A turn that panics costs the message that it panicked over, never the engine (design: a poison
 //! call can crash one turn of one engine).
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use call::{Call, Changed, Effect, Encoded, Setting, Source};
+use call::{Call, Changed, DecodeError, Effect, Encoded, Setting, Source};
 use sip_message::Message;
+use tier_protocol::quarantine::shortened;
 use tier_protocol::{Hint, Record, RecordHeader};
 use vocab::{CallKey, Instant, SiteId};
 
@@ -79,12 +81,14 @@ pub(crate) struct Form {
 }
 
 /// Why the work came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The record cannot be read by this build.
-    Undecodable,
+    /// The record was written by another release.
+    UnknownSchema,
+    /// The record's sections make no sense.
+    Undecodable { why: String },
     /// It panicked: over the message of this index, or over the call itself.
-    Panicked(Option<usize>),
+    Panicked { over: Option<usize>, what: String },
     /// The 2xx names nothing that could be ended.
     NoGhost,
 }
@@ -94,7 +98,30 @@ pub(crate) enum Failure {
 pub(crate) fn work(job: &Job<'_>, resume: bool) -> Result<Outcome, Failure> {
     let at = Cell::new(None);
     let worked = catch_unwind(AssertUnwindSafe(|| job.run(&at, resume)));
-    worked.unwrap_or(Err(Failure::Panicked(at.get())))
+    worked.unwrap_or_else(|panic| Err(Failure::Panicked { over: at.get(), what: said(&*panic) }))
+}
+
+/// Ends a call without its applications; the form of what lingers, `None` when nothing does.
+pub(crate) fn tear_down(
+    key: CallKey,
+    record: &Record,
+    now: Instant,
+    setting: &Setting,
+) -> Result<(Vec<Effect>, Option<Form>), Failure> {
+    let torn = catch_unwind(AssertUnwindSafe(|| {
+        let (mut call, _) = decode(key, record, now)?;
+        let step = call.tear_down(now, setting);
+        let form = (!call.is_over()).then(|| form(call, now, &step.effects));
+        Ok((step.effects, form))
+    }));
+    torn.unwrap_or_else(|panic| Err(Failure::Panicked { over: None, what: said(&*panic) }))
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    shortened(text.unwrap_or("a panic without words"))
 }
 
 /// Reads a call that is to go home; `None` when it is not at rest, or cannot be read.
@@ -208,8 +235,10 @@ impl Job<'_> {
 
 fn decode(key: CallKey, record: &Record, now: Instant) -> Result<(Call, Vec<Effect>), Failure> {
     let Record { header, crossing, local } = record;
-    Call::decode(key, header.schema, crossing, local, header.age, now)
-        .map_err(|_| Failure::Undecodable)
+    Call::decode(key, header.schema, crossing, local, header.age, now).map_err(|why| match why {
+        DecodeError::UnknownSchema(_) => Failure::UnknownSchema,
+        DecodeError::Malformed(_) => Failure::Undecodable { why: why.to_string() },
+    })
 }
 
 fn form(call: Call, now: Instant, unreleased: &[Effect]) -> Form {

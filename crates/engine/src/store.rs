@@ -77,8 +77,11 @@ impl Engine {
                     self.cache.insert(key, Cached { header: record.header, call });
                 }
             }
-            // A removal ends its lock.
-            What::Delete { .. } => {}
+            // Where one replica serves alone, a removal ends its lock.
+            What::Delete { .. } if self.map.is_alone(key) => {}
+            What::Delete { .. } => {
+                self.tell_everybody(key, |view| Command::Unlock { view, key, token });
+            }
         }
         self.stats.stored += 1;
         match became {
@@ -87,6 +90,8 @@ impl Engine {
             Became::Activated => self.stats.activated += 1,
             Became::HandedBack => self.stats.handed_back += 1,
             Became::Ended => self.stats.ended += 1,
+            Became::TornDown => self.stats.torn_down += 1,
+            Became::Removed => self.stats.not_torn_down += 1,
         }
         self.go_on(now, key, turn.arrivals);
     }
@@ -179,12 +184,12 @@ impl Engine {
             }
             State::Store(storing) => {
                 let token = storing.token;
+                // A primary that refuses the view of the put does not count it as a sign of life.
+                self.tell_primary(key, |view| Command::Renew { view, key, token });
                 if std::mem::take(&mut storing.repeat) {
                     storing.stored_by.clear();
                     let what = storing.what.clone();
                     self.tell_everybody(key, |view| what.command(view));
-                } else {
-                    self.tell_primary(key, |view| Command::Renew { view, key, token });
                 }
                 turn.wake_at = turn.until.min(now + self.renew_after());
                 self.keep_turn(key, turn);

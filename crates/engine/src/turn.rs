@@ -75,6 +75,7 @@ pub(crate) struct Confirming {
 
 /// The primary's word.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "kept in a box, and most are `Granted`")]
 pub(crate) enum Believed {
     /// No such call.
     NotHere,
@@ -143,6 +144,10 @@ pub(crate) enum Became {
     Activated,
     HandedBack,
     Ended,
+    /// It is in quarantine, and what is left of it lingers.
+    TornDown,
+    /// The same, and nothing could be said.
+    Removed,
 }
 
 impl Turn {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use call::{Call, Changed, Effect};
 use sip_message::StatusCode;
-use tier_protocol::{Cause, PutFlags, Record, RecordHeader, Tombstone};
+use tier_protocol::{Cause, PutFlags, Record, RecordHeader, StrikeKind, Tombstone};
 use vocab::{CallKey, Instant, LockToken, SiteId, Stamp, Version};
 
 use crate::arrival::Arrival;
@@ -106,6 +106,9 @@ impl Engine {
         {
             return self.step(now, key, turn, grant, Start::Wake(&pulled));
         }
+        if grant.cause == Cause::Quarantined {
+            return self.tear_down(now, key, turn, grant, record);
+        }
         let idle = turn.arrivals.is_empty();
         match find_home(record, grant.dormant, grant.cause, &self.sites) {
             Homing::Ours => match grant.cause {
@@ -115,10 +118,15 @@ impl Engine {
                 | Cause::Activate
                 | Cause::Asked { .. }
                 | Cause::Due
-                | Cause::Resume => self.work_active(now, key, turn, grant, record),
+                | Cause::Resume
+                | Cause::Quarantined => self.work_active(now, key, turn, grant, record),
             },
             Homing::Wake => match grant.cause {
-                Cause::Due | Cause::Resume | Cause::HandBack { .. } | Cause::Asked { .. }
+                Cause::Due
+                | Cause::Resume
+                | Cause::HandBack { .. }
+                | Cause::Asked { .. }
+                | Cause::Quarantined
                     if idle =>
                 {
                     self.unlock(key, grant.token);
@@ -127,7 +135,8 @@ impl Engine {
                 | Cause::Resume
                 | Cause::HandBack { .. }
                 | Cause::Asked { .. }
-                | Cause::Activate => self.step(now, key, turn, grant, Start::Wake(record)),
+                | Cause::Activate
+                | Cause::Quarantined => self.step(now, key, turn, grant, Start::Wake(record)),
             },
             Homing::Away(_) | Homing::Seek | Homing::Asleep
                 if !idle && !self.may_believe(key, &turn) =>
@@ -232,9 +241,13 @@ impl Engine {
                     let work = Work { key, grant, start, due, resume };
                     return self.conclude(now, turn, &work, outcome, restores);
                 }
-                Err(Failure::Panicked(Some(index))) => {
+                Err(Failure::Panicked { over: Some(index), what }) => {
                     self.stats.panics += 1;
                     let arrival = turn.arrivals.remove(index);
+                    // Of a call that begins nothing is kept: a stranger may begin any number.
+                    if start.header().is_some() {
+                        self.tell_strike(key, grant, StrikeKind::Panicked, what, &arrival.raw);
+                    }
                     self.refuse(&arrival, StatusCode::SERVER_INTERNAL_ERROR);
                     match start {
                         Start::Begin { .. } => return self.work_nothing(now, key, turn, grant),
@@ -242,11 +255,18 @@ impl Engine {
                         Start::Active(_) | Start::Cached(_) | Start::Wake(_) => {}
                     }
                 }
-                Err(Failure::Panicked(None)) => {
+                Err(Failure::Panicked { over: None, what }) => {
                     self.stats.panics += 1;
+                    self.tell_strike(key, grant, StrikeKind::Panicked, what, &[]);
                     return self.poison(key, turn, grant);
                 }
-                Err(Failure::Undecodable) => {
+                Err(Failure::Undecodable { why }) => {
+                    self.stats.undecodable += 1;
+                    self.tell_strike(key, grant, StrikeKind::Undecodable, why, &[]);
+                    return self.poison(key, turn, grant);
+                }
+                // An engine of the other release can read it.
+                Err(Failure::UnknownSchema) => {
                     self.stats.undecodable += 1;
                     return self.poison(key, turn, grant);
                 }
@@ -404,7 +424,7 @@ impl Engine {
         self.store(now, storing, 0);
     }
 
-    fn next_stamp(&self, work: &Work<'_>) -> Stamp {
+    pub(crate) fn next_stamp(&self, work: &Work<'_>) -> Stamp {
         let token = work.grant.token;
         let Some(before) = work.start.header().map(|header| header.stamp) else {
             let epoch = self.sites.beginning_epoch(work.grant.floor);
@@ -420,7 +440,7 @@ impl Engine {
         Stamp { epoch, token, version }
     }
 
-    fn record(
+    pub(crate) fn record(
         &self,
         stamp: Stamp,
         key: CallKey,
@@ -446,12 +466,12 @@ impl Engine {
 
 /// What a turn is worked from.
 #[derive(Clone, Copy)]
-struct Work<'a> {
-    key: CallKey,
-    grant: Grant,
-    start: Start<'a>,
-    due: bool,
-    resume: bool,
+pub(crate) struct Work<'a> {
+    pub(crate) key: CallKey,
+    pub(crate) grant: Grant,
+    pub(crate) start: Start<'a>,
+    pub(crate) due: bool,
+    pub(crate) resume: bool,
 }
 
 /// Tells calls apart that reuse a Call-ID and From tag: no two grants of a site share it, within

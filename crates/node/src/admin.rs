@@ -9,7 +9,7 @@ pub(crate) mod metrics;
 
 use std::time::Duration;
 
-use admin_api::{BackupOrder, ErrorReply, ForgetOrder, ReplicationOrder, RouteOrder};
+use admin_api::{BackupOrder, ErrorReply, ForgetOrder, MoveOrder, ReplicationOrder, RouteOrder};
 use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -41,10 +41,16 @@ pub(crate) enum Ask {
     Sites,
     Calls { cursor: Option<CallKey>, limit: usize },
     Call(CallKey),
+    Quarantine,
+    Quarantined(CallKey),
+    DropQuarantined(Option<CallKey>),
     Backup,
     Activate(SiteId),
     Delete(SiteId),
     Replication(SiteId, bool),
+    Partitions,
+    MoveSlots(MoveOrder),
+    Refound,
     Route,
     SetRoute(RouteOrder),
     Forget(Option<CallKey>),
@@ -120,10 +126,15 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/sites", get(sites))
         .route("/v1/calls", get(calls))
         .route("/v1/calls/{key}", get(call))
+        .route("/v1/quarantine", get(quarantine).delete(drop_all_quarantined))
+        .route("/v1/quarantine/{key}", get(quarantined).delete(drop_quarantined))
         .route("/v1/backup", get(backup))
         .route("/v1/backup/activate", post(activate))
         .route("/v1/backup/delete", post(delete))
         .route("/v1/replication", post(replication))
+        .route("/v1/partitions", get(partitions))
+        .route("/v1/partitions/move", post(move_slots))
+        .route("/v1/partitions/refound", post(refound))
         .route("/v1/route", get(route).post(set_route))
         .route("/v1/test/forget", post(forget))
         .route("/v1/openapi.json", get(openapi))
@@ -202,6 +213,28 @@ async fn call(State(owner): State<Owner>, Path(text): Path<String>) -> Result<Re
     Ok(ask(&owner, Ask::Call(key(&text)?)).await)
 }
 
+async fn quarantine(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Quarantine).await
+}
+
+async fn quarantined(
+    State(owner): State<Owner>,
+    Path(text): Path<String>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Quarantined(key(&text)?)).await)
+}
+
+async fn drop_quarantined(
+    State(owner): State<Owner>,
+    Path(text): Path<String>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::DropQuarantined(Some(key(&text)?))).await)
+}
+
+async fn drop_all_quarantined(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::DropQuarantined(None)).await
+}
+
 fn key(text: &str) -> Result<CallKey, Refusal> {
     CallKey::from_hex(text)
         .ok_or_else(|| Refusal::bad(format!("`{text}` is not a key of 32 hexadecimal digits")))
@@ -235,6 +268,21 @@ async fn replication(
 ) -> Result<Response, Refusal> {
     let order = given(body)?;
     Ok(ask(&owner, Ask::Replication(SiteId(order.site), order.on)).await)
+}
+
+async fn partitions(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Partitions).await
+}
+
+async fn move_slots(
+    State(owner): State<Owner>,
+    body: Given<MoveOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::MoveSlots(given(body)?)).await)
+}
+
+async fn refound(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Refound).await
 }
 
 async fn route(State(owner): State<Owner>) -> Response {

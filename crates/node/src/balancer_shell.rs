@@ -73,8 +73,12 @@ impl BalancerShell {
                 // A client that went away needs no answer.
                 drop(answer.send(said));
             }
-            Event::Tier(..) | Event::Site(..) | Event::Queue(_) | Event::Resolved { .. } => {
-                debug_assert!(false, "a balancer has no links, no queue and no names");
+            Event::Tier(..)
+            | Event::Site(..)
+            | Event::Coordination(_)
+            | Event::Queue(_)
+            | Event::Resolved { .. } => {
+                debug_assert!(false, "a balancer has no links, no store, no queue and no names");
             }
         }
     }
@@ -86,8 +90,14 @@ impl BalancerShell {
             Ask::Route => Body::json(&self.route()),
             Ask::SetRoute(order) => self.set_route(now, order),
             Ask::Sites
+            | Ask::Partitions
+            | Ask::MoveSlots(_)
+            | Ask::Refound
             | Ask::Calls { .. }
             | Ask::Call(_)
+            | Ask::Quarantine
+            | Ask::Quarantined(_)
+            | Ask::DropQuarantined(_)
             | Ask::Backup
             | Ask::Activate(_)
             | Ask::Delete(_)

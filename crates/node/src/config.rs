@@ -2,9 +2,10 @@
 //!
 //! Three passes: the TOML grammar and its types (`file`), what the values mean together
 //! (`check`), and how a mistake is told (`mistake`): file, line, what is wrong, what to do about
-//! it. Nothing is read here but the file itself and the secret's file; no address is bound.
+//! it. Nothing is read here but the file itself and the secrets' files; no address is bound.
 
 pub mod check;
+pub mod database;
 pub mod file;
 pub mod mistake;
 mod resolve;
@@ -46,6 +47,8 @@ pub fn parse(
     let lines = mistake::Lines::new(name, text);
     let mut findings = check::Findings::new(&lines);
     resolve::secret(&mut config, &mut findings);
+    resolve::password(&mut config, &mut findings);
+    resolve::database_password(&mut config, &mut findings);
     check::check(&config, &mut findings);
     findings.into_result().map(|warnings| (config, warnings))
 }

@@ -7,6 +7,7 @@ use tier_protocol::frame::{SiteFrame, TierFrame};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::Ask;
+use crate::coordination::Told;
 use crate::link::{Carried, LinkId, LinkWord};
 use crate::queue;
 
@@ -19,6 +20,8 @@ pub(crate) enum Event {
     Tier(LinkId, LinkWord<TierFrame>),
     /// Of a link between sites.
     Site(LinkId, LinkWord<SiteFrame>),
+    /// From the coordination store.
+    Coordination(Told),
     /// From the queue's disk.
     Queue(queue::Answer),
     /// A host name was looked up; nothing was found when the list is empty.
@@ -29,6 +32,12 @@ pub(crate) enum Event {
 
 pub(crate) fn channel() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
     mpsc::channel(EVENTS_MAX)
+}
+
+impl From<Told> for Event {
+    fn from(told: Told) -> Self {
+        Self::Coordination(told)
+    }
 }
 
 impl Carried for TierFrame {

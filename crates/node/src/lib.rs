@@ -14,6 +14,9 @@ mod admin;
 mod balancer_shell;
 mod clock;
 pub mod config;
+mod coordination;
+#[cfg_attr(not(test), expect(dead_code, reason = "the state tier gives it no orders so far"))]
+mod database;
 mod edge;
 mod event;
 mod link;
@@ -22,6 +25,9 @@ mod queue;
 #[cfg(test)]
 mod scratch;
 pub mod serve;
+#[cfg(test)]
+#[path = "../tests/e2e/harness/servers.rs"]
+mod servers;
 mod setting;
 mod site;
 mod start_count;

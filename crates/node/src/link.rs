@@ -20,7 +20,7 @@ use tier_protocol::frame::{Decoder, Frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use vocab::{SiteId, TokenSecret};
+use vocab::{ReplicaId, SiteId, TokenSecret};
 
 use crate::event::Event;
 
@@ -39,10 +39,12 @@ const PROOF: usize = 8;
 /// Which link of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LinkId {
-    /// An engine that connected to this state node; numbered as they came.
+    /// An engine, or another replica, that connected to this state node; numbered as they came.
     Engine(u64),
-    /// The state node that this engine connected to.
-    State,
+    /// A state node that this engine connected to; numbered as they were dialled.
+    State(u64),
+    /// Another replica that this state node connected to, to send its words.
+    Peer(ReplicaId),
     /// The link that this site dialled to another, to send its words.
     ToSite(SiteId),
     /// A link that some other site dialled, to send its words; numbered as they came.
@@ -53,7 +55,7 @@ impl LinkId {
     /// Both ends name the sort of link in their proofs: a link to the wrong port proves nothing.
     fn sort(self) -> &'static [u8] {
         match self {
-            Self::Engine(_) | Self::State => b"tier link",
+            Self::Engine(_) | Self::State(_) | Self::Peer(_) => b"tier link",
             Self::ToSite(_) | Self::FromSite(_) => b"site link",
         }
     }
@@ -69,6 +71,18 @@ pub(crate) enum LinkWord<F> {
     Writable,
     /// It broke. The last word of a link.
     Down,
+    /// Nobody listens at the address that was dialled.
+    Refused,
+}
+
+/// A link that is dialled for as long as this is held.
+#[derive(Debug)]
+pub(crate) struct Dialling(tokio::task::AbortHandle);
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Frames that know in which event they reach the owner.
@@ -135,10 +149,11 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Dials `address` for ever. Between two tries it waits 50 ms, doubling up to 1 s.
-    pub(crate) fn dial<F: Carried>(&self, address: SocketAddr, link: LinkId) {
+    /// Dials `address` until the handle is dropped. Between two tries it waits 50 ms, doubling up to
+    /// 1 s.
+    pub(crate) fn dial<F: Carried>(&self, address: SocketAddr, link: LinkId) -> Dialling {
         let links = self.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let mut back_off = BACK_OFF_MIN;
             loop {
                 let began_at = tokio::time::Instant::now();
@@ -148,6 +163,10 @@ impl Links {
                     Ok(Closed::ByPeer) => began_at.elapsed() > BACK_OFF_MAX,
                     Err(error) => {
                         tracing::debug!(%address, ?link, %error, "a link cannot be dialled");
+                        let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
+                        if is_refused && !links.tell(link, LinkWord::<F>::Refused).await {
+                            return;
+                        }
                         false
                     }
                 };
@@ -155,6 +174,7 @@ impl Links {
                 tokio::time::sleep(back_off).await;
             }
         });
+        Dialling(task.abort_handle())
     }
 
     async fn dial_once<F: Carried>(&self, address: SocketAddr, link: LinkId) -> io::Result<Closed> {

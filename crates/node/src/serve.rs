@@ -19,13 +19,15 @@ use vocab::{EngineId, Instant, SiteId};
 
 use crate::balancer_shell::BalancerShell;
 use crate::clock::{self, Clock};
+use crate::config::file::Peer;
 use crate::config::{Config, Role};
+use crate::coordination::{self, Coordination, Presence};
 use crate::edge::SipDoor;
 use crate::event::{self, Event};
-use crate::link::{LINK_BYTES_MAX, LinkId, Links};
+use crate::link::{Dialling, LINK_BYTES_MAX, LinkId, Links};
 use crate::names::Names;
 use crate::queue::Queue;
-use crate::site::{EngineSeat, Site, TierSeat};
+use crate::site::{EngineSeat, Myself, Peers, Shared, Site, TierSeat, Uplinks, new_replica_id};
 use crate::udp::Udp;
 use crate::{admin, setting, start_count};
 
@@ -233,17 +235,41 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     };
     start_admin(&config, &sender).await?;
     let (mut held, mut tier, mut lock) = (Vec::new(), None, None);
+    // The listener stands before any other process can hear of this one.
+    let dialling = listen_and_dial(&config, &links).await?;
     if let Some(disk) = disk {
-        tier = Some(tier_seat(&config, clock, start, disk.queue, engine.as_ref()));
+        let shared = shared(&config, &links, &sender);
+        tier = Some(tier_seat(&config, clock, start, disk.queue, engine.as_ref(), shared));
         held = disk.held;
         lock = Some(disk.lock);
     }
-    listen_and_dial(&config, &links).await?;
-    let mut site = Site::new(config, clock, start, engine, tier);
+    let uplinks = engine.as_ref().filter(|_| tier.is_none()).map(|seat| {
+        let addresses = config.tier.as_ref().map(|tier| tier.connect.0.as_slice());
+        Uplinks::new(clock.now(), links, id, seat.name.clone(), addresses.unwrap_or_default())
+    });
+    let mut site = Site::new(config, clock, start, engine, tier, uplinks);
     site.begin(held);
     let ended = run(&mut site, clock, events).await;
-    drop(lock);
+    site.leave().await;
+    drop((lock, dialling));
     ended
+}
+
+/// What a state process among several needs; `None` for one that is alone.
+fn shared(config: &Config, links: &Links, sender: &mpsc::Sender<Event>) -> Option<Shared> {
+    config.coordination.as_ref()?;
+    let name = setting::name(config);
+    let myself = Myself {
+        replica: new_replica_id(),
+        partition: setting::partition(config),
+        name: name.clone(),
+    };
+    let bytes = setting::advertised(config).map(|address| address.to_string().into());
+    let presence = Presence { id: name, bytes: bytes.unwrap_or_default() };
+    let store = coordination::Store::of(config, 0);
+    let setting = coordination::Setting { store, presence: Some(presence) };
+    let coordination = Coordination::start(setting, sender.clone());
+    Some(Shared::new(Peers::new(links.clone(), myself), coordination))
 }
 
 /// Unique among all lives of all engines of the site: by the start count where there is one, else
@@ -315,40 +341,37 @@ fn tier_seat(
     start: u64,
     queue: Queue,
     engine: Option<&EngineSeat>,
+    shared: Option<Shared>,
 ) -> TierSeat {
     let now = clock.now();
     let gate = setting::gate(config, start);
     let peers: Vec<SiteId> = gate.peers.clone();
+    let among = shared.as_ref().map(|shared| shared.peers.myself().replica);
     TierSeat::new(
-        Replica::new(now, setting::replica(config, start)),
+        Replica::new(now, setting::replica(config, start, among)),
         Gate::new(now, gate),
         queue,
-        setting::view(config, start),
+        shared,
         engine.map(|seat| seat.id),
         peers,
     )
 }
 
-async fn listen_and_dial(config: &Config, links: &Links) -> Result<(), StartError> {
-    let tier = config.tier.as_ref();
-    match (config.role, tier.and_then(|tier| tier.listen), tier.and_then(|tier| tier.connect)) {
-        (Role::State, Some(listen), _) => {
-            let engines_max = config.limits.engines_max.unwrap_or(ENGINES_MAX);
-            let listener = bind_tcp("tier.listen", listen).await?;
-            links.listen::<TierFrame>(listener, engines_max, LinkId::Engine);
-        }
-        (Role::Engine, _, Some(connect)) => links.dial::<TierFrame>(connect, LinkId::State),
-        (Role::All | Role::State | Role::Engine | Role::Balancer, _, _) => {}
+/// Listens to engines, replicas and sites, and dials sites for as long as the handles are held.
+async fn listen_and_dial(config: &Config, links: &Links) -> Result<Vec<Dialling>, StartError> {
+    let listen = config.tier.as_ref().and_then(|tier| tier.listen);
+    if let Some(listen) = listen.filter(|_| config.role == Role::State) {
+        let engines_max = config.limits.engines_max.unwrap_or(ENGINES_MAX);
+        let listener = bind_tcp("tier.listen", listen).await?;
+        links.listen::<TierFrame>(listener, engines_max, LinkId::Engine);
     }
     let Some(sites) = config.sites.as_ref().filter(|_| config.role.has_tier()) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let listener = bind_tcp("sites.listen", sites.listen).await?;
     links.listen::<SiteFrame>(listener, SITE_LINKS_MAX, LinkId::FromSite);
-    for peer in &sites.peer {
-        links.dial::<SiteFrame>(peer.address, LinkId::ToSite(SiteId(peer.id)));
-    }
-    Ok(())
+    let dial = |peer: &Peer| links.dial::<SiteFrame>(peer.address, LinkId::ToSite(SiteId(peer.id)));
+    Ok(sites.peer.iter().map(dial).collect())
 }
 
 async fn start_admin(config: &Config, sender: &mpsc::Sender<Event>) -> Result<(), StartError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use applications::b2bua::{B2bua, Match, Route};
+use applications::faulty::Faulty;
 use bytes::Bytes;
 use call::{Edge, SessionTimers, Setting, SipTimers};
 use replica::gate::{ActivationMode, GateConfig};
@@ -50,9 +51,38 @@ fn set<T>(field: &mut T, configured: Option<T>) {
     }
 }
 
-pub(crate) fn replica(config: &Config, start: u64) -> replica::Config {
-    let view = view(config, start);
-    let replica = view.members[0];
+/// The partition that a state process among several serves.
+pub(crate) fn partition(config: &Config) -> PartitionId {
+    config.tier.as_ref().map_or(PARTITION, |tier| PartitionId(tier.partition))
+}
+
+/// Where other processes reach this one's `tier.listen`.
+pub(crate) fn advertised(config: &Config) -> Option<SocketAddr> {
+    let tier = config.tier.as_ref()?;
+    tier.advertise.or(tier.listen)
+}
+
+/// The name of a state process, which it keeps when it starts again.
+pub(crate) fn name(config: &Config) -> String {
+    let told = config.tier.as_ref().map(|tier| tier.name.clone()).filter(|name| !name.is_empty());
+    let address = advertised(config).map(|address| address.to_string());
+    told.or(address).unwrap_or_default()
+}
+
+/// `among`: the id of a replica that shares the site with others; its view is told it later.
+pub(crate) fn replica(config: &Config, start: u64, among: Option<ReplicaId>) -> replica::Config {
+    let view = match among {
+        Some(_) => replica::outside(partition(config)),
+        None => view(config, start),
+    };
+    let replica = among.unwrap_or_else(|| view.members[0]);
+    let shared = config.tier.as_ref().filter(|_| among.is_some()).map(|tier| replica::Shared {
+        name: name(config),
+        address: advertised(config).map(|address| address.to_string()).unwrap_or_default(),
+        partitions: tier.partitions,
+        replicas: tier.replicas,
+        join_after: Duration::ZERO,
+    });
     let mut limits = replica::Limits::default();
     let Limits { calls_max, record_bytes_max, waiters_per_call_max, .. } = config.limits;
     set(&mut limits.calls_max, calls_max);
@@ -70,10 +100,10 @@ pub(crate) fn replica(config: &Config, start: u64) -> replica::Config {
     set(&mut pace.hand_back_per_s, hand_back_per_s);
     replica::Config {
         here: here(config),
-        partition: PARTITION,
+        partition: partition(config),
         replica,
         view,
-        shared: None,
+        shared,
         backup_to: backup_to(config),
         limits,
         pace,
@@ -84,6 +114,8 @@ pub(crate) fn replica(config: &Config, start: u64) -> replica::Config {
 pub(crate) fn gate(config: &Config, start: u64) -> GateConfig {
     let peers = config.sites.iter().flat_map(|sites| &sites.peer);
     let ids = peers.clone().map(|peer| SiteId(peer.id)).collect();
+    // Processes that share a site must say the same: their own starts say nothing of the site's.
+    let start = if config.coordination.is_some() { 1 } else { start };
     let mut gate = GateConfig::new(here(config), start, vec![PARTITION], ids);
     gate.activation = peers
         .map(|peer| {
@@ -146,7 +178,11 @@ pub(crate) fn engine(
 
 fn applications(config: &Config) -> Vec<Arc<dyn Application>> {
     let Some(b2bua) = &config.b2bua else { return Vec::new() };
-    vec![Arc::new(B2bua::new(b2bua_config(b2bua)))]
+    let b2bua: Arc<dyn Application> = Arc::new(B2bua::new(b2bua_config(b2bua)));
+    match config.test.panic_on.as_deref().filter(|_| config.test.allow_faults) {
+        Some(header) => vec![Arc::new(Faulty::new(b2bua, header))],
+        None => vec![b2bua],
+    }
 }
 
 fn b2bua_config(b2bua: &file::B2bua) -> applications::b2bua::Config {

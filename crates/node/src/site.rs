@@ -5,7 +5,12 @@
 //! decision is taken here.
 
 mod answers;
+pub(crate) mod partitions;
+mod peers;
+mod quarantine;
+mod shared;
 mod tier_seat;
+mod uplinks;
 
 use std::collections::VecDeque;
 
@@ -13,18 +18,22 @@ use call::Destination;
 use engine::Engine;
 use replica::gate::GateInput;
 use tier_protocol::frame::TierFrame;
-use tier_protocol::{GateWord, PROTOCOL_VERSION, SiteState};
-use vocab::{EngineId, Instant, ReplicaId};
+use tier_protocol::{GateWord, SiteState};
+use vocab::{EngineId, Instant};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::SipDoor;
 use crate::event::Event;
-use crate::link::{LinkId, LinkWord, Outbox};
+use crate::link::LinkId;
 use crate::names::Names;
 use crate::queue;
 
+pub(crate) use peers::{Myself, Peers};
+pub(crate) use shared::{Shared, new_replica_id};
 pub(crate) use tier_seat::TierSeat;
+use uplinks::News;
+pub(crate) use uplinks::Uplinks;
 
 /// A word on its way to a core of this process.
 pub(crate) enum Word {
@@ -74,10 +83,8 @@ pub(crate) struct Site {
     pub(crate) start: u64,
     pub(crate) engine: Option<EngineSeat>,
     pub(crate) tier: Option<TierSeat>,
-    /// The link to the state tier, where that is another process.
-    pub(crate) uplink: Option<Outbox>,
-    /// The replica at its other end.
-    upstream: Option<ReplicaId>,
+    /// The links to the state tier, where that is other processes.
+    pub(crate) uplinks: Option<Uplinks>,
     words: VecDeque<Word>,
     was_serving: bool,
     is_draining: bool,
@@ -90,6 +97,7 @@ impl Site {
         start: u64,
         engine: Option<EngineSeat>,
         tier: Option<TierSeat>,
+        uplinks: Option<Uplinks>,
     ) -> Self {
         Self {
             config,
@@ -97,8 +105,7 @@ impl Site {
             start,
             engine,
             tier,
-            uplink: None,
-            upstream: None,
+            uplinks,
             words: VecDeque::new(),
             was_serving: false,
             is_draining: false,
@@ -140,11 +147,14 @@ impl Site {
     pub(crate) fn wake_at(&self) -> Instant {
         let engine = self.engine.as_ref().map_or(Instant::NEVER, |seat| seat.wake_at);
         let tier = self.tier.as_ref().map_or(Instant::NEVER, TierSeat::wake_at);
-        engine.min(tier)
+        let uplinks = self.uplinks.as_ref().map_or(Instant::NEVER, Uplinks::wake_at);
+        engine.min(tier).min(uplinks)
     }
 
     /// Wakes the cores whose moment has come, and lets all speak until they are quiet.
     pub(crate) fn turn(&mut self, now: Instant) {
+        let silent = self.uplinks.as_mut().map(|uplinks| uplinks.ping(now)).unwrap_or_default();
+        silent.into_iter().for_each(|news| self.take_uplink_news(news));
         if self.engine.as_ref().is_some_and(|seat| seat.wake_at <= now) {
             self.words.push_back(Word::Engine(engine::Input::Wake));
         }
@@ -197,20 +207,20 @@ impl Site {
                 engine::Output::Bounce { source, bytes, to } => {
                     seat.door.bounce(now, source, to, bytes);
                 }
-                engine::Output::Command { to: _, partition, command } => {
+                engine::Output::Command { to, partition, command } => {
                     if self.tier.is_some() {
                         let input = replica::Input::Command { engine: seat.id, command };
                         self.words.push_back(Word::Replica(input));
-                    } else if let Some(uplink) = &mut self.uplink {
-                        TierFrame::Command { partition, command }.encode_into(uplink.buffer());
+                    } else if let Some(uplinks) = &mut self.uplinks {
+                        uplinks.tell(to, &TierFrame::Command { partition, command });
                     }
                 }
                 engine::Output::Gate(word) => {
                     if self.tier.is_some() {
                         let input = GateInput::FromEngine { engine: seat.id, word };
                         self.words.push_back(Word::Gate(input));
-                    } else if let Some(uplink) = &mut self.uplink {
-                        TierFrame::Engine(word).encode_into(uplink.buffer());
+                    } else if let Some(uplinks) = &mut self.uplinks {
+                        uplinks.tell_gate(&TierFrame::Engine(word));
                     }
                 }
                 engine::Output::WakeAt(at, _) => {
@@ -224,7 +234,20 @@ impl Site {
     /// Carries an event to the cores. What it causes happens in the next [`Self::turn`].
     pub(crate) fn take(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Tier(LinkId::State, word) => self.take_uplink(word),
+            Event::Tier(LinkId::State(link), word) => {
+                let news = self.uplinks.as_mut().and_then(|up| up.take(now, link, word));
+                news.into_iter().for_each(|news| self.take_uplink_news(news));
+            }
+            Event::Tier(LinkId::Peer(replica), word) => {
+                if let Some(seat) = &mut self.tier {
+                    seat.take_peer_link(replica, word, &mut self.words);
+                }
+            }
+            Event::Coordination(told) => {
+                if let Some(seat) = &mut self.tier {
+                    seat.take_told(told, &mut self.words);
+                }
+            }
             Event::Tier(LinkId::Engine(link), word) => {
                 if let Some(seat) = &mut self.tier {
                     seat.take_engine_link(link, word, &mut self.words);
@@ -258,78 +281,50 @@ impl Site {
         }
     }
 
-    fn take_uplink(&mut self, word: LinkWord<TierFrame>) {
-        let Some(seat) = &self.engine else { return };
-        match word {
-            LinkWord::Up(mut outbox) => {
-                let hello = TierFrame::Hello {
-                    role: seat.id,
-                    name: seat.name.clone(),
-                    version: PROTOCOL_VERSION,
-                };
-                hello.encode_into(outbox.buffer());
-                self.uplink = Some(outbox);
-                tracing::info!("linked to the state tier");
-            }
-            LinkWord::Frame(frame) if self.uplink.is_some() => self.take_state_word(frame),
-            LinkWord::Frame(_) => {}
-            LinkWord::Writable => {
-                if let Some(uplink) = &mut self.uplink {
-                    uplink.note_writable();
+    fn take_uplink_news(&mut self, news: News) {
+        let input = match news {
+            News::Up(replica) => engine::Input::TierUp { replica },
+            News::Down(replica) => {
+                let any_up = self.uplinks.as_ref().is_some_and(Uplinks::any_up);
+                if let Some(seat) = self.engine.as_mut().filter(|_| !any_up) {
+                    seat.is_serving = false;
                 }
+                engine::Input::TierDown { replica }
             }
-            LinkWord::Down => self.lose_uplink(),
-        }
-    }
-
-    fn take_state_word(&mut self, frame: TierFrame) {
-        match frame {
-            TierFrame::Reply { partition: _, view, reply } => {
-                let Some(from) = self.upstream else { return };
-                self.words.push_back(Word::Engine(engine::Input::Reply { from, view, reply }));
+            News::Said(from, TierFrame::Reply { partition: _, view, reply }) => {
+                engine::Input::Reply { from, view, reply }
             }
-            TierFrame::Gate(word) => self.words.push_back(Word::Engine(engine::Input::Gate(word))),
-            TierFrame::View(view) => {
-                let replica = view.members.first().copied();
-                self.words.push_back(Word::Engine(engine::Input::NewView(view)));
-                if let Some(replica) = replica {
-                    self.upstream = Some(replica);
-                    self.words.push_back(Word::Engine(engine::Input::TierUp { replica }));
+            News::Said(_, TierFrame::Gate(word)) => engine::Input::Gate(word),
+            News::Said(_, TierFrame::View(view)) => engine::Input::NewView(view),
+            News::Said(_, TierFrame::Seats(seats)) => {
+                if let Some(uplinks) = &mut self.uplinks {
+                    uplinks.note_seats(&seats);
                 }
+                return;
             }
-            TierFrame::Hello { .. }
-            | TierFrame::Command { .. }
-            | TierFrame::Engine(_)
-            | TierFrame::Replica { .. }
-            | TierFrame::Seats(_)
-            | TierFrame::Peer(_)
-            | TierFrame::Ping
-            | TierFrame::Pong => {
-                tracing::warn!("the state tier sent a word that only engines send");
-                self.lose_uplink();
+            News::Said(
+                replica,
+                TierFrame::Hello { .. }
+                | TierFrame::Command { .. }
+                | TierFrame::Engine(_)
+                | TierFrame::Replica { .. }
+                | TierFrame::Peer(_)
+                | TierFrame::Ping
+                | TierFrame::Pong,
+            ) => {
+                tracing::warn!(%replica, "the state tier sent a word that is not for engines");
+                return;
             }
-        }
-    }
-
-    fn lose_uplink(&mut self) {
-        if self.uplink.take().is_some() {
-            tracing::warn!("the link to the state tier is lost");
-            if let Some(replica) = self.upstream.take() {
-                self.words.push_back(Word::Engine(engine::Input::TierDown { replica }));
-            }
-            if let Some(seat) = &mut self.engine {
-                seat.is_serving = false;
-            }
-        }
+        };
+        self.words.push_back(Word::Engine(input));
     }
 
     fn flush(&mut self) {
         if let Some(seat) = &mut self.engine {
             seat.door.flush();
         }
-        if self.uplink.as_mut().is_some_and(|uplink| uplink.flush().is_err()) {
-            self.lose_uplink();
-        }
+        let lost = self.uplinks.as_mut().map(Uplinks::flush).unwrap_or_default();
+        lost.into_iter().for_each(|news| self.take_uplink_news(news));
         if let Some(seat) = &mut self.tier {
             seat.flush(&mut self.words);
         }
@@ -340,6 +335,13 @@ impl Site {
         self.is_draining = true;
         if self.engine.is_some() {
             self.words.push_back(Word::Engine(engine::Input::Drain(true)));
+        }
+    }
+
+    /// The process ends: others need not wait for its lease to lapse.
+    pub(crate) async fn leave(self) {
+        if let Some(coordination) = self.tier.and_then(TierSeat::into_coordination) {
+            coordination.end().await;
         }
     }
 

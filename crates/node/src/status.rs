@@ -1,5 +1,7 @@
 //! From the cores' numbers to the admin API's words.
 
+pub(crate) mod quarantine;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -13,7 +15,8 @@ use tier_protocol::{Hint, Record, SiteState};
 use vocab::{Instant, Stamp};
 
 use crate::config::Config;
-use crate::site::{EngineSeat, Site, TierSeat};
+use crate::site::partitions;
+use crate::site::{EngineSeat, Site, TierSeat, Uplinks};
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -35,7 +38,10 @@ pub(crate) fn of_site(site: &Site, now: Instant) -> StatusReply {
     };
     if let Some(seat) = &site.engine {
         status.state = state_word(seat.is_serving);
-        status.engine = Some(engine(seat, site.tier.is_some() || site.uplink.is_some()));
+        status.engine = Some(engine(
+            seat,
+            site.tier.is_some() || site.uplinks.as_ref().is_some_and(Uplinks::any_up),
+        ));
         engine_counters(seat, &mut status.counters);
     }
     if let Some(seat) = &site.tier {
@@ -80,10 +86,13 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.engines_alive = stats.engines;
     status.activated = counts.activated;
     status.handed_back = counts.handed_back;
+    status.quarantined = stats.quarantined;
+    status.quarantined_by_cause = quarantine::by_cause(counts);
     status.refill_pending = stats.refills_left;
     status.timers_handed = counts.due;
     status.resumes = counts.resumed;
     status.tombstones = stats.tombstones;
+    status.view = Some(partitions::view_status(seat, now));
     let mut crossing = Crossing {
         batches_in: gate.batches_stored,
         calls_in: counts.in_stored,
@@ -170,13 +179,20 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         bounced,
         panics,
         undecodable,
+        torn_down,
+        not_torn_down,
+        refused_poison,
         orphan_grants,
         batches_done,
         batches_deferred,
         batches_poison,
+        entries_poison,
         entries_stored,
         entries_stale,
         entries_superseded,
+        other_view,
+        confirmed,
+        cache_hits,
     );
     map.insert("udp_send_dropped".into(), seat.door.dropped());
     map.insert("edge_bad_frames".into(), seat.door.bad_frames());
@@ -221,11 +237,29 @@ fn tier_counters(
         refilled,
         refill_missed,
         tombstones_lost,
+        strikes,
+        quarantine_lost,
+        quarantine_lifted,
+        quarantine_dropped,
+        condemned_removed,
+        begins_refused,
         hint_followed,
         hint_settling,
         hint_busy,
         hint_checked_out,
         hint_forced,
+        views,
+        views_proposed,
+        promoted,
+        shed,
+        muted_lost,
+        peer_stale,
+        copied_out,
+        copied_in,
+        copies_restarted,
+        compared,
+        runs_differing,
+        repaired,
     );
     spill_counters(counts, map);
     counters!(
@@ -390,6 +424,12 @@ fn notes(story: &replica::CallStory) -> Vec<String> {
     }
     if story.broken_locks > 0 {
         notes.push(format!("{} locks in a row broke without a put", story.broken_locks));
+    }
+    if story.strikes > 0 {
+        notes.push(format!("{} turns in a row broke", story.strikes));
+    }
+    if story.is_set_aside {
+        notes.push("it is in quarantine: its end alone is worked here".into());
     }
     if let Some(lock) = &story.lock {
         let lease = ms(lock.lease_left);

@@ -1,6 +1,6 @@
 //! Which calls are to be handed to an engine without being asked for, and when.
 //!
-//! Four queues by time. A call is in each at most once, and carries its own places ([`Armed`]), so
+//! Five queues by time. A call is in each at most once, and carries its own places ([`Armed`]), so
 //! that moving it costs two tree operations. Whether a call that comes up may be handed is for the
 //! replica to say: a locked one is dropped here and armed again when its lock ends.
 
@@ -11,6 +11,8 @@ use vocab::{CallKey, Instant};
 /// Why a call is to be handed; in the order in which they are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// It is set aside, and is to be ended.
+    Quarantine,
     /// Its lock broke with unreleased effects.
     Resume,
     /// A deadline passed; of a dormant call: its last, by a bound.
@@ -22,12 +24,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Resume, Self::Due, Self::Activate, Self::HandBack];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Quarantine, Self::Resume, Self::Due, Self::Activate, Self::HandBack];
 }
 
 /// A call's places in the queues.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Armed([Option<Instant>; 4]);
+pub(crate) struct Armed([Option<Instant>; 5]);
 
 impl Armed {
     pub(crate) fn at(&self, kind: Kind) -> Option<Instant> {
@@ -35,10 +38,10 @@ impl Armed {
     }
 }
 
-/// The four queues.
+/// The five queues.
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
-    queues: [BTreeSet<(Instant, CallKey)>; 4],
+    queues: [BTreeSet<(Instant, CallKey)>; 5],
 }
 
 impl Agenda {

@@ -157,7 +157,8 @@ impl Replica {
         if self.store.is_spilled(key) {
             return self.mark_spilled(now, site, key);
         }
-        let lives = |call: &&mut Call| call.is_active() && !call.has_ended();
+        let lives =
+            |call: &&mut Call| call.is_active() && !call.has_ended() && !call.is_set_aside();
         let Some(call) = self.store.get_mut(key).filter(lives) else {
             return;
         };

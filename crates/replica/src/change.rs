@@ -71,8 +71,11 @@ pub(crate) fn apply(
             begin(view, numbers.next(), seat.replica);
         }
         Change::Refound => {
+            let view = next.view_mut(acting)?;
+            let before: Vec<ReplicaId> = view.everybody().collect();
+            begin(view, numbers.next(), seat.replica);
+            next.seats.retain(|other| !before.contains(&other.replica));
             sit(&mut next, &mut numbers, seat);
-            begin(next.view_mut(acting)?, numbers.next(), seat.replica);
         }
         Change::Join => {
             sit(&mut next, &mut numbers, seat);

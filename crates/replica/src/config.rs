@@ -137,6 +137,12 @@ pub struct Limits {
     pub copy_page_max: usize,
     /// Bytes of records of one page of a copy. A single larger record goes alone.
     pub copy_bytes_max: usize,
+    /// Calls kept in quarantine; the oldest goes first.
+    pub quarantine_calls_max: usize,
+    /// Bytes of their records and messages; the oldest goes first.
+    pub quarantine_bytes_max: usize,
+    /// Calls whose broken turns are remembered; the oldest goes first.
+    pub suspects_max: usize,
 }
 
 impl Default for Limits {
@@ -154,6 +160,9 @@ impl Default for Limits {
             muted_max: 16_384,
             copy_page_max: 256,
             copy_bytes_max: 1 << 20,
+            quarantine_calls_max: 256,
+            quarantine_bytes_max: 8 << 20,
+            suspects_max: 16_384,
         }
     }
 }
@@ -175,6 +184,8 @@ pub struct Pace {
     pub retry_after: Duration,
     /// A dormant call of a silent home is woken to end this long after its last deadline.
     pub dead_home_after: Duration,
+    /// What broke two engines before it had a record is given to none for this long.
+    pub begin_refused_for: Duration,
     /// Dormant calls woken each second by an order, a refill or a hand-back.
     pub activate_per_s: u32,
     /// Calls asked for (refill) or marked (sweep) each second.
@@ -206,6 +217,7 @@ impl Default for Pace {
             batch_ack_wait: Duration::from_secs(15),
             retry_after: Duration::from_secs(1),
             dead_home_after: Duration::from_secs(60),
+            begin_refused_for: Duration::from_secs(300),
             activate_per_s: 5_000,
             refill_per_s: 2_000,
             hand_back_per_s: 1_000,

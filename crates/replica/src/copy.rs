@@ -12,7 +12,8 @@ use tier_protocol::{CopiedCall, CopiedState, PeerWord, SpilledCall, Tombstone};
 use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
 
 use crate::Replica;
-use crate::store::{Call, Life};
+use crate::planted::Planted;
+use crate::store::{Call, Life, Sentence};
 
 /// A page that did not come for this long is asked for again.
 const PAGE_WAIT: Duration = Duration::from_secs(1);
@@ -51,7 +52,8 @@ impl Replica {
     }
 
     pub(crate) fn is_copied(&self) -> bool {
-        self.copying.as_ref().is_some_and(|copying| copying.is_done)
+        let counts_early = self.planted == Some(Planted::JoinerCountedEarly);
+        self.copying.as_ref().is_some_and(|copying| copying.is_done || counts_early)
     }
 
     pub(crate) fn copy_stats(&self) -> Option<CopyStats> {
@@ -108,6 +110,9 @@ impl Replica {
         }
         let calls_max = usize::try_from(calls_max).unwrap_or(usize::MAX);
         let calls_max = calls_max.clamp(1, self.config.limits.copy_page_max);
+        if after.is_none() {
+            self.tell_joiner(now, replica);
+        }
         let (mut calls, mut spilled, mut bytes) = (Vec::new(), Vec::new(), 0);
         let (mut last, mut next) = (after, None);
         for key in self.store.keys_after(after) {
@@ -242,6 +247,11 @@ pub(crate) fn set_state(call: &mut Call, state: CopiedState) {
         (true, false) => Life::Ended,
         (true, true) => Life::EndTold,
     };
+    call.sentence = match (state.is_condemned, state.is_torn_down) {
+        (true, _) => Sentence::ToEnd,
+        (false, true) => Sentence::Lingers,
+        (false, false) => Sentence::None,
+    };
 }
 
 pub(crate) fn state_of(call: &Call) -> CopiedState {
@@ -256,5 +266,7 @@ pub(crate) fn state_of(call: &Call) -> CopiedState {
         ends_when_free: call.ends_when_free,
         has_ended: call.has_ended(),
         end_told: call.life == Life::EndTold,
+        is_condemned: call.sentence == Sentence::ToEnd,
+        is_torn_down: call.sentence == Sentence::Lingers,
     }
 }

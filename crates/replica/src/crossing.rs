@@ -38,6 +38,9 @@ enum Verdict {
 impl Replica {
     /// The site that is to have the call's newest state.
     pub(crate) fn target(&self, call: &Call) -> Option<SiteId> {
+        if call.is_set_aside() {
+            return None;
+        }
         let home = call.record.as_ref()?.header.home();
         if home == self.config.here { self.config.backup_to } else { Some(home) }
     }
@@ -225,7 +228,7 @@ impl Replica {
             outbound.set_stage(key, Stage::Busy);
             return None;
         }
-        let ours = call.filter(|call| !call.is_stub).and_then(|call| {
+        let ours = call.filter(|call| !call.is_stub && !call.is_set_aside()).and_then(|call| {
             let record = call.record.as_ref()?;
             let is_his = record.header.home() == site;
             (call.is_active() || is_his).then(|| trimmed(record, call, now))

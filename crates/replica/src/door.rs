@@ -53,6 +53,7 @@ pub enum Input {
 
 /// What is heard of another replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "moved once; links come and go rarely")]
 pub enum PeerNews {
     /// The link to it is up.
     Up,
@@ -227,6 +228,8 @@ pub enum Order {
     },
     /// Stops or resumes giving calls back to their homes.
     HandBackPause(bool),
+    /// Forgets what is kept of a call in quarantine; of all when none is named.
+    DropQuarantined(Option<CallKey>),
     /// Slots of this partition go to one that is to be made, by replicas that wait for it.
     MoveSlots(SlotMove),
     /// Every member of the view is lost: this replica begins the partition anew, without calls.

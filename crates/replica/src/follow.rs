@@ -10,7 +10,7 @@ use tier_protocol::{Cause, PutFlags, Record, Refusal, Reply, Tombstone};
 use vocab::{CallKey, EngineId, Instant, LockToken, Stamp};
 
 use crate::Replica;
-use crate::lock::Ending;
+use crate::planted::Planted;
 use crate::store::Lock;
 
 impl Replica {
@@ -51,7 +51,7 @@ impl Replica {
     /// Whether the lock was granted before the present primary led: a put under it may have missed
     /// what this primary granted.
     pub(crate) fn is_void(&self, token: LockToken) -> bool {
-        token.view < self.config.view.led_since
+        token.view < self.config.view.led_since && self.planted != Some(Planted::OldTokenAccepted)
     }
 
     /// The stamp under which an earlier record of the key was removed, as far as is remembered.
@@ -70,19 +70,20 @@ impl Replica {
             self.counts.refused += 1;
             return self.reply(engine, Reply::Refused { key, stamp, why });
         }
+        if self.store.get(key).is_some_and(|call| call.record.is_some()) {
+            self.shadow(now, key, engine, stamp.token);
+            return self.keep_removal(engine, tombstone);
+        }
+        if self.store.is_spilled(key) {
+            return self.keep_spilled_removal(engine, tombstone);
+        }
+        // A joiner's copy of it is still to come.
         self.counts.deletes += 1;
         self.note_removed_while_joining(tombstone);
-        self.unpack(key);
-        if held.is_some() {
-            self.remove_for_good(now, tombstone);
-        } else {
-            self.repeats.insert(tombstone);
-        }
+        self.repeats.insert(tombstone);
         self.reply(engine, Reply::Stored { key, stamp });
-        match self.store.get(key).map(|call| call.lock.is_some()) {
-            Some(true) => self.end_lock(now, key, Ending::Deleted),
-            Some(false) => self.free(now, key),
-            None => {}
+        if self.store.get(key).is_some_and(|call| call.lock.is_none()) {
+            self.free(now, key);
         }
     }
 

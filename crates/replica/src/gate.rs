@@ -196,7 +196,7 @@ impl Gate {
                 let at = now + self.config.retry_after;
                 self.stats.batches_again += u64::from(self.inbox.put_off(id, engine, at));
             }
-            EngineWord::BatchPoison { id } => self.batch_poison(id),
+            EngineWord::BatchPoison { id, superseded } => self.batch_poison(id, superseded),
         }
     }
 

@@ -12,7 +12,7 @@ use vocab::{CallKey, EngineId, Instant, SiteId};
 use crate::Replica;
 use crate::agenda::Kind;
 use crate::planted::Planted;
-use crate::store::Call;
+use crate::store::{Call, Sentence};
 
 impl Replica {
     /// Puts a free call into the queues that it belongs into, by its record.
@@ -24,6 +24,9 @@ impl Replica {
         let header = call.record.as_ref().map(|record| &record.header);
         let sleeps = call.is_dormant && !call.is_stub;
         let is_home = header.is_some_and(|header| header.home() == here);
+        if call.sentence == Sentence::ToEnd {
+            return self.arm_end(now, key);
+        }
         let resume = call.unreleased.then(|| now.max(call.not_before));
         let due = if call.is_stub {
             None
@@ -47,6 +50,7 @@ impl Replica {
             return;
         };
         let all = [
+            (Kind::Quarantine, None),
             (Kind::Resume, resume),
             (Kind::Due, due),
             (Kind::Activate, activate),
@@ -61,9 +65,17 @@ impl Replica {
         self.list_rest(key);
     }
 
+    /// A condemned call is handed for one reason only.
+    fn arm_end(&mut self, now: Instant, key: CallKey) {
+        if let Some(call) = self.store.get_mut(key) {
+            self.agenda.clear_all(&mut call.armed, key);
+            self.agenda.set(&mut call.armed, Kind::Quarantine, key, now);
+        }
+    }
+
     /// The site that a call is to go home to, when it is ready to go.
     pub(crate) fn destination(&self, call: &Call) -> Option<SiteId> {
-        if !call.is_active() || !call.at_boundary || call.has_ended() {
+        if !call.is_active() || !call.at_boundary || call.has_ended() || call.is_set_aside() {
             return None;
         }
         let here = self.config.here;
@@ -102,7 +114,7 @@ impl Replica {
 
     fn may_pass(&mut self, now: Instant, kind: Kind) -> bool {
         match kind {
-            Kind::Resume | Kind::Due => true,
+            Kind::Quarantine | Kind::Resume | Kind::Due => true,
             Kind::Activate => self.activate_pacer.take(now),
             Kind::HandBack => !self.hand_back_paused && self.hand_back_pacer.take(now),
         }
@@ -110,10 +122,12 @@ impl Replica {
 
     /// Hands a free call whose time has come, if its reason still holds.
     fn hand_one(&mut self, now: Instant, key: CallKey, kind: Kind) {
+        self.judge_if_free(now, key);
         let Some(call) = self.store.get(key) else {
             return;
         };
         let cause = match kind {
+            Kind::Quarantine => (call.sentence == Sentence::ToEnd).then_some(Cause::Quarantined),
             Kind::Resume => call.unreleased.then_some(Cause::Resume),
             Kind::Due if !call.is_dormant || self.planted == Some(Planted::DormantTimersArmed) => {
                 Some(Cause::Due)
@@ -140,7 +154,7 @@ impl Replica {
             Cause::Due => self.counts.due += 1,
             Cause::Activate => self.counts.activate_handed += 1,
             Cause::HandBack { .. } => self.counts.hand_back_handed += 1,
-            Cause::Resume | Cause::Asked { .. } => {}
+            Cause::Resume | Cause::Asked { .. } | Cause::Quarantined => {}
         }
         self.grant(now, key, engine, cause, None);
     }
@@ -169,7 +183,7 @@ impl Replica {
         let times = Kind::ALL.into_iter().filter_map(|kind| {
             let (at, _) = self.agenda.first(kind)?;
             match kind {
-                Kind::Resume | Kind::Due => Some(at),
+                Kind::Quarantine | Kind::Resume | Kind::Due => Some(at),
                 Kind::Activate => Some(self.activate_pacer.wake_at(at)),
                 Kind::HandBack if self.hand_back_paused => None,
                 Kind::HandBack => Some(self.hand_back_pacer.wake_at(at)),

@@ -87,7 +87,9 @@ impl Replica {
                 KeysetKind::Moved => moved.next(),
                 KeysetKind::Dormant => asleep.next(),
             };
-            if let Some(call) = self.store.brief(key).filter(|call| !call.has_ended) {
+            let is_aside = self.store.get(key).is_some_and(|call| call.is_set_aside());
+            let call = self.store.brief(key).filter(|call| !call.has_ended && !is_aside);
+            if let Some(call) = call {
                 entries.push(KeysetEntry { key, epoch: call.stamp.epoch, kind });
             }
         }
@@ -100,6 +102,7 @@ impl Replica {
     pub(crate) fn pull(&mut self, now: Instant, site: SiteId, key: CallKey, ask: u64) {
         let answer = match self.store.get(key) {
             None => self.pull_spilled(now, site, key),
+            Some(call) if call.is_set_aside() => PullAnswer::NoSuch,
             Some(call) => match (call.stamp(), call.aged(now)) {
                 (Some(_), Some(_)) if call.lock.is_some() && call.is_dormant => {
                     // Somebody here may be waking it at this moment.

@@ -26,12 +26,16 @@ impl Replica {
         if self.tombs.stamp(key).is_some_and(|removed| removed >= stamp) {
             return DormantOutcome::Stale;
         }
+        if self.quarantine.has_as_new(key, stamp) {
+            return DormantOutcome::Stale;
+        }
         let Some(call) = self.store.get(key) else {
             let limits = &self.config.limits;
             let bytes = self.store.bytes.saturating_add(record.body_bytes());
             if self.store.len() >= limits.calls_max || bytes > limits.bytes_max {
                 return DormantOutcome::Full;
             }
+            self.lift(key);
             self.replace(now, record, false);
             return DormantOutcome::Stored;
         };
@@ -52,6 +56,7 @@ impl Replica {
             }
             self.counts.yielded += u64::from(call.is_active());
         }
+        self.lift(key);
         self.replace(now, record, false);
         DormantOutcome::Stored
     }

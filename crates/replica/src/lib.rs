@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tier_protocol::{Command, Reply};
-use vocab::{CallKey, EngineId, Instant, SiteId};
+use tier_protocol::{Command, Reply, Strike};
+use vocab::{CallKey, EngineId, Instant, SiteId, ViewNumber};
 
 mod agenda;
 mod bulk;
@@ -32,6 +32,7 @@ mod outbound;
 mod pace;
 mod planted;
 mod put;
+mod quarantine;
 mod refill;
 mod spill;
 pub mod stats;
@@ -59,14 +60,16 @@ use lock::Ending;
 use membership::Membership;
 use outbound::Outbound;
 use pace::Pacer;
+use quarantine::{Quarantine, Suspects};
 use refill::Refill;
 use spill::Spilling;
 use stats::{BulkKind, Counts};
 use store::Store;
 use tombs::Tombs;
 
-/// Removals remembered only to answer a repeated `Delete` alike.
-const REPEATS_MAX: usize = 4_096;
+/// Removals remembered to answer a repeated `Delete` alike, and to refuse a put of a broken lock
+/// that comes after them. Words of such a lock come within its lease and the silence of a link.
+const REPEATS_MAX: usize = 65_536;
 
 /// One replica of one partition.
 #[derive(Debug)]
@@ -109,6 +112,11 @@ pub struct Replica {
     copying: Option<Copying>,
     comparing: Comparing,
     spilling: Spilling,
+    /// Turns that broke, of calls that may do so again.
+    suspects: Suspects,
+    /// Strikes that the other members have yet to hear of.
+    struck: Vec<(CallKey, Strike)>,
+    quarantine: Quarantine,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -119,6 +127,8 @@ impl Replica {
     pub fn new(now: Instant, config: Config) -> Self {
         let pace = config.pace;
         let refill = Refill::new(pace, config.limits);
+        let limits = &config.limits;
+        let quarantine = Quarantine::new(limits.quarantine_calls_max, limits.quarantine_bytes_max);
         Self {
             began_at: now,
             now,
@@ -144,10 +154,13 @@ impl Replica {
             bulk_pacer: Pacer::new(pace.refill_per_s),
             hand_back_paused: false,
             counts: Counts::default(),
-            membership: Membership::new(now, &config),
+            membership: Membership::new(now),
             copying: None,
             comparing: Comparing::default(),
             spilling: Spilling::new(&config),
+            suspects: Suspects::new(config.limits.suspects_max),
+            struck: Vec::new(),
+            quarantine,
             planted: None,
             out: VecDeque::new(),
             config,
@@ -169,12 +182,17 @@ impl Replica {
         match input {
             Input::EngineUp { engine } => {
                 self.engines.insert(engine);
+                self.suspects.acquit(engine);
             }
             Input::EngineDown { engine } => {
                 self.forget_muted(engine);
                 self.engine_down(now, engine);
             }
-            Input::Command { engine, command } => self.command(now, engine, command),
+            Input::Command { engine, command } => {
+                let view = command.view();
+                self.command(now, engine, command);
+                self.answer_in_old_view(view);
+            }
             Input::Site(input) => self.site(now, input),
             Input::Order(order) => self.order(order),
             Input::Peer { replica, news } => self.peer(now, replica, news),
@@ -194,6 +212,7 @@ impl Replica {
             self.run_compare(now);
         }
         self.run_spill(now);
+        self.tell_strikes();
     }
 
     /// The next output; [`Output::WakeAt`] ends the drain.
@@ -241,18 +260,18 @@ impl Replica {
                 self.follow_put(now, engine, record, base, flags);
             }
             Command::Unlock { view: _, key, token } => {
-                if self.store.get(key).and_then(|call| call.lock).is_some_and(|l| l.token == token)
-                {
-                    self.end_lock(now, key, Ending::Unlocked);
+                let call = self.store.get(key);
+                if call.and_then(|call| call.lock).is_some_and(|lock| lock.token == token) {
+                    let removal = call.and_then(|call| call.removal);
+                    match removal.filter(|removal| removal.stamp.token == token) {
+                        Some(removal) => self.remove_at_last(now, removal),
+                        None => self.end_lock(now, key, Ending::Unlocked),
+                    }
+                } else if call.is_none() {
+                    self.end_spilled(now, key, token);
                 }
             }
-            Command::Renew { view: _, key, token } => {
-                let expires_at = now + self.config.pace.lock_lease;
-                let lock = self.store.get_mut(key).and_then(|call| call.lock.as_mut());
-                if let Some(lock) = lock.filter(|lock| lock.token == token) {
-                    lock.expires_at = expires_at;
-                }
-            }
+            Command::Renew { view: _, key, token } => self.prolong(now, key, token),
             Command::Delete { view: _, tombstone, base } if self.leads() => {
                 self.delete(now, engine, tombstone, base);
             }
@@ -271,25 +290,39 @@ impl Replica {
                 self.note_outcome(outcome);
                 self.reply(engine, Reply::Dormant { key, batch, outcome });
             }
+            Command::Poisoned { view: _, key, strike } => self.poisoned(now, engine, key, strike),
         }
     }
 
     /// Whether the command is for this replica, in its view.
     fn serves(&self, command: &Command) -> bool {
         let view = &self.config.view;
-        let is_current = command.view() == view.number && view.names(self.config.replica);
+        let is_old_too = self.planted == Some(Planted::OldViewAccepted);
+        let is_known = command.view() == view.number || is_old_too && command.view() < view.number;
+        let is_current = is_known && view.names(self.config.replica);
         let is_owned = view.slots.contains(command.key().slot());
         match command {
-            // What has left has left, in whatever view.
-            Command::Unlock { .. } | Command::Renew { .. } => true,
+            // What has left has left, in whatever view, and what has happened has happened.
+            Command::Unlock { .. } | Command::Renew { .. } | Command::Poisoned { .. } => true,
             Command::LockAndGet { .. } => is_current && is_owned && self.leads(),
-            Command::Get { .. } | Command::Confirm { .. } => {
-                is_current && is_owned && !self.is_joining()
-            }
-            Command::Put { .. }
+            Command::Get { .. } => is_current && is_owned && !self.is_joining(),
+            Command::Confirm { .. }
+            | Command::Put { .. }
             | Command::Delete { .. }
             | Command::StoreDormant { .. }
             | Command::StoreTombstone { .. } => is_current && is_owned,
+        }
+    }
+
+    /// The simulator's planted bug: whatever the view, the engine hears what it hopes for.
+    fn answer_in_old_view(&mut self, old: ViewNumber) {
+        if self.planted != Some(Planted::OldViewAccepted) {
+            return;
+        }
+        for output in &mut self.out {
+            if let Output::Reply { view, .. } = output {
+                *view = old;
+            }
         }
     }
 
@@ -323,6 +356,7 @@ impl Replica {
             Order::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
             Order::BackupTo { site } => self.back_up_to(site),
             Order::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            Order::DropQuarantined(key) => self.drop_quarantined(key),
             Order::HandBackPause(paused) => self.hand_back_paused = paused,
             Order::MoveSlots(slots) => self.order_change(Change::Plan(slots)),
             Order::Refound => self.order_change(Change::Refound),

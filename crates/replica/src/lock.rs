@@ -43,6 +43,9 @@ impl Replica {
             return self.lock_nothing(now, key, waiter);
         };
         let Some(lock) = &mut call.lock else {
+            if self.ask_for_condemned(now, key, waiter) {
+                return;
+            }
             return self.grant(now, key, engine, Cause::Asked { turn }, cached);
         };
         if lock.is_shadow && lock.engine == engine {
@@ -76,6 +79,9 @@ impl Replica {
         let Waiter { engine, turn, begins, cached } = waiter;
         if !begins {
             return self.reply(engine, Reply::NotHere { key, turn });
+        }
+        if self.refuses_to_begin(now, key) {
+            return self.refuse_to_begin(key, waiter);
         }
         let limits = &self.config.limits;
         if self.store.len() >= limits.calls_max || self.store.bytes >= limits.bytes_max {
@@ -111,7 +117,7 @@ impl Replica {
         call.lock =
             Some(Lock { engine, cause, token, expires_at, listed_at, has_put, resumes, is_shadow });
         call.touched_at = now;
-        for kind in [Kind::Resume, Kind::Activate, Kind::HandBack] {
+        for kind in [Kind::Quarantine, Kind::Resume, Kind::Activate, Kind::HandBack] {
             self.agenda.clear(&mut call.armed, kind, key);
         }
         self.leases.insert((listed_at, key));
@@ -146,11 +152,21 @@ impl Replica {
                 | Cause::Due
                 | Cause::Resume
                 | Cause::Activate
-                | Cause::HandBack { .. },
+                | Cause::HandBack { .. }
+                | Cause::Quarantined,
                 _,
             ) => granted(call.aged(now)),
         };
         self.reply(engine, reply);
+    }
+
+    /// The holder says something under its lock: the lease starts anew.
+    pub(crate) fn prolong(&mut self, now: Instant, key: CallKey, token: LockToken) {
+        let expires_at = now + self.config.pace.lock_lease;
+        let lock = self.store.get_mut(key).and_then(|call| call.lock.as_mut());
+        if let Some(lock) = lock.filter(|lock| lock.token == token) {
+            lock.expires_at = expires_at;
+        }
     }
 
     /// Ends the lock and serves whoever waits for that.
@@ -164,7 +180,9 @@ impl Replica {
         self.leases.remove(&(lock.listed_at, key));
         self.handed -= usize::from(is_handed(lock.cause));
         call.touched_at = now;
+        call.removal = None;
         let retry_after = self.config.pace.retry_after;
+        let is_suspect = self.suspects.count(key) > 0;
         match ending {
             Ending::Unlocked => {
                 call.unreleased = false;
@@ -172,6 +190,9 @@ impl Replica {
                 if is_handed(lock.cause) && !lock.has_put {
                     // Still due, asleep or abroad: not again at once, or two would spin.
                     call.not_before = now + retry_after;
+                }
+                if is_suspect {
+                    self.wake_again(key, &lock);
                 }
             }
             Ending::Deleted => {}
@@ -184,16 +205,26 @@ impl Replica {
                     call.broken_locks = call.broken_locks.saturating_add(1);
                 }
                 call.not_before = now + pause_after_breaks(call.broken_locks, retry_after);
-                if lock.cause == Cause::Activate && call.is_dormant && !call.is_stub {
-                    let at = call.not_before;
-                    self.agenda.set(&mut call.armed, Kind::Activate, key, at);
-                }
+                self.wake_again(key, &lock);
             }
         }
+        if ending == Ending::Broken && !lock.has_put {
+            self.note_broken(now, key, &lock);
+        }
+        self.note_not_ended(now, key, &lock, ending);
         self.free(now, key);
         let forgets = self.planted == Some(Planted::DueForgotten);
         if forgets && ending == Ending::Broken && lock.cause == Cause::Due {
             self.forget_due(key);
+        }
+    }
+
+    /// It was handed to be woken, and sleeps on: an order asks for it once.
+    fn wake_again(&mut self, key: CallKey, lock: &Lock) {
+        let Some(call) = self.store.get_mut(key) else { return };
+        if lock.cause == Cause::Activate && call.is_dormant && !call.is_stub {
+            let at = call.not_before;
+            self.agenda.set(&mut call.armed, Kind::Activate, key, at);
         }
     }
 
@@ -208,6 +239,7 @@ impl Replica {
         if self.store.get(key).is_some_and(|call| call.ends_when_free) {
             self.end_as_old_home_did(now, key);
         }
+        self.judge(now, key);
         self.tell_end(now, key);
         while let Some(call) = self.store.get_mut(key) {
             let Some(waiter) = call.waiters.pop_front() else {
@@ -215,7 +247,15 @@ impl Replica {
             };
             self.waiters -= 1;
             let Waiter { engine, turn, begins, cached } = waiter;
-            if call.record.is_some() || begins {
+            let is_held = call.record.is_some();
+            if !is_held && begins && self.refuses_to_begin(now, key) {
+                self.refuse_to_begin(key, waiter);
+                continue;
+            }
+            if is_held && self.ask_for_condemned(now, key, waiter) {
+                return;
+            }
+            if is_held || begins {
                 return self.grant(now, key, engine, Cause::Asked { turn }, cached);
             }
             self.reply(engine, Reply::NotHere { key, turn });
@@ -252,6 +292,7 @@ impl Replica {
             return;
         }
         self.forget_row_waiters(engine);
+        self.forget_spilled_removals(engine);
         // Other waiters exist only at locked calls, and every locked call has a lease.
         let locked: Vec<CallKey> = self.leases.iter().map(|(_, key)| *key).collect();
         for key in locked {
@@ -271,7 +312,11 @@ impl Replica {
 pub(crate) fn is_handed(cause: Cause) -> bool {
     match cause {
         Cause::Asked { .. } => false,
-        Cause::Due | Cause::Resume | Cause::Activate | Cause::HandBack { .. } => true,
+        Cause::Due
+        | Cause::Resume
+        | Cause::Activate
+        | Cause::HandBack { .. }
+        | Cause::Quarantined => true,
     }
 }
 

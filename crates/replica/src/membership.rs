@@ -38,7 +38,9 @@ const PINGS_MISSED_MAX: u32 = 3;
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// A life of this length as a member was no failure: the next one joins after the least pause.
 const GOOD_LIFE: Duration = Duration::from_secs(30);
-const JOIN_AFTER_MIN: Duration = Duration::from_millis(500);
+const JOIN_AFTER_MIN: Duration = Duration::from_secs(1);
+/// Pings within which a member has to answer one who wants to join.
+const HEARD_WITHIN: u32 = 3;
 const JOIN_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// How far a change is.
@@ -84,7 +86,8 @@ pub(crate) struct Membership {
     pinged_at: Instant,
     pings: u64,
     retry_at: Instant,
-    join_at: Instant,
+    /// Since when every member answers this replica, which is not in their view.
+    heard_all_since: Option<Instant>,
     member_since: Option<Instant>,
     pub(crate) is_expelled: bool,
     /// Words of engines that wait until the view is certain.
@@ -96,8 +99,7 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    pub(crate) fn new(now: Instant, config: &Config) -> Self {
-        let join_after = config.shared.as_ref().map_or(Duration::ZERO, |shared| shared.join_after);
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             map: SiteMap::default(),
             revision: 0,
@@ -110,7 +112,7 @@ impl Membership {
             pinged_at: now,
             pings: 0,
             retry_at: now,
-            join_at: now + join_after,
+            heard_all_since: None,
             member_since: None,
             is_expelled: false,
             muted: VecDeque::new(),
@@ -122,7 +124,10 @@ impl Membership {
     fn is_mute(&self) -> bool {
         match self.step {
             Step::Idle | Step::Reading(_) => false,
-            Step::Deciding { .. } | Step::Unsure { .. } => true,
+            // Once a later map is known, what was proposed is in it, or never will be written.
+            Step::Deciding { expected, .. } | Step::Unsure { expected, .. } => {
+                expected == self.revision
+            }
         }
     }
 
@@ -219,6 +224,7 @@ impl Replica {
                 other.is_up = true;
                 other.gone_since = None;
                 other.is_replaced = false;
+                self.tell_news(replica);
             }
             PeerNews::Down => other.is_up = false,
             PeerNews::Gone { is_replaced } => {
@@ -241,6 +247,11 @@ impl Replica {
         match word {
             PeerWord::Ping { number } => self.tell_peer(replica, PeerWord::Pong { number }),
             PeerWord::Pong { number: _ } => {}
+            PeerWord::News { revision, store_revision, map } => {
+                self.note_store_revision(store_revision);
+                self.learn(now, revision, map);
+                self.hear_muted(now);
+            }
             PeerWord::Crossed { site, calls } => self.peer_crossed(site, &calls),
             PeerWord::CopyAsk { view, .. }
             | PeerWord::CopyPage { view, .. }
@@ -254,6 +265,16 @@ impl Replica {
             | PeerWord::RowsAsk { view, .. }
             | PeerWord::RowsFree { view, .. }
                 if view != current || !is_named || self.is_mute() =>
+            {
+                self.counts.peer_stale += 1;
+            }
+            // A primary that has just come to lead says them in a view that others have yet to
+            // hear of.
+            PeerWord::Struck { view, .. }
+            | PeerWord::Quarantined { view, .. }
+            | PeerWord::Removed { view, .. }
+            | PeerWord::QuarantineDropped { view, .. }
+                if view < current || !is_named =>
             {
                 self.counts.peer_stale += 1;
             }
@@ -276,6 +297,14 @@ impl Replica {
             PeerWord::SpilledAsk { view: _, calls } => self.spilled_asked(replica, calls),
             PeerWord::RowsAsk { view: _, calls } => self.rows_asked(replica, calls),
             PeerWord::RowsFree { view: _, calls } => self.rows_free(now, replica, &calls),
+            PeerWord::Struck { view: _, strikes } => self.peer_struck(now, strikes),
+            PeerWord::Quarantined { view: _, aside } => {
+                self.on_spilled(aside.key, |replica| replica.peer_quarantined(now, aside));
+            }
+            PeerWord::Removed { view: _, tombstone } => {
+                self.on_spilled(tombstone.key, |replica| replica.peer_removed(now, tombstone));
+            }
+            PeerWord::QuarantineDropped { view: _, keys } => self.peer_dropped(&keys),
         }
     }
 
@@ -316,6 +345,10 @@ impl Replica {
         }
         let stood_still = passed > every * PINGS_MISSED_MAX;
         self.membership.pinged_at = now;
+        self.membership.heard_all_since = match self.hears_all(now) && !stood_still {
+            true => self.membership.heard_all_since.or(Some(now)),
+            false => None,
+        };
         self.membership.pings += 1;
         let number = self.membership.pings;
         let named: Vec<ReplicaId> =
@@ -339,7 +372,21 @@ impl Replica {
         }
     }
 
-    fn acting_view(&self) -> Option<&PartitionView> {
+    /// Whether another replica has answered so lately that it is not taken to be dead.
+    #[must_use]
+    pub fn hears(&self, now: Instant, replica: ReplicaId) -> bool {
+        self.was_heard(now, replica, self.config.pace.silent_after)
+    }
+
+    fn was_heard(&self, now: Instant, replica: ReplicaId, within: Duration) -> bool {
+        let other = self.membership.others.get(&replica).filter(|other| other.is_up);
+        other.and_then(|other| other.heard_at).is_some_and(|at| now.since(at) < within)
+    }
+
+    /// The view on the map that this replica serves in, joins, or waits for; `None` while its
+    /// partition is not made.
+    #[must_use]
+    pub fn acting_view(&self) -> Option<&PartitionView> {
         let membership = &self.membership;
         membership.map.view(membership.acting(&self.config))
     }
@@ -370,17 +417,29 @@ impl Replica {
             return self.is_copied().then_some(Change::Complete);
         }
         let is_replaced = |member: &ReplicaId| {
-            membership.others.get(member).is_some_and(|other| other.is_replaced)
+            let seat = membership.map.seat(*member);
+            // Nobody dials itself: an earlier life of this very process is known by its name.
+            seat.is_some_and(|seat| seat.name == shared.name)
+                || membership.others.get(member).is_some_and(|other| other.is_replaced)
         };
         if view.members.iter().all(is_replaced) {
             return Some(Change::Refound);
         }
-        let primary = view.primary().and_then(|primary| membership.others.get(&primary));
-        let is_heard = primary.is_some_and(|primary| {
-            let heard_at = primary.heard_at.unwrap_or_default();
-            primary.is_up && now.since(heard_at) < self.config.pace.silent_after
-        });
-        (is_heard && now >= membership.join_at).then_some(Change::Join)
+        if membership.map.seat(me).is_none() {
+            // The others dial only who is on the map: without it none would answer.
+            return Some(Change::Sit);
+        }
+        // A member that does not hear this replica would have it removed again.
+        let heard_for = membership.heard_all_since.map(|since| now.since(since));
+        heard_for.is_some_and(|heard| heard >= shared.join_after).then_some(Change::Join)
+    }
+
+    /// Whether every member of the view has answered this replica a moment ago.
+    fn hears_all(&self, now: Instant) -> bool {
+        let within = self.config.pace.ping_every * HEARD_WITHIN;
+        let is_heard = |member: &ReplicaId| self.was_heard(now, *member, within);
+        let view = self.acting_view().filter(|view| !view.members.is_empty());
+        view.is_some_and(|view| view.members.iter().all(is_heard))
     }
 
     fn wanted_by_member(&self, now: Instant, view: &PartitionView) -> Option<Change> {
@@ -430,7 +489,7 @@ impl Replica {
         match word {
             StoreWord::Map { is_answer, revision, store_revision, map } => {
                 self.membership.is_away = false;
-                self.membership.store_revision = store_revision.max(self.membership.store_revision);
+                self.note_store_revision(store_revision);
                 self.learn(now, revision, map);
                 if is_answer && !self.membership.is_expelled {
                     self.go_on_with_change(now);
@@ -529,6 +588,28 @@ impl Replica {
         }
     }
 
+    fn note_store_revision(&mut self, revision: u64) {
+        let known = &mut self.membership.store_revision;
+        *known = revision.max(*known);
+    }
+
+    /// Tells another replica the newest map: it may not reach the coordination store, and until it
+    /// knows the view that names it nothing can be put.
+    fn tell_news(&mut self, replica: ReplicaId) {
+        let Membership { is_known, revision, store_revision, map, .. } = &self.membership;
+        if *is_known && *revision > 0 {
+            let (revision, store_revision, map) = (*revision, *store_revision, map.clone());
+            self.tell_peer(replica, PeerWord::News { revision, store_revision, map });
+        }
+    }
+
+    fn tell_everybody_news(&mut self) {
+        let others = self.membership.others.iter().filter(|(_, other)| other.is_up);
+        for replica in others.map(|(replica, _)| *replica).collect::<Vec<_>>() {
+            self.tell_news(replica);
+        }
+    }
+
     /// Takes a newer map in.
     fn learn(&mut self, now: Instant, revision: u64, map: SiteMap) {
         let membership = &mut self.membership;
@@ -550,10 +631,11 @@ impl Replica {
             None if was_named => {
                 self.membership.is_expelled = true;
                 self.out.clear();
-                self.out.push_back(Output::Expelled);
+                return self.out.push_back(Output::Expelled);
             }
             None => self.out.push_back(Output::Map(self.membership.map.clone())),
         }
+        self.tell_everybody_news();
         self.note_redundancy(now);
     }
 
@@ -599,6 +681,7 @@ impl Replica {
                 self.end_lock(now, key, Ending::Broken);
             }
         }
+        self.judge_all(now);
         self.evaluate_all_busy(now);
     }
 

@@ -10,4 +10,8 @@ pub enum Planted {
     DormantTimersArmed,
     /// A due call is forgotten when the engine that it was handed to dies.
     DueForgotten,
+    /// A joiner counts itself as complete before it has the copy.
+    JoinerCountedEarly,
+    /// A command of a view that is over is answered, in that view.
+    OldViewAccepted,
 }

@@ -8,7 +8,7 @@ use crate::lock::Ending;
 use crate::outbound::Outbound;
 use crate::planted::Planted;
 use crate::spill::hollow::HOLLOW_SCHEMA;
-use crate::store::{Call, Life, Row};
+use crate::store::{Call, Life, Row, Sentence};
 
 /// What a removal takes in a batch, about.
 pub(crate) const REMOVAL_BYTES: usize = 64;
@@ -30,6 +30,8 @@ impl Replica {
         let body = record.body_bytes();
         let refusal = match self.store.get(key) {
             Some(call) if call.stamp() == Some(stamp) => {
+                // Its engine waits for another member, and does not renew beside that.
+                self.prolong(now, key, stamp.token);
                 return self.reply(engine, Reply::Stored { key, stamp });
             }
             None if self.store.stamp(key) == Some(stamp) => {
@@ -70,6 +72,7 @@ impl Replica {
         let expires_at = now + self.config.pace.lock_lease;
         // The removal of an earlier call of this key has yet to arrive somewhere.
         let is_awaited = self.outbound.values().any(|outbound| outbound.is_removal(key));
+        self.suspects.note_put(key, stamp.token);
         let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
         // Where others have to hold it too, an end without `Unlock` leaves doubt in any case.
         let in_doubt = flags.unreleased || !self.is_alone();
@@ -94,17 +97,18 @@ impl Replica {
         if !call.is_dormant && !is_home {
             self.counts.handed_back += 1;
         }
-        call.record = Some(record);
-        call.row = if call.row == Row::None { Row::None } else { Row::MayBe };
-        call.put_at = now;
+        call.hold(now, record);
         call.is_dormant = !is_home;
         call.is_given = !is_home;
         call.is_stub = false;
         call.unreleased = in_doubt;
+        call.removal = None;
         call.at_boundary = at_boundary;
-        let begins_again = call.has_ended() && !flags.ended;
+        let (sentence, ended) = sentence_after(call.sentence, flags.ended);
+        call.sentence = sentence;
+        let begins_again = call.has_ended() && !ended;
         call.was_at_boundary = flags.boundary || (call.was_at_boundary && !begins_again);
-        call.life = match (flags.ended && is_home, call.life) {
+        call.life = match (ended && is_home, call.life) {
             (false, Life::Lives | Life::Ended | Life::EndTold) => Life::Lives,
             (true, Life::EndTold) if !is_moved => Life::EndTold,
             (true, Life::Lives | Life::Ended | Life::EndTold) => Life::Ended,
@@ -248,10 +252,35 @@ impl Replica {
             self.counts.refused += 1;
             return self.reply(engine, Reply::Refused { key, stamp, why });
         }
+        if !self.is_alone() {
+            return self.keep_removal(engine, tombstone);
+        }
         self.counts.deletes += 1;
         self.remove_for_good(now, tombstone);
         self.reply(engine, Reply::Stored { key, stamp });
         self.end_lock(now, key, Ending::Deleted);
+    }
+
+    /// Where others have to have it too, a removal counts only from its `Unlock` on: a primary that
+    /// knew of it alone would deny a call that others still hold.
+    pub(crate) fn keep_removal(&mut self, engine: EngineId, tombstone: Tombstone) {
+        let Tombstone { key, stamp } = tombstone;
+        if let Some(call) = self.store.get_mut(key) {
+            call.removal = Some(tombstone);
+            call.unreleased = true;
+            if let Some(lock) = &mut call.lock {
+                lock.has_put = true;
+            }
+        }
+        self.reply(engine, Reply::Stored { key, stamp });
+    }
+
+    /// Everybody has the removal, and what it let out has left.
+    pub(crate) fn remove_at_last(&mut self, now: Instant, tombstone: Tombstone) {
+        self.counts.deletes += 1;
+        self.note_removed_while_joining(tombstone);
+        self.remove_for_good(now, tombstone);
+        self.end_lock(now, tombstone.key, Ending::Deleted);
     }
 
     /// Removes the record and leaves its tombstone, marked for every site that may know the call.
@@ -292,6 +321,7 @@ impl Replica {
         call.at_boundary = false;
         call.was_at_boundary = false;
         call.life = Life::Lives;
+        call.sentence = Sentence::None;
         call.known_elsewhere = false;
         call.ends_when_free = false;
         call.activated_from = None;
@@ -300,6 +330,16 @@ impl Replica {
         if let Some(stamp) = row {
             self.note_row_gone(key, stamp);
         }
+    }
+}
+
+/// What a put makes of a sentence, and whether the call is over for other sites: what is left of
+/// one that was set aside is, until it says so itself. Then another may begin in its place.
+fn sentence_after(before: Sentence, ended: bool) -> (Sentence, bool) {
+    match before {
+        Sentence::None => (Sentence::None, ended),
+        Sentence::Lingers if ended => (Sentence::None, true),
+        Sentence::ToEnd | Sentence::Lingers => (Sentence::Lingers, true),
     }
 }
 

@@ -33,6 +33,10 @@ pub struct Stats {
     pub engines: u64,
     /// Tombstones kept.
     pub tombstones: u64,
+    /// Calls set aside, or records that could not be read.
+    pub quarantined: u64,
+    /// Bytes of them.
+    pub quarantined_bytes: u64,
     /// Refills not yet done.
     pub refills_left: u64,
     /// What crosses, by receiving site.
@@ -239,6 +243,26 @@ pub struct Counts {
     pub refill_missed: u64,
     /// Tombstones that left for lack of room while a site had yet to acknowledge them.
     pub tombstones_lost: u64,
+    /// Turns that broke: panics, and locks that ended with their engine before a put.
+    pub strikes: u64,
+    /// Calls set aside whose last broken turn panicked.
+    pub quarantined_panicked: u64,
+    /// Calls set aside whose record could not be decoded.
+    pub quarantined_undecodable: u64,
+    /// Calls set aside whose last broken turn lost its engine.
+    pub quarantined_broken: u64,
+    /// Entries of batches that could not be read.
+    pub quarantined_unreadable: u64,
+    /// Calls in quarantine forgotten for lack of room.
+    pub quarantine_lost: u64,
+    /// Calls whose quarantine ended as a better version came from another site.
+    pub quarantine_lifted: u64,
+    /// Calls in quarantine that an operator dropped.
+    pub quarantine_dropped: u64,
+    /// Calls set aside that no engine could end: nothing was sent.
+    pub condemned_removed: u64,
+    /// Asks to begin a call refused, as beginning it has broken engines.
+    pub begins_refused: u64,
     /// Hints followed: the call had settled.
     pub hint_followed: u64,
     /// Hints delayed: somebody had the lock within the settle time.
@@ -307,6 +331,10 @@ pub struct CallStory {
     pub has_ended: bool,
     /// Locks in a row that broke without a put.
     pub broken_locks: u32,
+    /// Turns in a row that broke.
+    pub strikes: u32,
+    /// It is in quarantine, or what is left of a call that is.
+    pub is_set_aside: bool,
     /// Time to the next deadline that will be handed, if armed.
     pub due_in: Option<Duration>,
     /// The home that it was activated from.

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tier_protocol::{Cause, Record};
+use tier_protocol::{Cause, Record, Tombstone};
 use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp};
 
 use crate::agenda::Armed;
@@ -88,6 +88,18 @@ pub(crate) struct Brief {
     pub(crate) has_ended: bool,
 }
 
+/// What becomes of a call that breaks its turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sentence {
+    /// Nothing is held against it that would be more than a suspicion.
+    #[default]
+    None,
+    /// It is set aside; an engine is to end it, once.
+    ToEnd,
+    /// An engine has ended it; what lingers is over for other sites.
+    Lingers,
+}
+
 /// One call.
 #[derive(Debug, Default)]
 pub(crate) struct Call {
@@ -101,6 +113,8 @@ pub(crate) struct Call {
     /// Empty unless locked.
     pub(crate) waiters: VecDeque<Waiter>,
     pub(crate) armed: Armed,
+    /// The holder's removal, which counts from its `Unlock` on: until then others may not have it.
+    pub(crate) removal: Option<Tombstone>,
     /// The epoch under which it slept here before it was woken here.
     pub(crate) activated_from: Option<Epoch>,
     /// Locks in a row that broke without a put.
@@ -114,6 +128,7 @@ pub(crate) struct Call {
     /// It was at a boundary before: its parties talk, and its loss is a call lost.
     pub(crate) was_at_boundary: bool,
     pub(crate) life: Life,
+    pub(crate) sentence: Sentence,
     pub(crate) is_dormant: bool,
     pub(crate) is_stub: bool,
     /// This version was put here, with another site as its home: a hand-back.
@@ -131,6 +146,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Takes a record that was put just now. A row, if there is one, is not of this record.
+    pub(crate) fn hold(&mut self, now: Instant, record: Record) {
+        self.record = Some(record);
+        self.put_at = now;
+        self.row = match self.row {
+            Row::None => Row::None,
+            Row::MayBe | Row::Holds => Row::MayBe,
+        };
+    }
+
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         self.record.as_ref().map(|record| record.header.stamp)
     }
@@ -168,6 +193,14 @@ impl Call {
         match self.life {
             Life::Lives => false,
             Life::Ended | Life::EndTold => true,
+        }
+    }
+
+    /// It is in quarantine, or what is left of it: it crosses no more, and goes home to nobody.
+    pub(crate) fn is_set_aside(&self) -> bool {
+        match self.sentence {
+            Sentence::None => false,
+            Sentence::ToEnd | Sentence::Lingers => true,
         }
     }
 

@@ -89,6 +89,8 @@ pub enum Fact {
         last: u32,
         /// This one.
         this: u32,
+        /// How long after it.
+        after: Duration,
     },
     /// The call ended by a BYE of the peer.
     Bye,
@@ -155,7 +157,8 @@ pub struct Agent {
     cseq: u32,
     invite_cseq: u32,
     branches: u32,
-    remote_cseq: Option<u32>,
+    /// The last CSeq of the peer, and when it came.
+    remote_cseq: Option<(u32, Instant)>,
     asking: Vec<Asking>,
     answering: Vec<Answering>,
     answers: BTreeMap<String, Bytes>,

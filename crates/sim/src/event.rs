@@ -1,27 +1,24 @@
-//! What can happen next in the simulated world, ordered by time and then by order of making.
+//! What can happen next in the world of two sites.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-
-use sip_message::Bytes;
 use tier_protocol::{Command, EngineWord, GateWord, Reply, SiteWord};
-use vocab::{EngineId, Instant, SiteId, ViewNumber};
+use vocab::{EngineId, SiteId, ViewNumber};
+
+use crate::outside::{Datagram, Outsider};
 
 /// Who asked to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Sleeper {
-    Balancer,
+    Outside(Outsider),
     Engine(EngineId),
     Replica(SiteId),
     Gate(SiteId),
-    Agent(SocketAddr),
 }
 
 /// One thing that happens.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A datagram arrives.
-    Datagram { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Datagram(Datagram),
     /// An engine's words arrive at the state process that it is linked to.
     ToState { site: SiteId, life: u64, engine: EngineId, word: UpWord },
     /// The state process's words arrive at an engine.
@@ -34,8 +31,6 @@ pub(crate) enum Event {
     LinkUp,
     /// The disk has the row.
     Appended { site: SiteId, life: u64, row: u64 },
-    /// A core wants to be woken.
-    Wake(Sleeper),
     /// The next step of the scenario.
     Step(usize),
     /// An engine process starts in the place of a dead one.
@@ -61,46 +56,14 @@ pub(crate) enum DownWord {
     Up,
 }
 
-/// Events by time; among those of one instant, by order of making.
-#[derive(Debug, Default)]
-pub(crate) struct Agenda {
-    events: BTreeMap<(Instant, u64), Event>,
-    made: u64,
-    wakes: BTreeMap<Sleeper, Instant>,
+impl From<Datagram> for Event {
+    fn from(datagram: Datagram) -> Self {
+        Self::Datagram(datagram)
+    }
 }
 
-impl Agenda {
-    pub(crate) fn add(&mut self, at: Instant, event: Event) {
-        self.made += 1;
-        self.events.insert((at, self.made), event);
-    }
-
-    /// The sleeper wants to be woken at `at`, whatever it wanted before.
-    pub(crate) fn wake_at(&mut self, sleeper: Sleeper, at: Instant) {
-        if at == Instant::NEVER {
-            self.wakes.remove(&sleeper);
-        } else if self.wakes.insert(sleeper, at) != Some(at) {
-            self.add(at, Event::Wake(sleeper));
-        }
-    }
-
-    pub(crate) fn forget(&mut self, sleeper: Sleeper) {
-        self.wakes.remove(&sleeper);
-    }
-
-    /// The next event that comes at or before `until`; wakes that were moved or taken back are
-    /// passed over.
-    pub(crate) fn next(&mut self, until: Instant) -> Option<(Instant, Event)> {
-        while self.events.first_key_value().is_some_and(|((at, _), _)| *at <= until) {
-            let ((at, _), event) = self.events.pop_first()?;
-            if let Event::Wake(sleeper) = event {
-                if self.wakes.get(&sleeper) != Some(&at) {
-                    continue;
-                }
-                self.wakes.remove(&sleeper);
-            }
-            return Some((at, event));
-        }
-        None
+impl From<Outsider> for Sleeper {
+    fn from(outsider: Outsider) -> Self {
+        Self::Outside(outsider)
     }
 }

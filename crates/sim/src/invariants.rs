@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::world::World;
 
+pub(crate) use no_timer_twice::fires_twice;
+pub(crate) use order_of_requests::goes_back;
+
 mod bounds;
 mod crossed_survives;
 mod dormant_fires_no_timer;

@@ -1,28 +1,32 @@
-//! Two whole sites on one thread, in virtual time, from a seed.
+//! Whole sites on one thread, in virtual time, from a seed.
 //!
-//! The cores of production (engines, replicas, gates, the balancer) run in a simulated network
-//! with callers and callees; processes, sites and links die and come back at any step.
-//! [`invariants`] says what must be true of every run. Two runs of one seed are the same, event by
-//! event.
+//! There are two worlds: [`world`] has two sites with one replica each, and the link between them;
+//! [`tier`] has one site with several replicas, and a coordination store. In both the cores of
+//! production (engines, replicas, gates, the balancer) run in a simulated network with callers and
+//! callees; processes, sites and links die and come back at any step. The invariants say what must
+//! be true of every run. Two runs of one seed are the same, event by event.
 //!
-//! Deliberately absent: `node`. What it does is done by [`world`], as simply as it can be.
+//! Deliberately absent: `node`. What it does is done by the worlds, as simply as it can be.
 
+mod agenda;
 pub mod agent;
 mod event;
 pub mod invariants;
 mod network;
+mod outside;
 mod planted;
 mod rng;
 mod run;
 mod scenario;
 mod site;
 pub mod survey;
+pub mod tier;
 mod trace;
 mod watch;
 mod words;
 pub mod world;
 
-pub use planted::Planted;
+pub use planted::{Planted, World};
 pub use run::{Outcome, Survivor, run};
 pub use trace::Trace;
 

@@ -1,20 +1,30 @@
 //! The simulator's command line: fresh seeds, one seed again, and proof that it finds bugs.
 
+use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
-use sim::{Planted, run};
+use clap::{Parser, ValueEnum};
+use sim::{Planted, Trace, World, run, tier};
+
+mod tally;
+
+use tally::Tally;
 
 /// Seeds in which a planted bug must show.
 const PROOF_SEEDS: u64 = 2_000;
+/// Seeds are run side by side.
+const WORKERS: usize = 2;
 
 #[derive(Parser)]
 #[command(
-    about = "Simulates two sites in virtual time, from seeds",
+    about = "Simulates whole sites in virtual time, from seeds",
     after_help = "Examples:\n  cargo xtask sim --seeds 1000\n  \
-                  cargo xtask sim --seeds 50 --from 7\n  \
-                  cargo xtask sim --replay 42\n  cargo xtask sim --prove-the-tester\n  \
+                  cargo xtask sim --seeds 50 --from 7 --world tier\n  \
+                  cargo xtask sim --replay 42 --world sites\n  \
+                  cargo xtask sim --prove-the-tester\n  \
                   cargo xtask sim --seeds 100 --mutation old-token-accepted"
 )]
 struct Cli {
@@ -27,13 +37,21 @@ struct Cli {
     /// Runs one seed and prints what happened.
     #[arg(long, value_name = "SEED")]
     replay: Option<u64>,
-    /// Puts a bug back: send-before-stored, old-token-accepted, dormant-timers-armed,
-    /// due-forgotten.
+    /// Two sites with one replica each, or one site with several; both when absent.
+    #[arg(long, value_enum)]
+    world: Option<Which>,
+    /// Puts a bug back; an unknown name lists them.
     #[arg(long)]
     mutation: Option<String>,
     /// Puts each bug back in turn and fails unless each is found.
     #[arg(long)]
     prove_the_tester: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    Sites,
+    Tier,
 }
 
 fn main() -> ExitCode {
@@ -47,14 +65,21 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if cli.prove_the_tester {
-        return prove();
-    }
-    if let Some(seed) = cli.replay {
-        return replay(seed, planted);
-    }
-    let from = cli.from.unwrap_or_else(fresh);
-    search(from, cli.seeds, planted)
+    let worlds: &[World] = match cli.world {
+        None => &[World::Sites, World::Tier],
+        Some(Which::Sites) => &[World::Sites],
+        Some(Which::Tier) => &[World::Tier],
+    };
+    let is_fine = if cli.prove_the_tester {
+        prove(worlds)
+    } else if let Some(seed) = cli.replay {
+        worlds.iter().fold(true, |fine, world| replay(*world, seed, planted) && fine)
+    } else {
+        let from = cli.from.unwrap_or_else(fresh);
+        let seeds = from..from + cli.seeds;
+        worlds.iter().fold(true, |fine, world| search(*world, seeds.clone(), planted) && fine)
+    };
+    if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A first seed that no run before had: milliseconds of the wall clock.
@@ -63,76 +88,130 @@ fn fresh() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(0) * 1_000
 }
 
-fn replay(seed: u64, planted: Option<Planted>) -> ExitCode {
-    let outcome = run(seed, true, planted);
-    for line in outcome.trace.lines() {
+/// Runs a seed in a world; what it broke, as text, and its trace.
+fn run_in(
+    world: World,
+    seed: u64,
+    keep: bool,
+    planted: Option<Planted>,
+    tally: &mut Tally,
+) -> (Option<String>, Trace) {
+    match world {
+        World::Sites => {
+            let outcome = run(seed, keep, planted);
+            tally.add_sites(&outcome);
+            (outcome.violation.map(|seen| seen.to_string()), outcome.trace)
+        }
+        World::Tier => {
+            let outcome = tier::run(seed, keep, planted);
+            tally.add_tier(&outcome);
+            (outcome.violation.map(|seen| seen.to_string()), outcome.trace)
+        }
+    }
+}
+
+fn replay(world: World, seed: u64, planted: Option<Planted>) -> bool {
+    let (violation, trace) = run_in(world, seed, true, planted, &mut Tally::default());
+    for line in trace.lines() {
         println!("{line}");
     }
-    println!("seed {seed}: trace {:016x}", outcome.trace.hash());
-    match outcome.violation {
-        None => ExitCode::SUCCESS,
-        Some(violation) => {
-            println!("VIOLATION {violation}");
-            ExitCode::FAILURE
-        }
+    println!("seed {seed} of {}: trace {:016x}", world.name(), trace.hash());
+    if let Some(violation) = &violation {
+        println!("VIOLATION {violation}");
     }
+    violation.is_none()
 }
 
-fn search(from: u64, seeds: u64, planted: Option<Planted>) -> ExitCode {
+/// Runs seeds side by side; `each` hears of every one and may end it all with `false`.
+fn run_all(
+    world: World,
+    seeds: Range<u64>,
+    planted: Option<Planted>,
+    each: impl Fn(u64, Option<String>) -> bool + Sync,
+) -> Tally {
+    let next = AtomicU64::new(seeds.start);
+    let sum = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                let mut tally = Tally::default();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        break;
+                    }
+                    let (violation, _) = run_in(world, seed, false, planted, &mut tally);
+                    if !each(seed, violation) {
+                        next.store(seeds.end, Ordering::Relaxed);
+                    }
+                }
+                sum.lock().expect("no worker panics while it holds this").add(&tally);
+            });
+        }
+    });
+    sum.into_inner().expect("every worker is done")
+}
+
+fn search(world: World, seeds: Range<u64>, planted: Option<Planted>) -> bool {
     let started = Instant::now();
-    let mut said = started;
-    let (mut calls, mut answered, mut survivors, mut split, mut violations) = (0, 0, 0, 0, 0);
-    let mut grants = [0; 5];
-    let mut lasted = Duration::ZERO;
-    for seed in from..from + seeds {
-        let outcome = run(seed, false, planted);
-        calls += outcome.calls;
-        answered += outcome.answered;
-        survivors += outcome.survivors;
-        split += outcome.split;
-        lasted += outcome.lasted;
-        for (sum, one) in grants.iter_mut().zip(outcome.grants) {
-            *sum += one;
+    let (name, count) = (world.name(), seeds.end - seeds.start);
+    let (done, violations) = (AtomicU64::new(0), AtomicU64::new(0));
+    let said = Mutex::new(started);
+    let tally = run_all(world, seeds.clone(), planted, |seed, violation| {
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(violation) = violation {
+            violations.fetch_add(1, Ordering::Relaxed);
+            println!(
+                "seed {seed}: VIOLATION {violation}\n  replay: cargo xtask sim --world {name} \
+                 --replay {seed}"
+            );
         }
-        if let Some(violation) = outcome.violation {
-            violations += 1;
-            println!("seed {seed}: VIOLATION {violation}");
-            println!("  replay: cargo xtask sim --replay {seed}");
-        }
+        let mut said = said.lock().expect("nothing panics while this is held");
         if said.elapsed() > Duration::from_secs(10) {
-            said = Instant::now();
-            println!("sim: {} of {seeds} seeds, {violations} violations", seed + 1 - from);
+            *said = Instant::now();
+            let violations = violations.load(Ordering::Relaxed);
+            println!("sim {name}: {done} of {count} seeds, {violations} violations");
         }
-    }
-    let [asked, due, resume, activate, hand_back] = grants;
+        true
+    });
+    let violations = violations.into_inner();
     println!(
-        "sim: {seeds} seeds from {from}, {violations} violations; {calls} calls, {answered} \
-         answered, {survivors} crossed when their site was killed, {split} owned twice (behind \
-         a cut, or begun at both); grants: {asked} asked, {due} due, {resume} resumed, \
-         {activate} activated, {hand_back} handed back; {:.1} h of virtual time in {:.1} s",
-        lasted.as_secs_f64() / 3_600.0,
+        "sim {name}: {count} seeds from {}, {violations} violations; {}; {:.1} h of virtual time \
+         in {:.1} s",
+        seeds.start,
+        tally.told(world),
+        tally.lasted.as_secs_f64() / 3_600.0,
         started.elapsed().as_secs_f64()
     );
-    if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    violations == 0
 }
 
-fn prove() -> ExitCode {
-    let mut missed = 0;
+fn prove(worlds: &[World]) -> bool {
+    let mut is_fine = true;
     for planted in Planted::ALL {
-        let found = (0..PROOF_SEEDS)
-            .find_map(|seed| run(seed, false, Some(planted)).violation.map(|seen| (seed, seen)));
-        match found {
-            Some((seed, violation)) => println!(
-                "{}: found by seed {seed}: {violation}\n  replay: cargo xtask sim --replay {seed} \
-                 --mutation {}",
-                planted.name(),
-                planted.name()
-            ),
-            None => {
-                missed += 1;
-                println!("{}: NOT FOUND in {PROOF_SEEDS} seeds", planted.name());
+        let name = planted.name();
+        for world in worlds.iter().filter(|world| planted.worlds().contains(world)) {
+            let found: Mutex<Option<(u64, String)>> = Mutex::new(None);
+            run_all(*world, 0..PROOF_SEEDS, Some(planted), |seed, violation| {
+                let Some(violation) = violation else { return true };
+                let mut found = found.lock().expect("nothing panics while this is held");
+                if found.as_ref().is_none_or(|(before, _)| seed < *before) {
+                    *found = Some((seed, violation));
+                }
+                false
+            });
+            let world = world.name();
+            match found.into_inner().expect("every worker is done") {
+                Some((seed, violation)) => println!(
+                    "{name}: found by seed {seed} of {world}: {violation}\n  replay: cargo xtask \
+                     sim --world {world} --replay {seed} --mutation {name}"
+                ),
+                None => {
+                    is_fine = false;
+                    println!("{name}: NOT FOUND in {PROOF_SEEDS} seeds of {world}");
+                }
             }
         }
     }
-    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    is_fine
 }

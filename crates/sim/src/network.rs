@@ -25,6 +25,11 @@ impl Weather {
     /// Nothing is lost, doubled or reordered much.
     pub(crate) const FAIR: Self = Self { lost: 0, doubled: 0, way_ms: 2, wan_ms: 20 };
 
+    /// Whether no datagram is lost or overtaken.
+    pub(crate) fn is_fair(&self) -> bool {
+        self.lost == 0 && self.way_ms <= 2
+    }
+
     /// The weather of a seed: fair in one of three.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         if rng.chance(333) {

@@ -2,26 +2,61 @@
 //!
 //! The switches are fields of the cores' configurations that nothing but this room sets.
 
+/// What is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// Two sites with one replica each.
+    Sites,
+    /// One site with several replicas.
+    Tier,
+}
+
+impl World {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sites => "sites",
+            Self::Tier => "tier",
+        }
+    }
+}
+
 /// A bug that was there once, or might have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// An engine sends what a turn decided without waiting for `Stored`.
     SendBeforeStored,
-    /// A replica stores a put whose lock token is not the current one.
+    /// A replica stores a put whose lock token is not the current one, or void.
     OldTokenAccepted,
     /// A replica arms the timers of dormant records.
     DormantTimersArmed,
     /// A replica forgets a due call when the engine that it was handed to dies.
     DueForgotten,
+    /// An engine lets effects and lock go when the first member has the put.
+    UnlockBeforeAllStored,
+    /// An engine believes a primary that nobody confirmed: it may have been removed.
+    NotHereBelieved,
+    /// A joiner says that it is complete before it has the copy.
+    JoinerCountedEarly,
+    /// A member answers commands of a view that is over, in that view.
+    OldViewAccepted,
+    /// A restarted process takes the id of its old self, and with it its place in the view.
+    RestartedAsOldSelf,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 9] = [
         Self::SendBeforeStored,
         Self::OldTokenAccepted,
         Self::DormantTimersArmed,
         Self::DueForgotten,
+        Self::UnlockBeforeAllStored,
+        Self::NotHereBelieved,
+        Self::JoinerCountedEarly,
+        Self::OldViewAccepted,
+        Self::RestartedAsOldSelf,
     ];
 
     /// Its name on the command line.
@@ -32,6 +67,11 @@ impl Planted {
             Self::OldTokenAccepted => "old-token-accepted",
             Self::DormantTimersArmed => "dormant-timers-armed",
             Self::DueForgotten => "due-forgotten",
+            Self::UnlockBeforeAllStored => "unlock-before-all-stored",
+            Self::NotHereBelieved => "not-here-believed",
+            Self::JoinerCountedEarly => "joiner-counted-early",
+            Self::OldViewAccepted => "old-view-accepted",
+            Self::RestartedAsOldSelf => "restarted-as-old-self",
         }
     }
 
@@ -41,19 +81,47 @@ impl Planted {
         Self::ALL.into_iter().find(|planted| planted.name() == name)
     }
 
+    /// The worlds in which it must be found.
+    #[must_use]
+    pub fn worlds(self) -> &'static [World] {
+        match self {
+            Self::DormantTimersArmed => &[World::Sites],
+            Self::SendBeforeStored | Self::OldTokenAccepted | Self::DueForgotten => {
+                &[World::Sites, World::Tier]
+            }
+            Self::UnlockBeforeAllStored
+            | Self::NotHereBelieved
+            | Self::JoinerCountedEarly
+            | Self::OldViewAccepted
+            | Self::RestartedAsOldSelf => &[World::Tier],
+        }
+    }
+
     pub(crate) fn in_engine(self) -> Option<engine::Planted> {
         match self {
             Self::SendBeforeStored => Some(engine::Planted::SendBeforeStored),
-            Self::OldTokenAccepted | Self::DormantTimersArmed | Self::DueForgotten => None,
+            Self::UnlockBeforeAllStored => Some(engine::Planted::UnlockBeforeAllStored),
+            Self::NotHereBelieved => Some(engine::Planted::NotHereBelieved),
+            Self::OldTokenAccepted
+            | Self::DormantTimersArmed
+            | Self::DueForgotten
+            | Self::JoinerCountedEarly
+            | Self::OldViewAccepted
+            | Self::RestartedAsOldSelf => None,
         }
     }
 
     pub(crate) fn in_replica(self) -> Option<replica::Planted> {
         match self {
-            Self::SendBeforeStored => None,
             Self::OldTokenAccepted => Some(replica::Planted::OldTokenAccepted),
             Self::DormantTimersArmed => Some(replica::Planted::DormantTimersArmed),
             Self::DueForgotten => Some(replica::Planted::DueForgotten),
+            Self::JoinerCountedEarly => Some(replica::Planted::JoinerCountedEarly),
+            Self::OldViewAccepted => Some(replica::Planted::OldViewAccepted),
+            Self::SendBeforeStored
+            | Self::UnlockBeforeAllStored
+            | Self::NotHereBelieved
+            | Self::RestartedAsOldSelf => None,
         }
     }
 }

@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use vocab::{CallKey, Instant, SiteId};
+use vocab::{Instant, SiteId};
 
-use crate::agent::{Agent, Fact, Standing};
+use crate::agent::{Agent, Standing};
 use crate::invariants::{self, Violation};
 use crate::network::Weather;
+use crate::outside::{addr_of, callee_addr, caller_addr};
 use crate::planted::Planted;
 use crate::rng::Rng;
-use crate::scenario::{Action, Party, Scenario};
-use crate::site::{EDGE, addr, secret};
+use crate::scenario::{Action, Scenario};
 use crate::trace::Trace;
 use crate::world::{Advance, World};
 
@@ -48,24 +48,9 @@ pub struct Outcome {
     /// Calls that both sites owned at a time, behind a cut link or as they began at both.
     pub split: usize,
     /// Grants by cause: asked, due, resume, activate, hand-back.
-    pub grants: [u64; 5],
+    pub grants: [u64; 6],
     /// Virtual time that passed.
     pub lasted: Duration,
-}
-
-fn caller_addr(call: usize) -> SocketAddr {
-    addr(10, 2, 0, u8::try_from(call + 1).unwrap_or(u8::MAX), 5060)
-}
-
-fn callee_addr(call: usize) -> SocketAddr {
-    addr(10, 4, 0, u8::try_from(call + 1).unwrap_or(u8::MAX), 5060)
-}
-
-fn addr_of(call: usize, party: Party) -> SocketAddr {
-    match party {
-        Party::Caller => caller_addr(call),
-        Party::Callee => callee_addr(call),
-    }
 }
 
 /// Runs a seed to its end, or to the first violation.
@@ -74,12 +59,8 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
     let mut rng = Rng::new(seed);
     let scenario = Scenario::draw(&mut rng);
     let mut world = World::new(&mut rng, scenario.weather, scenario.engines, keep_trace, planted);
-    world.fair_weather = scenario.weather.lost == 0 && scenario.weather.way_ms <= 2;
-    for (call, (caller, callee)) in scenario.calls.iter().enumerate() {
-        world.add_agent(Agent::caller(call, caller_addr(call), EDGE, *caller), None);
-        let user = format!("c{call}");
-        world.add_agent(Agent::callee(call, callee_addr(call), EDGE, *callee), Some(&user));
-    }
+    world.fair_weather = scenario.weather.is_fair();
+    world.outside.add_calls(&scenario.calls);
     for (index, (at, _)) in scenario.steps.iter().enumerate() {
         world.add_step(*at, index);
     }
@@ -91,7 +72,7 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
     Outcome {
         violation,
         calls: scenario.calls.len(),
-        answered: (0..scenario.calls.len()).filter(|call| world.was_up(*call)).count(),
+        answered: world.outside.answered(),
         survivors: world.survivors.len(),
         split: world.watch.split.union(&world.watch.begun_twice).count(),
         grants: world.watch.grants,
@@ -107,7 +88,7 @@ fn go(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
     let give_up_at = world.now + QUIET_WITHIN;
     while world.now < give_up_at {
         for call in 0..calls {
-            hang_up(world, call);
+            world.outside.hang_up(world.now, &mut world.agenda, call);
         }
         let next = world.now + Duration::from_secs(5);
         until(world, scenario, next)?;
@@ -166,7 +147,7 @@ fn act(world: &mut World, action: &Action) {
 /// Removes every fault.
 fn heal(world: &mut World, engines: usize) {
     world.trace.note(world.now, format_args!("all faults are removed"));
-    world.network.weather = Weather::FAIR;
+    world.outside.network.weather = Weather::FAIR;
     world.heal_link();
     for site in [SiteId(1), SiteId(2)] {
         world.start_site(site);
@@ -177,39 +158,10 @@ fn heal(world: &mut World, engines: usize) {
     }
 }
 
-fn hang_up(world: &mut World, call: usize) {
-    let standing = |world: &World, addr| world.agents.get(&addr).map(Agent::standing);
-    match standing(world, caller_addr(call)) {
-        Some(Standing::Up) => world.with_agent(caller_addr(call), |agent, now| {
-            agent.ask_in_dialog(now, sip_message::Method::Bye);
-        }),
-        Some(Standing::Early) => {
-            world.with_agent(caller_addr(call), |agent, now| agent.cancel(now));
-        }
-        Some(Standing::Idle | Standing::AwaitAck | Standing::Over) | None => {}
-    }
-    if standing(world, callee_addr(call)) == Some(Standing::Up)
-        && standing(world, caller_addr(call)) == Some(Standing::Over)
-    {
-        world.with_agent(callee_addr(call), |agent, now| {
-            agent.ask_in_dialog(now, sip_message::Method::Bye);
-        });
-    }
-}
-
 impl World {
     pub(crate) fn with_agent(&mut self, addr: SocketAddr, act: impl FnOnce(&mut Agent, Instant)) {
         let now = self.now;
-        if let Some(agent) = self.agents.get_mut(&addr) {
-            act(agent, now);
-            self.drain_agent(addr);
-        }
-    }
-
-    /// The key of a call, as the token in our tag says.
-    pub(crate) fn key_of_call(&self, addr: SocketAddr) -> Option<CallKey> {
-        let tag = self.agents.get(&addr)?.remote_tag()?;
-        secret().read(tag.as_bytes()).map(|token| token.key)
+        self.outside.with_agent(now, &mut self.agenda, addr, |agent| act(agent, now));
     }
 
     pub(crate) fn note_survivors(&mut self, lost: SiteId) {
@@ -217,11 +169,10 @@ impl World {
         let other_works = self.sites[&other].state.is_some();
         let Some(state) = &self.sites[&lost].state else { return };
         let mut found = Vec::new();
-        for call in 0..self.agents.len() / 2 {
-            let up = [caller_addr(call), callee_addr(call)].iter().all(|addr| {
-                self.agents.get(addr).is_some_and(|agent| agent.standing() == Standing::Up)
-            });
-            let Some(key) = self.key_of_call(caller_addr(call)) else { continue };
+        for call in 0..self.outside.calls() {
+            let is_up = |addr| self.outside.standing(addr) == Some(Standing::Up);
+            let up = is_up(caller_addr(call)) && is_up(callee_addr(call));
+            let Some(key) = self.outside.key_of_call(caller_addr(call)) else { continue };
             let Some(story) = state.replica.get(now, key) else { continue };
             let clean =
                 story.marks.is_empty() && !story.summary.is_dormant && !story.summary.is_stub;
@@ -232,30 +183,10 @@ impl World {
         self.survivors.extend(found);
     }
 
-    /// What both parties of a call saw, by time.
-    pub(crate) fn facts_of(&self, call: usize) -> Vec<(Instant, &'static str, Fact)> {
-        let mut facts = Vec::new();
-        for (party, addr) in [("caller", caller_addr(call)), ("callee", callee_addr(call))] {
-            for (at, fact) in self.agents.get(&addr).iter().flat_map(|agent| &agent.facts) {
-                facts.push((*at, party, fact.clone()));
-            }
-        }
-        facts.sort_by_key(|(at, _, _)| *at);
-        facts
-    }
-
-    fn was_up(&self, call: usize) -> bool {
-        [caller_addr(call), callee_addr(call)].iter().all(|addr| {
-            self.agents
-                .get(addr)
-                .is_some_and(|agent| agent.facts.iter().any(|(_, fact)| *fact == Fact::Up))
-        })
-    }
-
     /// Whether the call of the agent changed its home, or lost its site, within the time given.
     pub(crate) fn moved_between(&self, addr: SocketAddr, from: Instant, to: Instant) -> bool {
         let within = |at: &Instant| from <= *at && *at <= to;
-        let moves = self.key_of_call(addr).and_then(|key| self.watch.moved_at.get(&key));
+        let moves = self.outside.key_of_call(addr).and_then(|key| self.watch.moved_at.get(&key));
         moves.is_some_and(|moves| moves.iter().any(within))
             || self.watch.killed_at.iter().any(|(at, _)| within(at))
     }
@@ -263,21 +194,13 @@ impl World {
     /// Whether both sites ever owned the call of the agent at a time, as a cut link lets them, or
     /// it began at both.
     pub(crate) fn was_split(&self, addr: SocketAddr) -> bool {
-        self.key_of_call(addr).is_some_and(|key| {
+        self.outside.key_of_call(addr).is_some_and(|key| {
             let watch = &self.watch;
             (watch.links_cut > 0 && watch.split.contains(&key)) || watch.begun_twice.contains(&key)
         })
     }
 
-    /// Whether the call of the agent ever changed its home, or a site was killed at all.
-    pub(crate) fn moved_ever(&self, addr: SocketAddr) -> bool {
-        self.moved_between(addr, Instant(0), Instant::NEVER)
-    }
-
     fn is_quiet(&self) -> bool {
-        let agents = self.agents.values().all(|agent| {
-            agent.is_quiet() && matches!(agent.standing(), Standing::Idle | Standing::Over)
-        });
-        agents && self.leftovers().is_empty()
+        self.outside.is_quiet() && self.leftovers().is_empty()
     }
 }

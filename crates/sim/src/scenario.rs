@@ -76,6 +76,53 @@ fn at_ms(ms: u64) -> Instant {
     Instant(1_000_000_000) + Duration::from_millis(ms)
 }
 
+/// What the parties of a call are made to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Placed {
+    /// The caller places its call.
+    Call,
+    /// The caller gives up.
+    Cancel,
+    /// A party sends a request inside the dialog, if it is up.
+    Ask(Party, Method),
+}
+
+/// A call: the manners of its caller and its callee, and what they do when, in milliseconds. It
+/// begins before `begins_below`; requests inside it come within `asks_below` of that.
+pub(crate) fn draw_call(
+    rng: &mut Rng,
+    begins_below: u64,
+    asks_below: u64,
+) -> ((Manner, Manner), Vec<(u64, Placed)>) {
+    let begins = rng.below(begins_below);
+    let rings = Duration::from_millis(rng.below(4_000));
+    let answer = match rng.below(20) {
+        0 => Answer::Busy,
+        1 => Answer::Never,
+        2 => Answer::DespiteCancel(rings),
+        3 => Answer::Twice(rings),
+        _ => Answer::After(rings),
+    };
+    let caller = Manner { answer: Answer::Never, allows_update: rng.chance(500) };
+    let callee = Manner { answer, allows_update: rng.chance(500) };
+    let mut placed = vec![(begins, Placed::Call)];
+    let gives_up = matches!(answer, Answer::Never | Answer::DespiteCancel(_)) || rng.chance(80);
+    if gives_up {
+        placed.push((begins + rng.below(6_000), Placed::Cancel));
+    }
+    for _ in 0..rng.below(5) {
+        let party = if rng.chance(500) { Party::Caller } else { Party::Callee };
+        let method = match rng.below(6) {
+            0 => Method::Bye,
+            1 => Method::Info,
+            2 => Method::Update,
+            _ => Method::Invite,
+        };
+        placed.push((begins + rng.below(asks_below), Placed::Ask(party, method)));
+    }
+    ((caller, callee), placed)
+}
+
 impl Scenario {
     /// The scenario of a seed.
     #[must_use]
@@ -101,32 +148,15 @@ impl Scenario {
     }
 
     fn draw_call(&mut self, rng: &mut Rng, call: usize) {
-        let begins = 500 + rng.below(30_000);
-        let rings = Duration::from_millis(rng.below(4_000));
-        let answer = match rng.below(20) {
-            0 => Answer::Busy,
-            1 => Answer::Never,
-            2 => Answer::DespiteCancel(rings),
-            3 => Answer::Twice(rings),
-            _ => Answer::After(rings),
-        };
-        let caller = Manner { answer: Answer::Never, allows_update: rng.chance(500) };
-        let callee = Manner { answer, allows_update: rng.chance(500) };
-        self.calls.push((caller, callee));
-        self.add(begins, Action::Call(call));
-        let gives_up = matches!(answer, Answer::Never | Answer::DespiteCancel(_)) || rng.chance(80);
-        if gives_up {
-            self.add(begins + rng.below(6_000), Action::Cancel(call));
-        }
-        for _ in 0..rng.below(5) {
-            let party = if rng.chance(500) { Party::Caller } else { Party::Callee };
-            let method = match rng.below(6) {
-                0 => Method::Bye,
-                1 => Method::Info,
-                2 => Method::Update,
-                _ => Method::Invite,
+        let (manners, placed) = draw_call(rng, 30_000, 70_000);
+        self.calls.push(manners);
+        for (at, what) in placed {
+            let action = match what {
+                Placed::Call => Action::Call(call),
+                Placed::Cancel => Action::Cancel(call),
+                Placed::Ask(party, method) => Action::Ask(call, party, method),
             };
-            self.add(begins + rng.below(70_000), Action::Ask(call, party, method));
+            self.add(at + 500, action);
         }
     }
 

@@ -54,7 +54,7 @@ pub struct Watch {
     /// Batches that crossed.
     pub batches: u64,
     /// Grants by cause, for the summary: asked, due, resume, activate, hand-back.
-    pub grants: [u64; 5],
+    pub grants: [u64; 6],
     putting: BTreeMap<(EngineId, CallKey), Stamp>,
     holders: BTreeMap<(SiteId, CallKey), Holder>,
     newest_token: BTreeMap<(SiteId, CallKey), LockToken>,
@@ -93,7 +93,8 @@ impl Watch {
             | Command::Unlock { .. }
             | Command::Renew { .. }
             | Command::StoreDormant { .. }
-            | Command::StoreTombstone { .. } => {}
+            | Command::StoreTombstone { .. }
+            | Command::Poisoned { .. } => {}
         }
     }
 
@@ -118,7 +119,10 @@ impl Watch {
                     owners.remove(&site);
                 }
             }
-            Command::LockAndGet { .. } | Command::Get { .. } | Command::Confirm { .. } => {}
+            Command::LockAndGet { .. }
+            | Command::Get { .. }
+            | Command::Confirm { .. }
+            | Command::Poisoned { .. } => {}
         }
     }
 
@@ -155,6 +159,7 @@ impl Watch {
                     Cause::Resume => 2,
                     Cause::Activate => 3,
                     Cause::HandBack { .. } => 4,
+                    Cause::Quarantined => 5,
                 };
                 self.grants[index] += 1;
             }
@@ -167,6 +172,7 @@ impl Watch {
             | Reply::Queued { .. }
             | Reply::Busy { .. }
             | Reply::NotHere { .. }
+            | Reply::Quarantined { .. }
             | Reply::StaleView { .. }
             | Reply::Got { .. }
             | Reply::Confirmed { .. }
@@ -238,6 +244,7 @@ impl Watch {
             Reply::Queued { .. }
             | Reply::Busy { .. }
             | Reply::NotHere { .. }
+            | Reply::Quarantined { .. }
             | Reply::StaleView { .. }
             | Reply::Got { .. }
             | Reply::Confirmed { .. }

@@ -36,6 +36,7 @@ pub(crate) fn command(command: &Command) -> String {
         Command::StoreTombstone { tombstone, .. } => {
             format!("StoreTombstone {key} {}", stamp(&tombstone.stamp))
         }
+        Command::Poisoned { strike, .. } => format!("Poisoned {key} {:?}", strike.kind),
     }
 }
 
@@ -54,6 +55,7 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Reply::Queued { key, .. } => format!("Queued {}", short(*key)),
         Reply::Busy { key, .. } => format!("Busy {}", short(*key)),
         Reply::NotHere { key, .. } => format!("NotHere {}", short(*key)),
+        Reply::Quarantined { key, .. } => format!("Quarantined {}", short(*key)),
         Reply::StaleView { key, .. } => format!("StaleView {}", short(*key)),
         Reply::Got { key, .. } => format!("Got {}", short(*key)),
         Reply::Confirmed { key, .. } => format!("Confirmed {}", short(*key)),
@@ -75,7 +77,9 @@ pub(crate) fn engine(word: &EngineWord) -> String {
             format!("BatchDone {id} superseded={}", superseded.len())
         }
         EngineWord::BatchDeferred { id } => format!("BatchDeferred {id}"),
-        EngineWord::BatchPoison { id } => format!("BatchPoison {id}"),
+        EngineWord::BatchPoison { id, superseded } => {
+            format!("BatchPoison {id} superseded={}", superseded.len())
+        }
     }
 }
 

@@ -8,23 +8,22 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use balancer::{Balancer, EdgeFrame, Policy};
-use call::Destination;
+use balancer::EdgeFrame;
 use replica::SiteInput;
 use replica::gate::{GateInput, GateOutput};
-use sip_message::{Bytes, Limits, Message, parse_datagram};
+use sip_message::Bytes;
 use tier_protocol::{Command, SiteWord};
 use vocab::{EngineId, Instant, ReplicaId, SiteId};
 
-use crate::agent::Agent;
-use crate::event::{Agenda, DownWord, Event, Sleeper, UpWord};
+use crate::agenda::{Agenda, Next};
+use crate::event::{DownWord, Event, Sleeper, UpWord};
 use crate::network::{Network, Weather};
+use crate::outside::{Datagram, Outside, resolve};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::run::Survivor;
 use crate::site::{
-    EDGE, EDGE_INNER, EXCHANGE, EngineProcess, OnDisk, PARTITION, Site, StateProcess, engine_addr,
-    secret,
+    EDGE_INNER, EngineProcess, OnDisk, PARTITION, Site, StateProcess, engine_addr, secret,
 };
 use crate::survey::Survey;
 use crate::trace::Trace;
@@ -40,8 +39,6 @@ pub struct World {
     pub now: Instant,
     /// What was seen of the cores, for the invariants.
     pub watch: Watch,
-    /// Callers and callees, by address.
-    pub agents: BTreeMap<SocketAddr, Agent>,
     /// What happened.
     pub trace: Trace,
     /// What the last looks at the replicas saw.
@@ -51,9 +48,8 @@ pub struct World {
     /// No datagram is lost or overtaken.
     pub fair_weather: bool,
     pub(crate) sites: BTreeMap<SiteId, Site>,
-    pub(crate) balancer: Balancer,
-    pub(crate) network: Network,
-    pub(crate) agenda: Agenda,
+    pub(crate) outside: Outside,
+    pub(crate) agenda: Agenda<Event, Sleeper>,
     /// The life of the link between the sites; `None` while it is down.
     pub(crate) link: Option<u64>,
     pub(crate) link_is_cut: bool,
@@ -61,7 +57,6 @@ pub struct World {
     broken_link: Option<u64>,
     lives: u64,
     planted: Option<Planted>,
-    callees: BTreeMap<String, SocketAddr>,
 }
 
 impl World {
@@ -79,7 +74,6 @@ impl World {
             .iter()
             .map(|id| (*id, (0..engines).map(|index| engine_addr(*id, index)).collect()))
             .collect();
-        let config = balancer::Config::new(table, secret(), Policy::own_calls(ids));
         let sites = ids
             .iter()
             .map(|id| {
@@ -90,35 +84,24 @@ impl World {
         let mut world = Self {
             now,
             watch: Watch::default(),
-            agents: BTreeMap::new(),
             trace: Trace::new(keep),
             survey: Survey::default(),
             survivors: Vec::new(),
             fair_weather: false,
             sites,
-            balancer: Balancer::new(now, config),
-            network: Network::new(weather, rng.fork()),
+            outside: Outside::new(now, table, Network::new(weather, rng.fork())),
             agenda: Agenda::default(),
             link: None,
             link_is_cut: false,
             broken_link: None,
             lives: 0,
             planted,
-            callees: BTreeMap::new(),
         };
-        world.drain_balancer();
+        world.outside.drain_balancer(now, &mut world.agenda);
         for id in ids {
             world.start_site(id);
         }
         world
-    }
-
-    /// Adds an agent. A callee is reached through the exchange under `user`.
-    pub fn add_agent(&mut self, agent: Agent, user: Option<&str>) {
-        if let Some(user) = user {
-            self.callees.insert(user.to_owned(), agent.addr);
-        }
-        self.agents.insert(agent.addr, agent);
     }
 
     /// Puts a step of the scenario on the agenda.
@@ -128,21 +111,22 @@ impl World {
 
     /// Takes the next event, if it comes at or before `until`. `Some(step)` is the scenario's.
     pub fn advance(&mut self, until: Instant) -> Advance {
-        let Some((at, event)) = self.agenda.next(until) else {
+        let Some((at, next)) = self.agenda.next(until) else {
             self.now = until;
             return Advance::Over;
         };
         self.now = self.now.max(at);
-        if let Event::Step(step) = event {
-            return Advance::Step(step);
+        match next {
+            Next::Event(Event::Step(step)) => return Advance::Step(step),
+            Next::Event(event) => self.happen(event),
+            Next::Wake(sleeper) => self.wake(sleeper),
         }
-        self.happen(event);
         Advance::Went
     }
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Datagram { from, to, bytes } => self.deliver(from, to, bytes),
+            Event::Datagram(datagram) => self.deliver(datagram),
             Event::ToState { site, life, engine, word } => {
                 self.state_hears(site, life, engine, word)
             }
@@ -159,7 +143,6 @@ impl World {
                     self.gate(site, GateInput::QueueAppended { row });
                 }
             }
-            Event::Wake(sleeper) => self.wake(sleeper),
             Event::StartEngine { site, index } => self.start_engine(site, index),
             Event::Step(_) => {}
         }
@@ -167,9 +150,8 @@ impl World {
 
     fn wake(&mut self, sleeper: Sleeper) {
         match sleeper {
-            Sleeper::Balancer => {
-                self.balancer.handle_input(self.now, balancer::Input::Wake);
-                self.drain_balancer();
+            Sleeper::Outside(outsider) => {
+                self.outside.wake(self.now, &mut self.agenda, outsider);
             }
             Sleeper::Engine(id) => {
                 let Some((site, index)) = self.find_engine(id) else { return };
@@ -180,56 +162,24 @@ impl World {
             }
             Sleeper::Replica(site) => self.replica(site, replica::Input::Wake),
             Sleeper::Gate(site) => self.gate(site, GateInput::Wake),
-            Sleeper::Agent(addr) => {
-                if let Some(agent) = self.agents.get_mut(&addr) {
-                    agent.wake(self.now);
-                    self.drain_agent(addr);
-                }
-            }
         }
     }
 
     // ---- datagrams -------------------------------------------------------------------------
 
     fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &Bytes) {
-        for way in self.network.datagram() {
-            let event = Event::Datagram { from, to, bytes: bytes.clone() };
-            self.agenda.add(self.now + way, event);
-        }
+        self.outside.send(self.now, &mut self.agenda, (from, to), bytes);
     }
 
-    fn deliver(&mut self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        if to == EDGE {
-            self.note_sip("->", from, &bytes);
-            self.balancer.handle_input(self.now, balancer::Input::Outside { source: from, bytes });
-            self.drain_balancer();
-        } else if to == EDGE_INNER {
-            self.balancer.handle_input(self.now, balancer::Input::Engine { from, bytes });
-            self.drain_balancer();
-        } else if let Some((site, index)) = self.engine_at(to) {
-            if let Some(until) = self.paused_until(site, index) {
-                self.agenda.add(until, Event::Datagram { from, to, bytes });
-                return;
-            }
-            self.frame_to_engine(site, index, &bytes);
-        } else {
-            let addr = if to == EXCHANGE { self.exchange(&bytes) } else { Some(to) };
-            let Some(addr) = addr else { return };
-            self.note_sip("<-", addr, &bytes);
-            if let Some(agent) = self.agents.get_mut(&addr) {
-                agent.receive(self.now, &bytes);
-                self.drain_agent(addr);
-            }
-        }
-    }
-
-    /// Which callee a message to the exchange is for: the user part of its request-URI says.
-    fn exchange(&self, bytes: &Bytes) -> Option<SocketAddr> {
-        let Ok(Message::Request(request)) = parse_datagram(bytes, &Limits::default()) else {
-            return None;
+    fn deliver(&mut self, datagram: Datagram) {
+        let Some((site, index)) = self.engine_at(datagram.to) else {
+            let (agenda, trace) = (&mut self.agenda, &mut self.trace);
+            return self.outside.deliver(self.now, agenda, trace, datagram);
         };
-        let user = request.uri.user()?;
-        self.callees.get(std::str::from_utf8(user).ok()?).copied()
+        match self.paused_until(site, index) {
+            Some(until) => self.agenda.add(until, Event::Datagram(datagram)),
+            None => self.frame_to_engine(site, index, &datagram.bytes),
+        }
     }
 
     fn frame_to_engine(&mut self, site: SiteId, index: usize, bytes: &Bytes) {
@@ -251,37 +201,7 @@ impl World {
         }
     }
 
-    fn note_sip(&mut self, arrow: &str, party: SocketAddr, bytes: &Bytes) {
-        let first = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        let name = self.agents.get(&party).map_or("?", |agent| agent.name.as_str());
-        let text = String::from_utf8_lossy(first);
-        self.trace.note(self.now, format_args!("{name:>10} {arrow} {text}"));
-    }
-
     // ---- drains ----------------------------------------------------------------------------
-
-    pub(crate) fn drain_agent(&mut self, addr: SocketAddr) {
-        let Some(agent) = self.agents.get_mut(&addr) else { return };
-        let sent = agent.drain();
-        let wake_at = agent.wake_at();
-        for one in sent {
-            self.send(addr, one.to, &one.bytes);
-        }
-        self.agenda.wake_at(Sleeper::Agent(addr), wake_at);
-    }
-
-    fn drain_balancer(&mut self) {
-        loop {
-            match self.balancer.poll_output() {
-                balancer::Output::ToEngine { addr, bytes } => self.send(EDGE_INNER, addr, &bytes),
-                balancer::Output::ToOutside { to, bytes } => self.send(EDGE, to, &bytes),
-                balancer::Output::WakeAt(at, _) => {
-                    self.agenda.wake_at(Sleeper::Balancer, at);
-                    return;
-                }
-            }
-        }
-    }
 
     pub(crate) fn engine(&mut self, site: SiteId, index: usize, input: engine::Input) {
         let now = self.now;
@@ -394,7 +314,7 @@ impl World {
         let written_at = self.now + Duration::from_millis(1);
         let on_disk = OnDisk { batch, written_at, is_set_aside: false };
         self.site_mut(site).disk.insert(row, on_disk);
-        let at = self.network.stream(u64::from(site.0), 0, self.now, (200, 8_000));
+        let at = self.outside.network.stream(u64::from(site.0), 0, self.now, (200, 8_000));
         self.agenda.add(at, Event::Appended { site, life, row });
     }
 
@@ -402,13 +322,13 @@ impl World {
 
     fn up(&mut self, site: SiteId, engine: EngineId, word: UpWord) {
         let Some(life) = self.life_of(site) else { return };
-        let at = self.network.stream(engine.0, life, self.now, LAN);
+        let at = self.outside.network.stream(engine.0, life, self.now, LAN);
         self.agenda.add(at, Event::ToState { site, life, engine, word });
     }
 
     fn down(&mut self, site: SiteId, engine: EngineId, word: DownWord) {
         let Some(life) = self.life_of(site) else { return };
-        let at = self.network.stream(life, engine.0, self.now, LAN);
+        let at = self.outside.network.stream(life, engine.0, self.now, LAN);
         self.agenda.add(at, Event::ToEngine { site, engine, word });
     }
 
@@ -477,8 +397,8 @@ impl World {
         if let Some(text) = words::site(&word) {
             self.trace.note(self.now, format_args!("  gate {from} => gate {to}  {text}"));
         }
-        let way = (5_000, self.network.weather.wan_ms * 1_000);
-        let at = self.network.stream(
+        let way = (5_000, self.outside.network.weather.wan_ms * 1_000);
+        let at = self.outside.network.stream(
             u64::MAX - u64::from(from.0),
             u64::MAX - u64::from(to.0),
             self.now,
@@ -648,13 +568,9 @@ impl World {
 
     /// Routes the calls of `home` to `to`.
     pub fn route(&mut self, home: SiteId, to: SiteId) {
-        let mut policy = self.balancer.policy().clone();
-        policy.version += 1;
-        policy.serves.insert(home, to);
-        policy.weights.insert(home, u32::from(home == to));
         self.trace.note(self.now, format_args!("route: the calls of site {home} go to site {to}"));
-        self.balancer.handle_input(self.now, balancer::Input::SetPolicy(policy));
-        self.drain_balancer();
+        self.outside.route(self.now, home, to);
+        self.outside.drain_balancer(self.now, &mut self.agenda);
     }
 
     // ---- look-ups --------------------------------------------------------------------------
@@ -714,12 +630,4 @@ fn count_down(trigger: &mut Option<u64>) -> bool {
 
 fn only_replica(site: SiteId) -> ReplicaId {
     ReplicaId(u64::from(site.0))
-}
-
-fn resolve(to: &Destination) -> Option<SocketAddr> {
-    match to {
-        Destination::Addr(addr) => Some(*addr),
-        // The simulated world has no names.
-        Destination::Host { .. } => None,
-    }
 }

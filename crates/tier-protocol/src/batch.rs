@@ -29,6 +29,9 @@ const METHOD_ZSTD: u8 = 1;
 /// The fastest of zstd's regular levels: the sender is also a replica that has locks to grant.
 const ZSTD_LEVEL: i32 = 1;
 
+/// Entries of one batch that make no sense and are passed over; with more it is not a batch.
+pub const BAD_ENTRIES_MAX: usize = 64;
+
 /// One call in a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -56,6 +59,19 @@ impl Entry {
             Self::Tombstone(tombstone) => tombstone.stamp,
         }
     }
+}
+
+/// An entry that makes no sense, in a batch that does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadEntry {
+    /// Its place in the batch, from 0.
+    pub index: usize,
+    /// Its call, as far as that can be told.
+    pub key: Option<CallKey>,
+    /// What is wrong with it.
+    pub why: DecodeError,
+    /// The entry.
+    pub bytes: Bytes,
 }
 
 /// Why bytes are not a batch that can be applied.
@@ -115,6 +131,25 @@ impl fmt::Display for BatchError {
 
 impl std::error::Error for BatchError {}
 
+/// One entry as a batch has it.
+#[doc(hidden)]
+#[must_use]
+pub fn entry_bytes(entry: &Entry) -> Bytes {
+    wire::batch::Entry::from(entry).encode_to_vec().into()
+}
+
+/// Writes entries that need make no sense: for tests of damage.
+#[doc(hidden)]
+#[must_use]
+pub fn encode_raw(entries: &[Bytes]) -> Bytes {
+    let mut raw = BytesMut::new();
+    for entry in entries {
+        prost::encode_length_delimiter(entry.len(), &mut raw).expect("BytesMut grows as needed");
+        raw.extend_from_slice(entry);
+    }
+    seal(METHOD_AS_IS, raw.len() as u64, &raw)
+}
+
 /// Writes `entries`, in their order.
 #[must_use]
 pub fn encode(entries: &[Entry]) -> Bytes {
@@ -160,6 +195,39 @@ pub fn decode(bytes: &Bytes, bytes_max: usize) -> Result<Vec<Entry>, BatchError>
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// As [`decode`], but passes over entries that make no sense: one of them must not cost the others.
+///
+/// # Errors
+/// As `decode`, but [`BatchError::Entry`] only when what follows cannot be told apart, or when more
+/// than [`BAD_ENTRIES_MAX`] make no sense.
+pub fn decode_each(
+    bytes: &Bytes,
+    bytes_max: usize,
+) -> Result<(Vec<Entry>, Vec<BadEntry>), BatchError> {
+    let mut raw = inflate(bytes, bytes_max)?;
+    let (mut entries, mut bad) = (Vec::new(), Vec::new());
+    while raw.has_remaining() {
+        let index = entries.len() + bad.len();
+        let length = prost::decode_length_delimiter(&mut raw).map_err(DecodeError::from);
+        let length = length.map_err(|why| BatchError::Entry { index, why })?;
+        if length > raw.remaining() || bad.len() >= BAD_ENTRIES_MAX {
+            let why = DecodeError::Missing { what: "rest of the entry" };
+            return Err(BatchError::Entry { index, why });
+        }
+        let bytes = raw.split_to(length);
+        let entry = wire::batch::Entry::decode(bytes.clone())
+            .map_err(DecodeError::from)
+            .and_then(Entry::try_from);
+        match entry {
+            Ok(entry) => entries.push(entry),
+            Err(why) => {
+                bad.push(BadEntry { index, key: wire::batch::key_of(bytes.clone()), why, bytes });
+            }
+        }
+    }
+    Ok((entries, bad))
 }
 
 fn inflate(bytes: &Bytes, bytes_max: usize) -> Result<Bytes, BatchError> {

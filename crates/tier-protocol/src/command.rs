@@ -5,6 +5,7 @@
 
 use vocab::{CallKey, LockToken, Stamp, ViewNumber};
 
+use crate::quarantine::Strike;
 use crate::record::{Record, Tombstone};
 
 /// What a put says about itself, for the replica that cannot decode it.
@@ -116,6 +117,17 @@ pub enum Command {
         /// The removal.
         tombstone: Tombstone,
     },
+    /// A turn over the call broke, or an entry of a batch could not be read. Said to everybody of
+    /// the view, so that no change of primary forgets it. No reply. It holds in any view: what
+    /// happened has happened.
+    Poisoned {
+        /// View the engine believes in.
+        view: ViewNumber,
+        /// The call.
+        key: CallKey,
+        /// What happened.
+        strike: Strike,
+    },
 }
 
 impl Command {
@@ -127,7 +139,8 @@ impl Command {
             | Self::Get { key, .. }
             | Self::Confirm { key, .. }
             | Self::Unlock { key, .. }
-            | Self::Renew { key, .. } => *key,
+            | Self::Renew { key, .. }
+            | Self::Poisoned { key, .. } => *key,
             Self::Put { record, .. } | Self::StoreDormant { record, .. } => record.header.key,
             Self::Delete { tombstone, .. } | Self::StoreTombstone { tombstone, .. } => {
                 tombstone.key
@@ -147,7 +160,8 @@ impl Command {
             | Self::Renew { view, .. }
             | Self::Delete { view, .. }
             | Self::StoreDormant { view, .. }
-            | Self::StoreTombstone { view, .. } => *view,
+            | Self::StoreTombstone { view, .. }
+            | Self::Poisoned { view, .. } => *view,
         }
     }
 }

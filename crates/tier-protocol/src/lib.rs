@@ -9,6 +9,7 @@ pub mod command;
 pub mod error;
 pub mod frame;
 pub mod peer;
+pub mod quarantine;
 pub mod record;
 pub mod reply;
 pub mod site;
@@ -20,6 +21,7 @@ pub use command::{Command, PutFlags};
 pub use error::DecodeError;
 pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
 pub use peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
+pub use quarantine::{SetAside, Strike, StrikeKind};
 pub use record::{Hint, Record, RecordHeader, Tombstone};
 pub use reply::{Cause, DormantOutcome, Refusal, Reply};
 pub use site::{

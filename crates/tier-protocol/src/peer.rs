@@ -1,13 +1,15 @@
 //! The words between replicas of one partition: signs of life, copies for a joiner, comparison.
 //!
-//! All but the signs of life carry the view in which they are said; a replica that is in another
-//! drops them, and they are asked again.
+//! All but the signs of life and the news of a map carry the view in which they are said; a replica
+//! that is in another drops them, and they are asked again.
 
 use std::time::Duration;
 
 use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
-use crate::record::Record;
+use crate::quarantine::{SetAside, Strike};
+use crate::record::{Record, Tombstone};
+use crate::view::SiteMap;
 use crate::wire;
 
 /// What a replica knows of a call beside its record.
@@ -33,6 +35,10 @@ pub struct CopiedState {
     pub has_ended: bool,
     /// They were told so.
     pub end_told: bool,
+    /// It is set aside, and no engine has ended it yet.
+    pub is_condemned: bool,
+    /// It was set aside, and only what its end left lingers.
+    pub is_torn_down: bool,
 }
 
 impl CopiedState {
@@ -99,6 +105,7 @@ pub struct KeyRange {
 
 /// A replica's words to another of its partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a word lives for one hop")]
 pub enum PeerWord {
     /// Are you there?
     Ping {
@@ -109,6 +116,15 @@ pub enum PeerWord {
     Pong {
         /// The ping's.
         number: u64,
+    },
+    /// A map that was written: whoever cannot reach the coordination store hears of it so.
+    News {
+        /// The store's revision at which it was written.
+        revision: u64,
+        /// A revision of the store that was its present one then, or later.
+        store_revision: u64,
+        /// The map.
+        map: SiteMap,
     },
     /// A joiner asks the primary for calls.
     CopyAsk {
@@ -215,5 +231,33 @@ pub enum PeerWord {
         view: ViewNumber,
         /// The calls.
         calls: Vec<(CallKey, Stamp)>,
+    },
+    /// Turns that the primary alone saw breaking, or that a joiner has not heard of.
+    Struck {
+        /// The view.
+        view: ViewNumber,
+        /// The calls, and what happened.
+        strikes: Vec<(CallKey, Strike)>,
+    },
+    /// The primary has set a call aside.
+    Quarantined {
+        /// The view.
+        view: ViewNumber,
+        /// What is kept of it.
+        aside: SetAside,
+    },
+    /// The primary has removed a call that no engine could end.
+    Removed {
+        /// The view.
+        view: ViewNumber,
+        /// The removal.
+        tombstone: Tombstone,
+    },
+    /// An operator has looked at these calls, and they are kept no longer.
+    QuarantineDropped {
+        /// The view.
+        view: ViewNumber,
+        /// The calls.
+        keys: Vec<CallKey>,
     },
 }

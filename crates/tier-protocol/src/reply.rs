@@ -26,6 +26,9 @@ pub enum Cause {
         /// The site it goes to.
         to: SiteId,
     },
+    /// The call broke turn after turn and is set aside: the engine ends it, without its
+    /// applications, and gives up when that breaks too. No other cause is given for it again.
+    Quarantined,
 }
 
 /// Why a put, a delete or a dormant record was not stored.
@@ -68,6 +71,7 @@ impl Reply {
             | Self::Queued { key, .. }
             | Self::Busy { key, .. }
             | Self::NotHere { key, .. }
+            | Self::Quarantined { key, .. }
             | Self::StaleView { key, .. }
             | Self::Got { key, .. }
             | Self::Confirmed { key, .. }
@@ -128,6 +132,13 @@ pub enum Reply {
     },
     /// No record, and the ask could not begin one.
     NotHere {
+        /// The call.
+        key: CallKey,
+        /// The engine's number for the turn.
+        turn: u64,
+    },
+    /// Whatever begins a call of this key has broken engines: it is given to none for a while.
+    Quarantined {
         /// The call.
         key: CallKey,
         /// The engine's number for the turn.

@@ -178,10 +178,13 @@ pub enum EngineWord {
         /// The queue's number of the batch.
         id: u64,
     },
-    /// The batch cannot be read: it is set aside on disk for inspection, counted, never retried.
+    /// The batch, or some of it, cannot be read: it is set aside on disk for inspection, counted,
+    /// never retried. What could be read is applied.
     BatchPoison {
         /// The queue's number of the batch.
         id: u64,
+        /// Calls that the batch's sender must yield.
+        superseded: Vec<Superseded>,
     },
 }
 

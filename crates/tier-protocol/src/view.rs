@@ -162,7 +162,14 @@ impl PartitionView {
         self.members.iter().chain(&self.joining).copied()
     }
 
-    /// The members that confirm what the primary says.
+    /// Those that confirm what the primary says: all that take puts beside it. A joiner may be a
+    /// member, and the primary none, in a view of which the primary has not heard.
+    pub fn witnesses(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        let primary = self.primary();
+        self.everybody().filter(move |replica| Some(*replica) != primary)
+    }
+
+    /// The complete members beside the primary.
     #[must_use]
     pub fn others(&self) -> &[ReplicaId] {
         self.members.get(1..).unwrap_or_default()

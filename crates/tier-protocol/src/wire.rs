@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod gate;
 pub(crate) mod list;
 pub(crate) mod peer;
+pub(crate) mod quarantine;
 pub(crate) mod record;
 pub(crate) mod reply;
 pub(crate) mod site;

@@ -1,6 +1,9 @@
 //! Programs that the tests drive: real peers, installed from Debian when missing and allowed.
 
-use std::path::Path;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::run;
@@ -20,13 +23,22 @@ pub(crate) const TEST: &[Program] = &[
         what_for: "caller and callee of the end-to-end tests",
     },
     Program { name: "ip", package: "iproute2", what_for: "the network of `xtask wan`" },
+    Program { name: "etcd", package: "etcd-server", what_for: "where state processes agree" },
+    Program { name: "postgres", package: "postgresql", what_for: "the database behind a store" },
 ];
 
 /// What `cargo xtask bench` compares with.
 pub(crate) const BENCH: &[Program] = &[
     Program { name: "sipp", package: "sip-tester", what_for: "the load" },
     Program { name: "kamailio", package: "kamailio", what_for: "the peer of `bench call`" },
+    Program { name: "redis-server", package: "redis-server", what_for: "a peer of benches" },
 ];
+
+/// Where Debian keeps programs that are not on the PATH: PostgreSQL's, in a folder of each version.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
+
+/// Debian asks this program before it starts a service; 101 forbids it.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs what is missing, or says the command that would.
 pub(crate) fn ensure(programs: &[Program]) -> Result<(), String> {
@@ -48,6 +60,7 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<(), String> {
         ));
     }
     println!("installing: {by_hand}");
+    let _none_starts = NoServices::begin()?;
     apt(&["update", "-q"])?;
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(&packages);
@@ -60,10 +73,41 @@ fn apt(arguments: &[&str]) -> Result<(), String> {
     run::finish(command)
 }
 
+/// While this lives, Debian starts no service that it installs: tests start servers of their own,
+/// and a machine should not run more than it was asked to. A policy that is there already is kept.
+struct NoServices {
+    is_ours: bool,
+}
+
+impl NoServices {
+    fn begin() -> Result<Self, String> {
+        if Path::new(POLICY).exists() {
+            return Ok(Self { is_ours: false });
+        }
+        let made = fs::File::options().write(true).create_new(true).mode(0o755).open(POLICY);
+        let guard = Self { is_ours: made.is_ok() };
+        made.and_then(|mut file| file.write_all(b"#!/bin/sh\nexit 101\n"))
+            .map_err(|error| format!("{POLICY}: {error}"))?;
+        Ok(guard)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.is_ours
+            && let Err(error) = fs::remove_file(POLICY)
+        {
+            eprintln!("warning: {POLICY} keeps services from starting; remove it: {error}");
+        }
+    }
+}
+
 fn is_here(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir(POSTGRESQL).into_iter().flatten().flatten();
     std::env::split_paths(&path)
-        .chain([Path::new("/usr/sbin").to_path_buf()])
+        .chain([PathBuf::from("/usr/sbin")])
+        .chain(versions.map(|version| version.path().join("bin")))
         .any(|folder| folder.join(program).is_file())
 }
 

@@ -13,9 +13,9 @@ use super::cluster::{Cluster, Setting, random};
 use super::line::Line;
 use super::plan::Plan;
 use super::problem::Problem;
-use super::progress::Progress;
 use super::report::{Report, percentile};
 use super::stop::Stop;
+use crate::progress::Progress;
 
 /// How long a crossing, or a return, may take.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -122,7 +122,7 @@ fn a_batch_that_cannot_be_read_is_poison() {
     bytes[middle] ^= 0x40;
     let word = GateWord::Batch { id: 4, from: SiteId(1), bytes: bytes.into(), waited_ms: 0 };
     world.gate(1, word);
-    assert_eq!(world.words, [EngineWord::BatchPoison { id: 4 }]);
+    assert_eq!(world.words, [EngineWord::BatchPoison { id: 4, superseded: Vec::new() }]);
     assert_eq!(world.count(|stats| stats.batches_poison), 1);
 }
 

@@ -1,5 +1,7 @@
 //! What is refused and what is dropped when there is no room, no tier, or no wish for new calls.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use engine::{Input, Limits};
@@ -178,4 +180,24 @@ fn an_ask_that_is_late_gives_its_lock_back() {
     world.take(BOB);
     world.deliver(1, ALICE, alice.request("INFO"));
     assert_eq!(names(&world.take(BOB)), ["INFO"], "the lock is free again");
+}
+
+#[test]
+fn a_put_that_is_said_again_renews_its_lock() {
+    let mut world = World::new();
+    let renewed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&renewed);
+    world.intercept = Some(Box::new(move |command| match command {
+        Command::Put { record, .. } => {
+            Some(Reply::StaleView { key: record.header.key, current: ViewNumber(1) })
+        }
+        Command::Renew { .. } => {
+            count.set(count.get() + 1);
+            None
+        }
+        _ => None,
+    }));
+    world.deliver(1, ALICE, Ua::caller("alice", ALICE, "view").request("INVITE"));
+    world.advance(Duration::from_secs(5));
+    assert!(renewed.get() >= 5, "renewed {} times", renewed.get());
 }

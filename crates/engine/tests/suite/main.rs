@@ -9,6 +9,7 @@ mod inbox;
 mod limits;
 mod missing;
 mod poison;
+mod quarantine;
 mod resume;
 mod storm;
 mod torture;

@@ -40,8 +40,14 @@ impl Application for Fragile {
     }
 }
 
-fn fragile() -> World {
+pub(crate) fn fragile() -> World {
     World::of_site(SiteId(1), Limits::default(), vec![Arc::new(Fragile)])
+}
+
+/// The same, where every turn goes through the encoding.
+pub(crate) fn fragile_uncached() -> World {
+    let limits = Limits { cache_calls_max: 0, ..Limits::default() };
+    World::of_site(SiteId(1), limits, vec![Arc::new(Fragile)])
 }
 
 #[test]

@@ -13,7 +13,8 @@ use replica::Replica;
 use servlet::{Application, NextHop};
 use sip_message::{Host, Message, parse_datagram};
 use tier_protocol::{
-    Command, EngineWord, GateWord, PartitionView, PutFlags, Record, Reply, SiteState, Tombstone,
+    Command, EngineWord, GateWord, PartitionView, PutFlags, Record, Reply, SetAside, SiteState,
+    Tombstone,
 };
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
 
@@ -53,6 +54,10 @@ pub(crate) struct World {
     pub(crate) intercept: Option<Intercept>,
     /// This engine does not hear that its puts are stored.
     pub(crate) deaf: Option<EngineId>,
+    /// This engine dies of the next record that it is given.
+    pub(crate) dies_of_grant: Option<EngineId>,
+    /// The record of this call makes no sense to whoever gets it.
+    pub(crate) garbles: Option<CallKey>,
 }
 
 impl World {
@@ -97,6 +102,8 @@ impl World {
             config,
             intercept: None,
             deaf: None,
+            dies_of_grant: None,
+            garbles: None,
         };
         world.add_engine(1);
         world.add_engine(2);
@@ -109,6 +116,11 @@ impl World {
         let config = Config { engine, ..self.config.clone() };
         self.engines.insert(engine, Engine::new(self.now, config));
         self.tell_replica(replica::Input::EngineUp { engine });
+    }
+
+    /// What the replica keeps in quarantine.
+    pub(crate) fn quarantined(&self) -> Vec<SetAside> {
+        self.replica.quarantined(self.now)
     }
 
     /// Calls that the replica holds.
@@ -252,7 +264,18 @@ impl World {
                 }
                 replica::Output::Reply { engine, reply: Reply::Stored { .. }, .. }
                     if self.deaf == Some(engine) => {}
-                replica::Output::Reply { engine, view, reply } => {
+                replica::Output::Reply {
+                    engine,
+                    reply: Reply::Granted { .. } | Reply::Unchanged { .. },
+                    ..
+                } if self.dies_of_grant == Some(engine) => {
+                    self.dies_of_grant = None;
+                    self.engines.remove(&engine);
+                    self.engine_wakes.remove(&engine);
+                    self.replica.handle_input(self.now, replica::Input::EngineDown { engine });
+                }
+                replica::Output::Reply { engine, view, mut reply } => {
+                    self.garble(&mut reply);
                     let input = Input::Reply { from: ReplicaId(1), view, reply };
                     if let Some(engine) = self.engines.get_mut(&engine) {
                         engine.handle_input(self.now, input);
@@ -267,6 +290,43 @@ impl World {
                 | replica::Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
             moved = true;
+        }
+    }
+
+    fn garble(&self, reply: &mut Reply) {
+        if let Reply::Granted { key, record: Some(record), .. } = reply
+            && self.garbles == Some(*key)
+        {
+            record.crossing = Bytes::from_static(b"\xff\xff\xff");
+        }
+    }
+
+    /// An engine that no replica hears.
+    pub(crate) fn lone_engine(&self, number: u64) -> Engine {
+        let engine = EngineId(number);
+        let mut lone = Engine::new(self.now, Config { engine, ..self.config.clone() });
+        assert!(self.commands(&mut lone).0.is_empty());
+        lone
+    }
+
+    /// What a lone engine says to replicas; what it sends counts as sent.
+    pub(crate) fn commands_of(&mut self, engine: &mut Engine) -> Vec<Command> {
+        let (commands, sent) = self.commands(engine);
+        for (to, bytes) in sent {
+            self.note_sent(to, &bytes);
+        }
+        commands
+    }
+
+    fn commands(&self, engine: &mut Engine) -> (Vec<Command>, Vec<(Destination, Bytes)>) {
+        let (mut commands, mut sent) = (Vec::new(), Vec::new());
+        loop {
+            match engine.poll_output() {
+                Output::WakeAt(..) => return (commands, sent),
+                Output::Transmit { to, bytes } => sent.push((to, bytes)),
+                Output::Command { command, .. } => commands.push(command),
+                Output::Gate(_) | Output::Bounce { .. } => {}
+            }
         }
     }
 
@@ -295,7 +355,8 @@ impl World {
             | Command::Unlock { .. }
             | Command::Renew { .. }
             | Command::StoreDormant { .. }
-            | Command::StoreTombstone { .. } => false,
+            | Command::StoreTombstone { .. }
+            | Command::Poisoned { .. } => false,
         };
         self.replica.handle_input(self.now, replica::Input::Command { engine, command });
         if is_put && self.dies_after_put == Some(engine) {

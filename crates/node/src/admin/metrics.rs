@@ -59,6 +59,20 @@ pub(crate) fn print(status: &StatusReply) -> String {
     page.0
 }
 
+fn view(page: &mut Page, view: &admin_api::ViewStatus) {
+    page.gauge("view_number", "Number of the partition's view.", view.number);
+    let is_primary = u64::from(view.role == "primary");
+    page.gauge("view_primary", "Whether this replica is primary.", is_primary);
+    page.gauge("view_members", "Complete members of the view.", view.members);
+    page.gauge("view_joining", "Members that are being copied to.", view.joining);
+    let away = u64::from(view.store_away);
+    page.gauge("coordination_away", "Whether the coordination store stays silent.", away);
+    let what = "For how long there have been fewer replicas than there should be.";
+    page.gauge("redundancy_short_milliseconds", what, view.short_for_ms);
+    let what = "How long it took the last time to have all replicas again.";
+    page.gauge("redundancy_healed_milliseconds", what, view.healed_after_ms);
+}
+
 fn tier(page: &mut Page, status: &StatusReply) {
     page.gauge("start_count", "Starts of this site.", status.start);
     page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
@@ -93,10 +107,18 @@ fn tier(page: &mut Page, status: &StatusReply) {
     for (site, peer) in &status.peers {
         page.sample("peer_alive", &format!(r#"{{site="{site}"}}"#), u64::from(peer.alive));
     }
+    if let Some(view) = &status.view {
+        self::view(page, view);
+    }
     page.gauge("held_bytes", "Bytes of all records.", status.held_bytes);
     page.gauge("inbox_batches", "Batches of other sites that wait here.", status.inbox_batches);
     page.gauge("inbox_bytes", "Bytes of those batches.", status.inbox_bytes);
     page.gauge("engines_alive", "Engines linked to the state tier.", status.engines_alive);
+    page.gauge("quarantined_calls", "Calls set aside, to be looked at.", status.quarantined);
+    page.family("quarantine", "counter", "Calls set aside, by cause.");
+    for (cause, calls) in &status.quarantined_by_cause {
+        page.sample("quarantine_total", &format!(r#"{{cause="{cause}"}}"#), *calls);
+    }
     page.gauge("refill_pending", "Own calls still to be fetched.", status.refill_pending);
     let crossing = &status.crossing;
     page.counter("batches_out", "Batches sent to other sites.", crossing.batches_out);

@@ -1,9 +1,13 @@
 //! What the values mean together: each role has its sections, addresses do not meet, numbers fit.
 
+mod coordination;
+mod replicas;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::database;
 use super::file::{Config, Role};
 use super::mistake::{Lines, Mistake};
 
@@ -72,8 +76,11 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
         timers(config, findings);
     }
     tier(config, findings);
+    replicas::check(config, findings);
+    coordination::check(config, findings);
     sites(config, findings);
     crossing(config, findings);
+    database::check(config, findings);
     balancer(config, findings);
     admin(config, findings);
     addresses(config, findings);
@@ -87,6 +94,27 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     if config.test.allow_forget {
         findings.warning(&["test", "allow_forget"], "anyone with the admin API can lose a call");
     }
+    faults(config, findings);
+}
+
+fn faults(config: &Config, findings: &mut Findings<'_>) {
+    let Some(header) = &config.test.panic_on else { return };
+    if !config.test.allow_faults {
+        findings.mistake(
+            &["test", "panic_on"],
+            "it makes calls fail on purpose".into(),
+            "take it out, or add `allow_faults = true` to [test] where nobody depends on the calls",
+        );
+    }
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if header.is_empty() || !header.bytes().all(is_token) {
+        findings.mistake(
+            &["test", "panic_on"],
+            format!("`{header}` is not the name of a header"),
+            "write for example `panic_on = \"X-Panic\"`",
+        );
+    }
+    findings.warning(&["test", "panic_on"], "whoever sends this header makes its call fail");
 }
 
 fn site(config: &Config, findings: &mut Findings<'_>) {
@@ -206,7 +234,7 @@ fn tier(config: &Config, findings: &mut Findings<'_>) {
             "role `state` listens to no engine".into(),
             "add [tier] with `listen = \"127.0.0.1:9000\"`",
         ),
-        Role::Engine if tier.is_none_or(|tier| tier.connect.is_none()) => findings.mistake(
+        Role::Engine if tier.is_none_or(|tier| tier.connect.0.is_empty()) => findings.mistake(
             &["tier"],
             "role `engine` has no state tier".into(),
             "add [tier] with `connect = \"127.0.0.1:9000\"`, the state process's `tier.listen`",

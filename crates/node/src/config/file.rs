@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::database::Database;
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,11 +70,15 @@ pub struct Config {
     pub b2bua: Option<B2bua>,
     /// The link between engines and the state tier.
     pub tier: Option<Tier>,
+    /// Where the state processes of the site agree; without it, one is alone.
+    pub coordination: Option<Coordination>,
     /// Other sites.
     pub sites: Option<Sites>,
     /// How calls cross to other sites.
     #[serde(default)]
     pub crossing: Crossing,
+    /// Where calls are kept that are steady for long.
+    pub database: Option<Database>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -205,11 +211,88 @@ pub struct Route {
 pub struct Tier {
     /// Role `state`: engines connect here.
     pub listen: Option<SocketAddr>,
-    /// Role `engine`: the state process.
-    pub connect: Option<SocketAddr>,
-    /// Role `engine`: its name in logs and on the console.
+    /// Role `engine`: state processes, one or several; the others are learned from them.
+    #[serde(default)]
+    pub connect: Addresses,
+    /// Its name in logs and on the console. Of a state process among several: unique in the site,
+    /// and kept when it starts again.
     #[serde(default)]
     pub name: String,
+    /// Role `state`: where others reach `listen`, when that is another address.
+    pub advertise: Option<SocketAddr>,
+    /// Role `state` with [coordination]: the partition that this process serves, from 0.
+    #[serde(default)]
+    pub partition: u16,
+    /// Partitions to which the site's slots are dealt when it is founded.
+    #[serde(default = "one")]
+    pub partitions: u16,
+    /// Replicas that each partition should have: fewer are told as lost redundancy.
+    #[serde(default = "one")]
+    pub replicas: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// One address or a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub struct Addresses(pub Vec<SocketAddr>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected an address, or a list of addresses")]
+enum OneOrMany {
+    One(SocketAddr),
+    Many(Vec<SocketAddr>),
+}
+
+impl From<OneOrMany> for Addresses {
+    fn from(addresses: OneOrMany) -> Self {
+        match addresses {
+            OneOrMany::One(address) => Self(vec![address]),
+            OneOrMany::Many(addresses) => Self(addresses),
+        }
+    }
+}
+
+/// `[coordination]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coordination {
+    /// `http://host:port` of each member of etcd, tried in turn.
+    pub endpoints: Vec<String>,
+    /// Before each key; `/rehome/site<ID>` when absent.
+    pub prefix: Option<String>,
+    /// Life of the lease of a process's presence, in whole seconds.
+    #[serde(default = "ttl_ms")]
+    pub ttl_ms: u64,
+    /// For one request to one endpoint.
+    #[serde(default = "timeout_ms")]
+    pub timeout_ms: u64,
+    /// User of etcd's authentication.
+    pub user: Option<String>,
+    /// A file that holds the user's password.
+    pub password_file: Option<PathBuf>,
+    /// What was read from it.
+    #[serde(skip)]
+    pub password: Option<Secret>,
+}
+
+impl Coordination {
+    /// Before each key of site `site`.
+    #[must_use]
+    pub fn prefix_of(&self, site: u16) -> String {
+        self.prefix.clone().unwrap_or_else(|| format!("/rehome/site{site}"))
+    }
+}
+
+fn ttl_ms() -> u64 {
+    2_000
+}
+
+fn timeout_ms() -> u64 {
+    1_000
 }
 
 /// `[sites]`.
@@ -394,4 +477,8 @@ fn weight() -> u32 {
 pub struct Test {
     /// `POST /v1/test/forget` removes a dormant record.
     pub allow_forget: bool,
+    /// The other faults of this table are wanted.
+    pub allow_faults: bool,
+    /// The application panics over messages that carry this header.
+    pub panic_on: Option<String>,
 }

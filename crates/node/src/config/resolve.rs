@@ -1,4 +1,7 @@
-//! The secret: written in the file, or in a file of its own.
+//! Secrets: the site's, written in the file or in a file of its own, and the passwords of etcd and
+//! of the database, each in a file of its own.
+
+use std::path::Path;
 
 use super::check::Findings;
 use super::file::{Config, Secret};
@@ -46,6 +49,33 @@ pub(super) fn secret(config: &mut Config, findings: &mut Findings<'_>) {
             format!("the secret is not {DIGITS} hexadecimal digits (it has {})", digits.len()),
             "make one with `openssl rand -hex 32` and give it to every site",
         );
+    }
+}
+
+/// Leaves etcd's password in `config.coordination.password`.
+pub(super) fn password(config: &mut Config, findings: &mut Findings<'_>) {
+    let has_tier = config.role.has_tier();
+    let Some(coordination) = config.coordination.as_mut().filter(|_| has_tier) else { return };
+    let Some(path) = &coordination.password_file else { return };
+    coordination.password = read_password(path, &["coordination", "password_file"], findings);
+}
+
+/// Leaves what `database.password_file` holds in `config.database.password`.
+pub(super) fn database_password(config: &mut Config, findings: &mut Findings<'_>) {
+    let has_tier = config.role.has_tier();
+    let Some(database) = config.database.as_mut().filter(|_| has_tier) else { return };
+    let Some(path) = &database.password_file else { return };
+    database.password = read_password(path, &["database", "password_file"], findings);
+}
+
+fn read_password(path: &Path, word: &[&str], findings: &mut Findings<'_>) -> Option<Secret> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Some(Secret(text.trim_end_matches(['\r', '\n']).into())),
+        Err(error) => {
+            let what = format!("cannot read {}: {error}", path.display());
+            findings.mistake(word, what, "make the file readable for this user");
+            None
+        }
     }
 }
 

@@ -31,6 +31,29 @@ listen = "127.0.0.1:8080"
     )
 }
 
+/// A state process among several that can start.
+fn shared() -> String {
+    format!(
+        r#"role = "state"
+[site]
+id = 1
+data_dir = "/var/lib/rehome"
+secret = "{SECRET}"
+[tier]
+listen = "127.0.0.1:9000"
+name = "s1"
+partition = 0
+partitions = 2
+replicas = 3
+[admin]
+listen = "127.0.0.1:8080"
+"#
+    )
+}
+
+const ETCD: &str = "[coordination]\nendpoints = [\"http://10.0.0.1:2379\", \
+                    \"http://10.0.0.2:2379\", \"http://10.0.0.3:2379\"]\n";
+
 /// Checks `text` and compares what is said with a golden file; `REHOME_GOLDEN=write` writes it.
 fn check_golden(name: &str, text: &str, role: Option<Role>) {
     let said = match parse("site.toml", text, role) {
@@ -108,6 +131,105 @@ fn a_batch_that_a_receiver_would_set_aside_is_refused() {
     assert!(parse("site.toml", &with(most), None).is_ok());
     assert!(most * 4 <= engine::Limits::default().inbox_batch_bytes_max, "room to spare");
     check_golden("batch_too_large", &with(most + 1), None);
+}
+
+#[test]
+fn a_store_that_cannot_be_asked_is_told() {
+    let with = |section: &str| format!("{}[coordination]\n{section}\n", shared());
+    let endpoints = "endpoints = [\"http://10.0.0.1:2379\", \"http://[::1]:2379\"]";
+    let (config, _) = parse("site.toml", &with(endpoints), None).unwrap();
+    let section = config.coordination.unwrap();
+    assert_eq!((section.ttl_ms, section.timeout_ms), (2_000, 1_000));
+    assert_eq!(section.prefix_of(1), "/rehome/site1");
+    check_golden("coordination_missing", &with(""), None);
+    check_golden("coordination_empty", &with("endpoints = []"), None);
+    let wrong = "endpoints = [\n  \"http://10.0.0.1:2379\",\n  \"https://10.0.0.2:2379\",\n  \
+                 \"http://10.0.0.1:2379\",\n]\nprefix = \"rehome\"\nttl_ms = 2500\nuser = \"a\"";
+    check_golden("coordination_wrong", &with(wrong), None);
+    let slow = format!("{endpoints}\ntimeout_ms = 1500\npassword_file = \"/none/password\"");
+    check_golden("coordination_slow", &with(&slow), None);
+    check_golden("coordination_one", &with("endpoints = [\"http://127.0.0.1:2379\"]"), None);
+}
+
+#[test]
+fn a_state_process_among_several_says_who_it_is() {
+    check_golden("shared", &(shared() + ETCD), None);
+    let changed = |from: &str, to: &str| {
+        let text = shared();
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to) + ETCD
+    };
+    check_golden("shared_nameless", &changed("name = \"s1\"\n", ""), None);
+    let none = changed("partitions = 2", "partitions = 0").replace("replicas = 3", "replicas = 0");
+    check_golden("shared_none", &none, None);
+    let far = changed("partitions = 2", "partitions = 2000");
+    check_golden("shared_far", &far.replace("partition = 0", "partition = 5000"), None);
+    check_golden("shared_one_replica", &changed("replicas = 3", "replicas = 1"), None);
+    check_golden("shared_anywhere", &changed("127.0.0.1:9000", "0.0.0.0:9000"), None);
+    let told = "0.0.0.0:9000\"\nadvertise = \"10.0.0.1:9000";
+    assert!(parse("site.toml", &changed("127.0.0.1:9000", told), None).is_ok());
+    let told = "10.0.0.1:9000\"\nadvertise = \"[::]:9000";
+    check_golden("shared_nowhere", &changed("127.0.0.1:9000", told), None);
+    let ahead = changed("partition = 0", "partition = 2");
+    assert!(parse("site.toml", &ahead, None).is_ok(), "it waits to be divided off");
+}
+
+#[test]
+fn sharing_a_site_is_for_state_processes() {
+    check_golden("shared_by_all", &(whole() + ETCD), None);
+    let engine = whole().replace("[sites]", "[tier]\nconnect = \"127.0.0.1:9000\"\n[sites]");
+    check_golden("shared_by_engine", &(engine + ETCD), Some(Role::Engine));
+    let sites = "[sites]\nlisten = \"127.0.0.1:9100\"\n";
+    check_golden("shared_with_sites", &(shared() + sites + ETCD), None);
+    check_golden("shared_without_store", &shared(), None);
+}
+
+#[test]
+fn a_password_is_read_and_never_printed() {
+    let scratch = crate::scratch::Scratch::new("password");
+    let path = scratch.path().join("password");
+    std::fs::write(&path, "open sesame\n").unwrap();
+    let section = format!(
+        "[coordination]\nendpoints = [\"http://127.0.0.1:2379\"]\nuser = \"rehome\"\n\
+         password_file = \"{}\"\n",
+        path.display()
+    );
+    let (config, warnings) = parse("site.toml", &(shared() + &section), None).unwrap();
+    assert!(warnings.iter().any(|warning| warning.what.contains("without encryption")));
+    assert!(!format!("{config:?}").contains("sesame"));
+    assert_eq!(config.coordination.unwrap().password.unwrap().0, "open sesame");
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_told() {
+    let with = |section: &str| format!("{}[database]\n{section}", whole());
+    assert!(parse("site.toml", &with(""), None).is_ok());
+    let server = "url = \"postgres://rehome@db.example.com:5432/calls\"\n";
+    assert!(parse("site.toml", &with(server), None).is_ok());
+    let many =
+        "url = \"sqlite\"\npassword_file = \"/nowhere/password\"\npool = 1\ntimeout_ms = 5\n";
+    check_golden("database_many", &with(many), None);
+    let urls = [
+        ("no_scheme", "calls.sqlite"),
+        ("password", "postgres://rehome:secret@127.0.0.1/calls"),
+        ("no_user", "postgres://127.0.0.1/calls"),
+        ("no_host", "postgres://rehome@/calls"),
+        ("tls", "postgres://rehome@127.0.0.1/calls?sslmode=require"),
+        ("broken", "postgres://rehome@127.0.0.1:port/calls"),
+    ];
+    for (name, url) in urls {
+        check_golden(&format!("database_{name}"), &with(&format!("url = \"{url}\"\n")), None);
+    }
+}
+
+#[test]
+fn faults_on_purpose_are_refused_unless_they_are_allowed() {
+    let with = |text: &str| format!("{}[test]\n{text}\n", whole());
+    check_golden("panic_on", &with("panic_on = \"X-Panic\""), None);
+    check_golden("panic_on_nothing", &with("allow_faults = true\npanic_on = \"a b\""), None);
+    let (_, warnings) =
+        parse("site.toml", &with("allow_faults = true\npanic_on = \"X-Panic\""), None).unwrap();
+    assert!(!warnings.is_empty(), "it is told at every start");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use replica::stats::BulkKind;
 use tier_protocol::{Command, Tombstone};
 use vocab::{CallKey, Instant, SiteId, ViewNumber};
 
-use super::{Site, TierSeat, Word};
+use super::{Site, TierSeat, Word, partitions};
 use crate::admin::{Answer, Ask, Body, Refusal};
 use crate::config::file::{Activation, Peer};
 use crate::status;
@@ -23,6 +23,9 @@ impl Site {
             Ask::Sites => self.sites(now),
             Ask::Calls { cursor, limit } => self.calls(now, cursor, limit),
             Ask::Call(key) => self.call(now, key),
+            Ask::Quarantine => self.quarantine(now),
+            Ask::Quarantined(key) => self.quarantined(now, key),
+            Ask::DropQuarantined(key) => self.drop_quarantined(now, key),
             Ask::Backup => self.backup(now),
             Ask::Activate(site) => {
                 self.may_activate(now, site)?;
@@ -36,13 +39,16 @@ impl Site {
                 self.order(now, site, Order::Replication { site, on }, what)
             }
             Ask::Forget(key) => self.forget(now, key),
+            Ask::Partitions => partitions::told(self.tier()?),
+            Ask::MoveSlots(order) => self.move_slots(&order),
+            Ask::Refound => self.refound(now),
             Ask::Route | Ask::SetRoute(_) => {
                 Err(Refusal::wrong_role("only a balancer has a routing policy"))
             }
         }
     }
 
-    fn tier(&self) -> Result<&TierSeat, Refusal> {
+    pub(super) fn tier(&self) -> Result<&TierSeat, Refusal> {
         self.tier.as_ref().ok_or_else(no_tier)
     }
 
@@ -144,6 +150,7 @@ impl Site {
             | Order::StopActivating { .. }
             | Order::DropBackup { .. }
             | Order::HandBackPause(_)
+            | Order::DropQuarantined(_)
             | Order::MoveSlots(_)
             | Order::Refound => stats.dormant.get(&site).copied().unwrap_or(0),
         };

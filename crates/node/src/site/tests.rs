@@ -1,5 +1,7 @@
 //! What the owner of a site answers to an operator's orders.
 
+mod shared;
+
 use replica::Replica;
 use replica::gate::Gate;
 use tier_protocol::SiteWord;
@@ -26,14 +28,14 @@ fn site(scratch: &Scratch, peer_words: &str) -> Site {
     let clock = Clock::start();
     let (queue, held) = Queue::open(scratch.path(), drop).unwrap();
     let tier = TierSeat::new(
-        Replica::new(clock.now(), setting::replica(&config, 1)),
+        Replica::new(clock.now(), setting::replica(&config, 1, None)),
         Gate::new(clock.now(), setting::gate(&config, 1)),
         queue,
-        setting::view(&config, 1),
+        None,
         None,
         vec![PEER],
     );
-    let mut site = Site::new(config, clock, 1, None, Some(tier));
+    let mut site = Site::new(config, clock, 1, None, Some(tier), None);
     site.begin(held);
     site
 }

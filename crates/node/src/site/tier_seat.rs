@@ -2,13 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::BytesMut;
 use replica::gate::{Gate, GateInput, GateOutput};
-use replica::{Replica, SiteInput};
+use replica::{PeerNews, Replica, SiteInput};
 use tier_protocol::frame::{SiteFrame, TierFrame};
-use tier_protocol::{Command, PROTOCOL_VERSION, PartitionView, Record, Reply, SiteState, SiteWord};
-use vocab::{CallKey, EngineId, Instant, SiteId, ViewNumber};
+use tier_protocol::{Command, PROTOCOL_VERSION, Record, Reply, SiteMap, SiteState, SiteWord};
+use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 
 use super::Word;
+use super::peers::Myself;
+use super::shared::{Shared, new_replica_id};
+use crate::coordination::{Coordination, Told};
 use crate::link::{LinkId, LinkWord, Outbox};
 use crate::queue::{Order, Queue};
 use crate::setting::PARTITION;
@@ -18,7 +22,8 @@ pub(crate) struct TierSeat {
     pub(crate) replica: Replica,
     pub(crate) gate: Gate,
     queue: Queue,
-    view: PartitionView,
+    /// Of a state process among several.
+    shared: Option<Shared>,
     /// The engine of this very process, to which words go by function call.
     own_engine: Option<EngineId>,
     engines: BTreeMap<u64, EngineLink>,
@@ -35,10 +40,18 @@ pub(crate) struct TierSeat {
     got: Option<Record>,
 }
 
+/// A link that an engine, or another replica, dialled.
 struct EngineLink {
     outbox: Outbox,
     /// Known once it said Hello.
-    engine: Option<EngineId>,
+    from: Option<Dialler>,
+}
+
+/// Who dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialler {
+    Engine(EngineId),
+    Replica(ReplicaId),
 }
 
 struct SiteLink {
@@ -53,7 +66,7 @@ impl TierSeat {
         replica: Replica,
         gate: Gate,
         queue: Queue,
-        view: PartitionView,
+        shared: Option<Shared>,
         own_engine: Option<EngineId>,
         peers: Vec<SiteId>,
     ) -> Self {
@@ -61,7 +74,7 @@ impl TierSeat {
             replica,
             gate,
             queue,
-            view,
+            shared,
             own_engine,
             engines: BTreeMap::new(),
             engine_links: BTreeMap::new(),
@@ -74,6 +87,10 @@ impl TierSeat {
             gate_wake_at: Instant::NEVER,
             got: None,
         }
+    }
+
+    pub(super) fn into_coordination(self) -> Option<Coordination> {
+        self.shared.map(Shared::into_coordination)
     }
 
     pub(crate) fn wake_at(&self) -> Instant {
@@ -105,7 +122,7 @@ impl TierSeat {
     }
 
     pub(super) fn view_number(&self) -> ViewNumber {
-        self.view.number
+        self.replica.view().number
     }
 
     /// Reads one record, without its lock.
@@ -115,7 +132,7 @@ impl TierSeat {
         key: CallKey,
         words: &mut VecDeque<Word>,
     ) -> Option<Record> {
-        let (engine, view) = (self.any_engine()?, self.view.number);
+        let (engine, view) = (self.any_engine()?, self.view_number());
         let command = Command::Get { view, key, turn: 0 };
         self.got = None;
         self.run_replica(now, replica::Input::Command { engine, command }, words);
@@ -144,11 +161,18 @@ impl TierSeat {
                     let frame = TierFrame::Reply { partition: PARTITION, view, reply };
                     self.tell_engine(engine, &frame);
                 }
-                replica::Output::Peer { .. }
-                | replica::Output::Store(_)
-                | replica::Output::Database(_)
-                | replica::Output::Map(_)
-                | replica::Output::Expelled => {}
+                replica::Output::Peer { replica, word } => {
+                    if let Some(shared) = &mut self.shared {
+                        shared.peers.tell(replica, word);
+                    }
+                }
+                replica::Output::Store(ask) => {
+                    let refused = self.shared.as_mut().and_then(|shared| shared.ask(ask));
+                    words.extend(refused.map(|w| Word::Replica(replica::Input::Store(w))));
+                }
+                replica::Output::Map(map) => self.tell_map(&map),
+                replica::Output::Expelled => self.begin_again(now, words),
+                replica::Output::Database(_) => {}
                 replica::Output::Gate(output) => {
                     let input = GateInput::FromReplica { partition: PARTITION, output };
                     words.push_back(Word::Gate(input));
@@ -200,7 +224,65 @@ impl TierSeat {
         }
     }
 
-    /// Of a link that an engine dialled.
+    /// The others went on without this replica: it goes on as another one, empty, and every link is
+    /// made anew.
+    fn begin_again(&mut self, now: Instant, words: &mut VecDeque<Word>) {
+        let replica = new_replica_id();
+        tracing::warn!(%replica, "this replica was left out of its view; it joins anew, empty");
+        self.replica = self.replica.reborn(now, replica);
+        self.replica_wake_at = now;
+        self.engines.clear();
+        for engine in std::mem::take(&mut self.engine_links).into_keys() {
+            words.push_back(Word::Gate(GateInput::EngineDown { engine }));
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.peers.begin_again(replica);
+        }
+        words.push_back(Word::Replica(replica::Input::Wake));
+    }
+
+    /// Tells every engine who serves what, and dials the replicas that are new.
+    fn tell_map(&mut self, map: &SiteMap) {
+        let frames = map_frames(map);
+        for link in self.engine_links.values() {
+            if let Some(link) = self.engines.get_mut(link) {
+                frames.iter().for_each(|frame| frame.encode_into(link.outbox.buffer()));
+            }
+        }
+        if let Some(shared) = &mut self.shared {
+            shared.peers.note_seats(&map.seats);
+        }
+        let view = self.replica.view();
+        let (number, leads) = (view.number.0, self.replica.leads());
+        let (members, joining) = (view.members.len(), view.joining.len());
+        tracing::info!(partition = view.partition.0, number, leads, members, joining, "a new map");
+    }
+
+    /// Whether the coordination store does not answer.
+    pub(super) fn is_store_away(&self) -> bool {
+        self.shared.as_ref().is_some_and(Shared::is_away)
+    }
+
+    /// What the coordination store told.
+    pub(super) fn take_told(&mut self, told: Told, words: &mut VecDeque<Word>) {
+        if let Some(shared) = &mut self.shared {
+            let said = shared.told(told).into_iter();
+            words.extend(said.map(|word| Word::Replica(replica::Input::Store(word))));
+        }
+    }
+
+    /// Of a link that this process dialled to another replica.
+    pub(super) fn take_peer_link(
+        &mut self,
+        replica: ReplicaId,
+        word: LinkWord<TierFrame>,
+        words: &mut VecDeque<Word>,
+    ) {
+        let news = self.shared.as_mut().and_then(|shared| shared.peers.take(replica, word));
+        words.extend(news.map(|news| Word::Replica(replica::Input::Peer { replica, news })));
+    }
+
+    /// Of a link that an engine, or another replica, dialled.
     pub(super) fn take_engine_link(
         &mut self,
         link: u64,
@@ -209,7 +291,7 @@ impl TierSeat {
     ) {
         match word {
             LinkWord::Up(outbox) => {
-                self.engines.insert(link, EngineLink { outbox, engine: None });
+                self.engines.insert(link, EngineLink { outbox, from: None });
             }
             LinkWord::Frame(frame) => self.take_engine_word(link, frame, words),
             LinkWord::Writable => {
@@ -218,23 +300,35 @@ impl TierSeat {
                 }
             }
             LinkWord::Down => self.lose_engine(link, words),
+            LinkWord::Refused => debug_assert!(false, "nobody dialled"),
         }
     }
 
     fn take_engine_word(&mut self, link: u64, frame: TierFrame, words: &mut VecDeque<Word>) {
-        let Some(known) = self.engines.get(&link) else { return };
-        match (known.engine, frame) {
+        let Some(known) = self.engines.get_mut(&link) else { return };
+        match (known.from, frame) {
+            (Some(_), TierFrame::Ping) => TierFrame::Pong.encode_into(known.outbox.buffer()),
+            (None, TierFrame::Replica { replica, version, .. })
+                if version == PROTOCOL_VERSION && self.shared.is_some() =>
+            {
+                known.from = Some(Dialler::Replica(replica));
+                self.myself().encode_into(self.link_buffer(link));
+            }
+            (Some(Dialler::Replica(replica)), TierFrame::Peer(word)) => {
+                let news = PeerNews::Said(word);
+                words.push_back(Word::Replica(replica::Input::Peer { replica, news }));
+            }
             (None, TierFrame::Hello { role, name, version }) if version == PROTOCOL_VERSION => {
                 self.admit_engine(link, role, &name, words);
             }
-            (Some(engine), TierFrame::Command { partition: _, command }) => {
+            (Some(Dialler::Engine(engine)), TierFrame::Command { partition: _, command }) => {
                 words.push_back(Word::Replica(replica::Input::Command { engine, command }));
             }
-            (Some(engine), TierFrame::Engine(word)) => {
+            (Some(Dialler::Engine(engine)), TierFrame::Engine(word)) => {
                 words.push_back(Word::Gate(GateInput::FromEngine { engine, word }));
             }
-            (None, TierFrame::Hello { version, .. }) => {
-                tracing::warn!(link, version, "an engine speaks another version of the protocol");
+            (None, TierFrame::Hello { version, .. } | TierFrame::Replica { version, .. }) => {
+                tracing::warn!(link, version, "a link speaks another version of the protocol");
                 self.lose_engine(link, words);
             }
             (_, _) => {
@@ -255,17 +349,40 @@ impl TierSeat {
             self.lose_engine(before, words);
         }
         let Some(known) = self.engines.get_mut(&link) else { return };
-        known.engine = Some(engine);
-        // Its picture of the partition comes before any word that depends on it.
-        TierFrame::View(self.view.clone()).encode_into(known.outbox.buffer());
+        known.from = Some(Dialler::Engine(engine));
+        // Its picture of the site comes before any word that depends on it.
+        let frames = match self.shared.is_some() {
+            true => map_frames(self.replica.map()),
+            false => vec![TierFrame::View(self.replica.view().clone())],
+        };
+        let hello = self.myself();
+        let buffer = self.link_buffer(link);
+        [hello].iter().chain(&frames).for_each(|frame| frame.encode_into(buffer));
         self.engine_links.insert(engine, link);
         tracing::info!(%engine, name, "an engine is linked");
         words.push_back(Word::Replica(replica::Input::EngineUp { engine }));
         words.push_back(Word::Gate(GateInput::EngineUp { engine }));
     }
 
+    fn link_buffer(&mut self, link: u64) -> &mut BytesMut {
+        let link = self.engines.get_mut(&link).expect("the caller found it");
+        link.outbox.buffer()
+    }
+
+    /// How this process says hello.
+    fn myself(&self) -> TierFrame {
+        let own = || Myself {
+            replica: self.replica.id(),
+            partition: self.replica.view().partition,
+            name: String::new(),
+        };
+        let shared = self.shared.as_ref().map(|shared| shared.peers.myself().clone());
+        shared.unwrap_or_else(own).hello()
+    }
+
     fn lose_engine(&mut self, link: u64, words: &mut VecDeque<Word>) {
-        let Some(EngineLink { outbox: _, engine: Some(engine) }) = self.engines.remove(&link)
+        let Some(EngineLink { outbox: _, from: Some(Dialler::Engine(engine)) }) =
+            self.engines.remove(&link)
         else {
             return;
         };
@@ -296,18 +413,19 @@ impl TierSeat {
                 }
                 // The other site sends its words on a link that it dials itself.
                 LinkWord::Frame(_) | LinkWord::Down => self.lose_site(site, words),
+                LinkWord::Refused => {}
             },
             LinkId::FromSite(link) => match word {
                 LinkWord::Up(outbox) => {
                     self.from_sites.insert(link, SiteLink { _open: outbox, site: None });
                 }
                 LinkWord::Frame(SiteFrame(word)) => self.take_site_word(link, word, words),
-                LinkWord::Writable => {}
+                LinkWord::Writable | LinkWord::Refused => {}
                 LinkWord::Down => {
                     self.from_sites.remove(&link);
                 }
             },
-            LinkId::Engine(_) | LinkId::State => {
+            LinkId::Engine(_) | LinkId::State(_) | LinkId::Peer(_) => {
                 debug_assert!(false, "tier links carry tier frames");
             }
         }
@@ -346,6 +464,10 @@ impl TierSeat {
         for link in broken {
             self.lose_engine(link, words);
         }
+        let lost = self.shared.as_mut().map(|shared| shared.peers.flush()).unwrap_or_default();
+        for (replica, news) in lost {
+            words.push_back(Word::Replica(replica::Input::Peer { replica, news }));
+        }
         let mut broken = Vec::new();
         for (site, outbox) in &mut self.to_sites {
             if outbox.flush().is_err() {
@@ -356,4 +478,11 @@ impl TierSeat {
             self.lose_site(site, words);
         }
     }
+}
+
+/// Who is where, and who serves what.
+fn map_frames(map: &SiteMap) -> Vec<TierFrame> {
+    let views = map.partitions.iter().filter(|view| !view.members.is_empty());
+    let seats = TierFrame::Seats(map.seats.clone());
+    std::iter::once(seats).chain(views.cloned().map(TierFrame::View)).collect()
 }

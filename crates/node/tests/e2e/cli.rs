@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use admin_api::{
-    BackupReply, CallStory, CallsReply, OrderReply, RouteReply, SitesReply, StatusReply,
+    BackupReply, CallStory, CallsReply, OrderReply, PartitionsReply, RouteReply, SitesReply,
+    StatusReply,
 };
 use serde::de::DeserializeOwned;
 
@@ -22,8 +23,8 @@ fn rehome(arguments: &[&str]) -> Output {
 }
 
 /// Runs a command with `--json` and reads its answer.
-fn ask<T: DeserializeOwned>(admin: Admin, arguments: &[&str]) -> T {
-    let url = format!("http://{}", admin.0);
+fn ask<T: DeserializeOwned>(admin: &Admin, arguments: &[&str]) -> T {
+    let url = format!("http://{}", admin.address);
     let mut all = arguments.to_vec();
     all.extend(["--admin", &url, "--json"]);
     let output = rehome(&all);
@@ -96,6 +97,9 @@ fn every_command_has_help_with_examples() {
         "status",
         "sites",
         "calls",
+        "partitions",
+        "partitions move",
+        "partitions refound",
         "backup stats",
         "backup activate",
         "backup delete",
@@ -130,22 +134,28 @@ fn commands_against_live_processes() {
     }
     sites.wait_crossed(4);
 
-    let status: StatusReply = ask(one, &["status"]);
+    let status: StatusReply = ask(&one, &["status"]);
     assert_eq!((status.site, status.role.as_str(), status.calls_active), (1, "all", 4));
-    let seen: SitesReply = ask(one, &["sites"]);
+    let seen: SitesReply = ask(&one, &["sites"]);
     assert!(seen.here == 1 && seen.backup_to == Some(2) && seen.peers[&2].alive);
-    let page: CallsReply = ask(one, &["calls", "--limit", "3"]);
+    let served: PartitionsReply = ask(&one, &["partitions"]);
+    assert_eq!((served.partitions.len(), served.partitions[0].slot_count), (1, 1_024));
+    let admin = format!("http://{}", one.address);
+    let order = ["partitions", "refound", "--yes", "--admin", &admin];
+    let (_, err) = told(&rehome(&order));
+    assert!(err.contains("(404): this state process is alone"), "{err}");
+    let page: CallsReply = ask(&one, &["calls", "--limit", "3"]);
     let next = page.next.clone().expect("there is a second page");
-    let rest: CallsReply = ask(one, &["calls", "--limit", "3", "--cursor", &next]);
+    let rest: CallsReply = ask(&one, &["calls", "--limit", "3", "--cursor", &next]);
     assert_eq!((page.calls.len(), rest.calls.len()), (3, 1));
-    let story: CallStory = ask(one, &["calls", &page.calls[0].key]);
+    let story: CallStory = ask(&one, &["calls", &page.calls[0].key]);
     assert!(!story.summary.is_empty() && story.call.home == 1, "{story:?}");
     assert!(story.crossed.iter().any(|mark| mark.site == 2 && mark.newest), "{story:?}");
-    let kept: BackupReply = ask(two, &["backup", "stats"]);
+    let kept: BackupReply = ask(&two, &["backup", "stats"]);
     assert_eq!(kept.kept[&1].calls, 4);
 
     // A site that answers keeps its calls, and the operator is told so.
-    let url = format!("http://{}", two.0);
+    let url = format!("http://{}", two.address);
     let refused = rehome(&["backup", "activate", "--site", "1", "--admin", &url]);
     let (_, err) = told(&refused);
     assert_eq!(refused.status.code(), Some(1), "{err}");
@@ -155,14 +165,14 @@ fn commands_against_live_processes() {
     two.forget().expect("this test may ask for faults");
     sites.one.kill();
     let route: RouteReply =
-        ask(sites.balancer.admin(), &["route", "set", "1=2", "--weights", "1=0,2=1"]);
+        ask(&sites.balancer.admin(), &["route", "set", "1=2", "--weights", "1=0,2=1"]);
     assert!(route.serves[&1] == 2 && route.weights[&2] == 1);
-    let shown: RouteReply = ask(sites.balancer.admin(), &["route", "show"]);
+    let shown: RouteReply = ask(&sites.balancer.admin(), &["route", "show"]);
     assert_eq!(shown, route);
     sites.two.wait_until("knows that site 1 is dead", Duration::from_secs(5), |status| {
         status.peers.values().all(|peer| !peer.alive)
     });
-    let order: OrderReply = ask(two, &["backup", "activate", "--site", "1"]);
+    let order: OrderReply = ask(&two, &["backup", "activate", "--site", "1"]);
     assert_eq!(order.calls, 3, "{order:?}");
     sites.two.wait_until("has woken them", Duration::from_secs(5), |status| {
         status.activated == 3 && status.calls_dormant.values().sum::<u64>() == 0
@@ -193,7 +203,7 @@ fn a_backup_can_be_deleted() {
     pair.answer(dialog, &there).expect("the call is answered");
     sites.wait_crossed(1);
     sites.one.kill();
-    let order: OrderReply = ask(two, &["backup", "delete", "--site", "1"]);
+    let order: OrderReply = ask(&two, &["backup", "delete", "--site", "1"]);
     assert_eq!(order.calls, 1, "{order:?}");
     sites.two.wait_until("keeps nothing", Duration::from_secs(5), |status| {
         status.calls_dormant.values().sum::<u64>() == 0

@@ -129,3 +129,13 @@ fn slots_move_when_enough_takers_are_complete() {
 fn must_sit(map: &SiteMap, change: Change) -> SiteMap {
     after(map, change, 1).expect("the change makes sense")
 }
+
+#[test]
+fn whoever_begins_anew_forgets_the_seats_of_those_that_are_lost() {
+    let map = three();
+    // The second life of the process whose first life was replica 1.
+    let anew = must(&map, Change::Refound, 11);
+    assert_eq!(members(&anew), [11]);
+    let seats: Vec<u64> = anew.seats.iter().map(|seat| seat.replica.0).collect();
+    assert_eq!(seats, [11], "nobody dials the dead");
+}

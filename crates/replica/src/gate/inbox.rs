@@ -289,15 +289,20 @@ impl Gate {
         };
         self.stats.batches_done += 1;
         self.out.push_back(GateOutput::QueueRemove { row });
-        if !superseded.is_empty() && self.peers.is_linked(item.from) {
-            self.tell_site(item.from, SiteWord::Superseded(superseded));
+        self.tell_superseded(item.from, superseded);
+    }
+
+    fn tell_superseded(&mut self, from: SiteId, superseded: Vec<Superseded>) {
+        if !superseded.is_empty() && self.peers.is_linked(from) {
+            self.tell_site(from, SiteWord::Superseded(superseded));
         }
     }
 
-    pub(super) fn batch_poison(&mut self, row: u64) {
-        if self.inbox.remove(row).is_some() {
+    pub(super) fn batch_poison(&mut self, row: u64, superseded: Vec<Superseded>) {
+        if let Some(item) = self.inbox.remove(row) {
             self.stats.batches_poison += 1;
             self.out.push_back(GateOutput::QueueSetAside { row });
+            self.tell_superseded(item.from, superseded);
         }
     }
 }

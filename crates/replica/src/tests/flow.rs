@@ -383,6 +383,7 @@ fn print_reply(reply: &Reply) -> String {
                 Cause::Due => "due".into(),
                 Cause::Resume => "resume".into(),
                 Cause::Activate => "activate".into(),
+                Cause::Quarantined => "quarantined".into(),
                 Cause::HandBack { to } => format!("hand back to site{}", to.0),
             };
             let asleep = if *dormant { ", asleep" } else { "" };

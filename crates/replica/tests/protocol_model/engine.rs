@@ -1,9 +1,20 @@
-//! An engine in the model: one turn at a time, and beside it a record that it was given to resume.
+//! An engine in the model: one turn at a time.
+//!
+//! ```text
+//! Idle ──begin──► Asking ──answer──► Answered ──put──► Putting ──stored──► Idle
+//!  ▲                ▲                 │    ▲              │  │
+//!  └──confirmed─────┼─────────────────┘    └───resumed────┘  │
+//!                   └─────────────────refused────────────────┘
+//! ```
 
-use crate::model::{FIRST_VIEW, Protocol, Rule, State};
+use crate::model::{Action, ENGINES, Protocol, Rule, State};
+use crate::store::REPLICAS;
 use crate::words::{Grant, Lineage, Place, Token, Word};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The engine whose first input may begin the call; all others are in-dialog.
+pub(crate) const BEGINNER: Place = 0;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Engine {
     pub(crate) up: bool,
     /// The view it believes in.
@@ -13,289 +24,350 @@ pub(crate) struct Engine {
     /// Number of its latest ask.
     pub(crate) turn: u8,
     pub(crate) phase: Phase,
-    pub(crate) resume: Option<Grant>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Phase {
     Idle,
-    Asking(Asking),
-    /// Waits for every member of its view; effects are held.
+    Asking {
+        /// The longest acknowledged record when the ask was made: no older one may be believed.
+        floor: u32,
+    },
+    Answered {
+        /// Without one the record is not there.
+        grant: Option<Grant>,
+        floor: u32,
+        /// Replicas that have confirmed the view since.
+        confirmed: [bool; REPLICAS],
+    },
+    /// Waits for every member and joiner of its view; effects are held.
     Putting {
         lineage: Lineage,
-        stored_by: [bool; 2],
+        stored: [bool; REPLICAS],
+        refused: bool,
+        then: Then,
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Asking {
-    pub(crate) answer: Option<Answer>,
-    /// The other members of its view have confirmed that view.
-    pub(crate) confirmed: bool,
-    /// Length of the longest acknowledged record when the ask was made: no older one may be
-    /// believed.
-    floor: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Answer {
-    Granted(Grant),
-    NotHere,
-}
-
-impl Asking {
-    pub(crate) fn granted(&self) -> bool {
-        match &self.answer {
-            Some(Answer::Granted(_)) => true,
-            Some(Answer::NotHere) | None => false,
-        }
-    }
-
-    /// "`NotHere`, and any turn that ends without a put, counts only when every other member has
-    /// confirmed the same view."
-    pub(crate) fn may_end(&self, protocol: &Protocol) -> bool {
-        self.answer.is_some() && (self.confirmed || !protocol.keeps(Rule::ReadsAreConfirmed))
-    }
+/// What a stored put leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Then {
+    Unlock,
+    /// The same, of a record that it was handed: refused, it is no business of the engine's.
+    HandOver,
+    /// It was the resumed version; now comes the engine's own input under the same lock.
+    OwnTurn {
+        floor: u32,
+    },
 }
 
 impl Engine {
     pub(crate) fn new(inputs: u8) -> Self {
-        Self { up: true, view: FIRST_VIEW, inputs, turn: 0, phase: Phase::Idle, resume: None }
+        Self { up: true, view: 1, inputs, turn: 0, phase: Phase::Idle }
     }
 
     pub(crate) fn die(&mut self) {
-        *self = Self { up: false, ..Self::new(0) };
+        *self = Self { up: false, view: 0, ..Self::new(0) };
     }
 
-    /// Whether an answer to this ask can still mean something to the engine.
-    pub(crate) fn awaits(&self, view: u8, turn: u8) -> bool {
-        match &self.phase {
-            Phase::Asking(asking) => {
-                self.view <= view && self.turn == turn && asking.answer.is_none()
-            }
-            Phase::Idle | Phase::Putting { .. } => false,
+    /// Whether it is at work under this lock.
+    pub(crate) fn uses(&self, token: Token) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Asking { .. } | Phase::Answered { grant: None, .. } => false,
+            Phase::Answered { grant: Some(grant), .. } => grant.token == token,
+            Phase::Putting { lineage, .. } => lineage.token() == token,
         }
     }
 
-    /// Whether a confirmation of `view` can.
-    pub(crate) fn awaits_confirmation(&self, view: u8, turn: u8) -> bool {
-        match &self.phase {
-            Phase::Asking(asking) => self.view <= view && self.turn == turn && !asking.confirmed,
-            Phase::Idle | Phase::Putting { .. } => false,
-        }
-    }
-
-    /// Whether the engine waits for this put.
-    pub(crate) fn puts(&self, put: &Lineage) -> bool {
-        match &self.phase {
-            Phase::Putting { lineage, .. } => lineage == put,
-            Phase::Idle | Phase::Asking(_) => false,
-        }
-    }
-
-    /// The lock that the engine believes to hold in its turn.
-    pub(crate) fn token(&self) -> Option<Token> {
-        match &self.phase {
-            Phase::Idle => None,
-            Phase::Asking(asking) => match &asking.answer {
-                Some(Answer::Granted(grant)) => Some(grant.token),
-                Some(Answer::NotHere) | None => None,
-            },
-            Phase::Putting { lineage, .. } => lineage.last().copied(),
+    /// Whether it waits for the lock that it was granted for this ask.
+    pub(crate) fn asks(&self, turn: u8) -> bool {
+        match self.phase {
+            Phase::Asking { .. } => self.turn == turn,
+            Phase::Idle | Phase::Answered { .. } | Phase::Putting { .. } => false,
         }
     }
 }
 
 impl State {
-    /// Whether the receiver has room for the word.
-    pub(crate) fn can_hear(&self, word: &Word) -> bool {
-        match word {
-            Word::Resume { engine, .. } => self.engines[*engine].resume.is_none(),
-            Word::Ask { .. }
-            | Word::Confirm { .. }
-            | Word::Put { .. }
-            | Word::Unlock { .. }
-            | Word::Granted { .. }
-            | Word::NotHere { .. }
-            | Word::Confirmed { .. }
-            | Word::Stored { .. }
-            | Word::Refused { .. }
-            | Word::Fence { .. }
-            | Word::Fenced { .. } => true,
-        }
-    }
-
-    pub(crate) fn begin(&mut self, place: Place) {
+    pub(crate) fn begin(&mut self, place: Place, view: u8) {
+        self.engines[place].view = view;
         self.engines[place].inputs -= 1;
         self.ask(place, true);
     }
 
-    fn ask(&mut self, place: Place, another: bool) {
+    /// Asks for a new turn, or again for the same one.
+    pub(crate) fn ask(&mut self, place: Place, another: bool) {
         let floor = self.acknowledged.len();
         let engine = &mut self.engines[place];
         engine.turn += u8::from(another);
+        engine.phase = Phase::Asking { floor };
         let (view, turn) = (engine.view, engine.turn);
-        let members = self.members_of(view);
-        let (&primary, others) = members.split_first().expect("a view has a member");
-        let confirmed = others.is_empty();
-        self.engines[place].phase = Phase::Asking(Asking { answer: None, confirmed, floor });
-        self.send(Word::Ask { engine: place, member: primary, view, turn });
-        for &member in others {
-            self.send(Word::Confirm { engine: place, member, view, turn });
+        let primary = self.view(view).primary();
+        self.send(place, primary, Word::Ask { view, turn });
+    }
+
+    /// "A refused put drops its effects and the input is stepped again on the newer state."
+    pub(crate) fn ask_again(&mut self, place: Place) {
+        match self.engines[place].phase {
+            Phase::Putting { then: Then::HandOver, .. } => {
+                self.engines[place].phase = Phase::Idle;
+            }
+            Phase::Putting { then: Then::Unlock | Then::OwnTurn { .. }, .. }
+            | Phase::Idle
+            | Phase::Asking { .. }
+            | Phase::Answered { .. } => self.ask(place, true),
         }
     }
 
-    pub(crate) fn put(&mut self, place: Place) {
-        let Phase::Asking(Asking { answer: Some(Answer::Granted(grant)), .. }) =
-            &self.engines[place].phase
-        else {
+    /// A primary of `view` answers the ask of this turn.
+    pub(crate) fn hear_answer(
+        &mut self,
+        place: Place,
+        (view, turn): (u8, u8),
+        grant: Option<Grant>,
+        protocol: &Protocol,
+    ) {
+        let engine = &mut self.engines[place];
+        let Phase::Asking { floor } = engine.phase else {
             return;
         };
-        let mut lineage = grant.lineage.clone();
-        lineage.push(grant.token);
-        self.engines[place].phase = Phase::Putting { lineage, stored_by: [false; 2] };
-        self.send_puts(place);
+        if !engine.up || (engine.view, engine.turn) != (view, turn) {
+            return;
+        }
+        engine.phase = Phase::Answered { grant, floor, confirmed: [false; REPLICAS] };
+        if let Some(grant) = grant
+            && grant.resume
+        {
+            self.resume(place, grant, Then::OwnTurn { floor }, protocol);
+        }
     }
 
-    fn send_puts(&mut self, place: Place) {
-        let view = self.engines[place].view;
-        let Phase::Putting { lineage, stored_by } = &mut self.engines[place].phase else {
-            return;
+    /// "It first puts the same state again under its new token to all members."
+    pub(crate) fn resume(&mut self, place: Place, grant: Grant, then: Then, protocol: &Protocol) {
+        if !protocol.keeps(Rule::ResumesArePutAgain) {
+            self.release(grant.lineage);
+        }
+        let lineage = if grant.lineage.is_gone() || grant.lineage.is_empty() {
+            grant.lineage.then_gone(grant.token)
+        } else {
+            grant.lineage.then(grant.token)
         };
-        *stored_by = [false; 2];
-        let lineage = lineage.clone();
-        for member in self.members_of(view) {
-            self.send(Word::Put { engine: place, member, view, lineage: lineage.clone() });
+        self.start_put(place, lineage, then);
+    }
+
+    pub(crate) fn put(&mut self, place: Place, gone: bool) {
+        if let Phase::Answered { grant: Some(grant), .. } = self.engines[place].phase {
+            let base = grant.lineage;
+            let lineage = if gone { base.then_gone(grant.token) } else { base.then(grant.token) };
+            self.start_put(place, lineage, Then::Unlock);
+        }
+    }
+
+    fn start_put(&mut self, place: Place, lineage: Lineage, then: Then) {
+        let stored = [false; REPLICAS];
+        let engine = &mut self.engines[place];
+        engine.phase = Phase::Putting { lineage, stored, refused: false, then };
+        let view = engine.view;
+        self.send_to_all(place, Word::Put { view, lineage });
+    }
+
+    fn send_to_all(&mut self, place: Place, word: Word) {
+        let view = *self.view(word.view());
+        for member in 0..REPLICAS {
+            if view.has(member) {
+                self.send(place, member, word);
+            }
+        }
+    }
+
+    /// A replica answers in `view` that it holds the put, or that it does not take it.
+    pub(crate) fn hear_put_answer(
+        &mut self,
+        place: Place,
+        member: Place,
+        (view, put): (u8, Lineage),
+        is_stored: bool,
+    ) {
+        let engine = &mut self.engines[place];
+        if let Phase::Putting { lineage, stored, refused, .. } = &mut engine.phase
+            && engine.view == view
+            && *lineage == put
+        {
+            stored[member] |= is_stored;
+            *refused |= !is_stored;
+        }
+    }
+
+    pub(crate) fn confirm(&mut self, place: Place, member: Place) {
+        if let Phase::Answered { confirmed, .. } = &mut self.engines[place].phase {
+            confirmed[member] = true;
         }
     }
 
     pub(crate) fn end_without_put(&mut self, place: Place) {
-        let Phase::Asking(asking) = &self.engines[place].phase else {
+        let Phase::Answered { grant, floor, .. } = self.engines[place].phase else {
             return;
         };
-        let (read, token) = match &asking.answer {
-            Some(Answer::Granted(grant)) => (grant.lineage.len(), Some(grant.token)),
-            Some(Answer::NotHere) | None => (0, None),
-        };
-        self.broken.old_read_believed |= read < asking.floor;
+        let read = grant.map_or(0, |grant| grant.lineage.len());
+        let gone_is_true =
+            grant.is_none_or(|grant| grant.lineage.is_empty()) && self.acknowledged.is_gone();
+        self.broken.old_read_believed |= read < floor && !gone_is_true;
         self.engines[place].phase = Phase::Idle;
-        if let Some(token) = token {
-            self.unlock(place, token);
+        if let Some(grant) = grant {
+            self.unlock(place, grant.token);
+        }
+    }
+
+    pub(crate) fn finish(&mut self, place: Place) {
+        let Phase::Putting { lineage, then, .. } = self.engines[place].phase else {
+            return;
+        };
+        // A repair of a record that is not there takes away what nobody acknowledged.
+        if !lineage.is_gone() || lineage.len() > 1 {
+            self.release(lineage);
+        }
+        let token = lineage.token();
+        match then {
+            Then::Unlock | Then::HandOver => {
+                self.engines[place].phase = Phase::Idle;
+                self.unlock(place, token);
+            }
+            Then::OwnTurn { floor } => {
+                let grant = Some(Grant { token, lineage, resume: false });
+                let confirmed = [false; REPLICAS];
+                self.engines[place].phase = Phase::Answered { grant, floor, confirmed };
+            }
         }
     }
 
     fn unlock(&mut self, place: Place, token: Token) {
         let view = self.engines[place].view;
-        for member in self.members_of(view) {
-            self.send(Word::Unlock { engine: place, member, view, token });
-        }
+        self.send_to_all(place, Word::Unlock { view, token });
     }
 
-    pub(crate) fn resume(&mut self, place: Place) {
-        if let Some(grant) = self.engines[place].resume.take() {
-            self.release(&grant.lineage);
-            self.unlock(place, grant.token);
-        }
-    }
-
-    /// "The engine fetches the view and retries with the same stamp."
-    pub(crate) fn fetch_view(&mut self, place: Place) {
-        self.engines[place].view = self.view;
-        match self.engines[place].phase {
+    /// "On a newer view it repeats its ask to the new primary, its put to all members and joiners
+    /// of the new view, with the same stamp."
+    pub(crate) fn fetch(&mut self, place: Place, view: u8) {
+        let engine = &mut self.engines[place];
+        engine.view = view;
+        match engine.phase {
             Phase::Idle => {}
-            Phase::Asking(_) => self.ask(place, false),
-            Phase::Putting { .. } => self.send_puts(place),
+            Phase::Asking { .. } | Phase::Answered { .. } => self.ask(place, false),
+            Phase::Putting { lineage, refused, then, .. } => {
+                if refused {
+                    self.ask_again(place);
+                } else {
+                    self.start_put(place, lineage, then);
+                }
+            }
         }
     }
 
-    pub(crate) fn engine_hears(&mut self, place: Place, word: Word, protocol: &Protocol) {
-        match word {
-            Word::Granted { engine: _, member: _, view, turn, grant } => {
-                let resumed = grant.resume.then(|| grant.lineage.clone());
-                if self.answer(place, view, turn, Answer::Granted(grant))
-                    && let Some(lineage) = resumed
-                {
-                    self.release(&lineage);
-                }
-            }
-            Word::NotHere { engine: _, member: _, view, turn } => {
-                self.answer(place, view, turn, Answer::NotHere);
-            }
-            Word::Resume { engine: _, member: _, grant } => {
-                // A grant of a later view is how an engine may first hear of that view. Were it
-                // to unlock in its own, a removed member would learn a token of the view that it
-                // is not in, and grant that token again.
-                if grant.token.view > self.engines[place].view
-                    && protocol.keeps(Rule::GrantsTellTheirView)
-                {
-                    self.fetch_view(place);
-                }
-                self.engines[place].resume = Some(grant);
-            }
-            Word::Confirmed { engine: _, member: _, view, turn } => {
-                let engine = &mut self.engines[place];
-                if (engine.view, engine.turn) == (view, turn)
-                    && let Phase::Asking(asking) = &mut engine.phase
-                {
-                    asking.confirmed = true;
-                }
-            }
-            Word::Stored { engine: _, member, view, lineage } => {
-                self.hear_stored(place, member, view, lineage, protocol);
-            }
-            Word::Refused { engine: _, member: _, lineage } => {
-                if self.engines[place].puts(&lineage) {
-                    // "A refused put drops them and the input is stepped again on the newer state."
-                    self.ask(place, true);
-                }
-            }
-            Word::Ask { .. }
-            | Word::Confirm { .. }
-            | Word::Put { .. }
-            | Word::Unlock { .. }
-            | Word::Fence { .. }
-            | Word::Fenced { .. } => unreachable!("a word for a member"),
+    /// Whether every member and joiner of the engine's view has the put.
+    fn is_stored(&self, place: Place, stored: [bool; REPLICAS], protocol: &Protocol) -> bool {
+        let view = self.view(self.engines[place].view);
+        if !protocol.keeps(Rule::PutsReachAll) {
+            return stored.contains(&true);
         }
+        (0..REPLICAS).all(|member| {
+            let counts = view.has_member(member)
+                || view.is_joining(member) && protocol.keeps(Rule::PutsReachJoiners);
+            stored[member] || !counts
+        })
     }
 
-    /// Whether the answer was one that the engine waits for.
-    fn answer(&mut self, place: Place, view: u8, turn: u8, answer: Answer) -> bool {
-        let engine = &mut self.engines[place];
-        let Phase::Asking(asking) = &mut engine.phase else {
-            return false;
-        };
-        if (engine.view, engine.turn) != (view, turn) || asking.answer.is_some() {
+    /// Who has to confirm the view before a turn without a put counts.
+    fn confirms(&self, place: Place, member: Place, protocol: &Protocol) -> bool {
+        let view = self.view(self.engines[place].view);
+        let asked = view.has_member(member)
+            || view.is_joining(member) && protocol.keeps(Rule::JoinersConfirm);
+        asked && view.primary() != member && protocol.keeps(Rule::ReadsAreConfirmed)
+    }
+
+    /// Whether this turn may make a new version of what it read.
+    fn may_put(&self, place: Place, lineage: Lineage) -> bool {
+        if lineage.is_gone() {
             return false;
         }
-        asking.answer = Some(answer);
-        true
+        // A call does not begin twice.
+        !lineage.is_empty() || place == BEGINNER && !self.acknowledged.is_gone()
     }
 
-    fn hear_stored(
-        &mut self,
+    pub(crate) fn engine_actions(
+        &self,
         place: Place,
-        member: Place,
-        view: u8,
-        stored: Lineage,
         protocol: &Protocol,
+        actions: &mut Vec<Action>,
     ) {
-        let members = self.members_of(view);
-        let engine = &mut self.engines[place];
-        let Phase::Putting { lineage, stored_by } = &mut engine.phase else {
-            return;
-        };
-        // "A put is stored when every member and joiner of one view has it."
-        if *lineage != stored || engine.view != view {
+        let engine = &self.engines[place];
+        for member in 0..REPLICAS {
+            let link = &self.links[place][member];
+            let Some(word) = link.first() else {
+                continue;
+            };
+            if word.view() <= self.members[member].view {
+                actions.push(Action::Deliver { engine: place, member });
+            }
+            if !engine.up {
+                actions.push(Action::EndLink { engine: place, member });
+            }
+        }
+        if !engine.up {
             return;
         }
-        stored_by[member] = true;
-        let all = members.iter().all(|&member| stored_by[member]);
-        if all || !protocol.keeps(Rule::PutsReachAll) {
-            engine.phase = Phase::Idle;
-            self.note_acknowledged(&stored);
-            self.release(&stored);
-            let token = *stored.last().expect("a put has a version");
-            self.unlock(place, token);
+        // Had it heard of a view in between, it had as well done so before there was a newer one.
+        let view = self.newest();
+        if engine.view < view && engine.phase != Phase::Idle {
+            actions.push(Action::Fetch { engine: place, view });
+        }
+        if self.may.engine_die && (0..ENGINES).all(|other| self.engines[other].up) {
+            actions.push(Action::KillEngine(place));
+        }
+        match engine.phase {
+            Phase::Idle if engine.inputs > 0 => actions
+                .extend((engine.view..=view).map(|view| Action::Begin { engine: place, view })),
+            Phase::Idle | Phase::Asking { .. } => {}
+            Phase::Answered { grant, confirmed, .. } => {
+                self.answered_actions(place, grant, confirmed, protocol, actions);
+            }
+            Phase::Putting { refused: true, .. } => actions.push(Action::AskAgain(place)),
+            Phase::Putting { stored, refused: false, .. } => {
+                if self.is_stored(place, stored, protocol) {
+                    actions.push(Action::Finish(place));
+                }
+            }
+        }
+    }
+
+    fn answered_actions(
+        &self,
+        place: Place,
+        grant: Option<Grant>,
+        confirmed: [bool; REPLICAS],
+        protocol: &Protocol,
+        actions: &mut Vec<Action>,
+    ) {
+        let engine = &self.engines[place];
+        if let Some(grant) = grant
+            && self.may_put(place, grant.lineage)
+        {
+            actions.push(Action::Put { engine: place, gone: false });
+            if protocol.removals && !grant.lineage.is_empty() {
+                actions.push(Action::Put { engine: place, gone: true });
+            }
+        }
+        let mut all = true;
+        for (member, &has_confirmed) in confirmed.iter().enumerate() {
+            if has_confirmed || !self.confirms(place, member, protocol) {
+                continue;
+            }
+            all = false;
+            if self.members[member].answers_in(engine.view, protocol) {
+                actions.push(Action::Confirm { engine: place, member });
+            }
+        }
+        if all {
+            actions.push(Action::End(place));
         }
     }
 }

@@ -1,39 +1,57 @@
 //! The state of the whole model, its actions, and the faults that it allows.
-
-use std::collections::BTreeSet;
+//!
+//! What a replica answers reaches the engine at once: an answer only sets a mark there, and what
+//! the engine does about its marks is an action of its own, which may come at any later time. A
+//! slow answer is thus a slow engine. What an engine says waits on its link.
 
 use stateright::{Model, Property};
 
-use crate::engine::{Engine, Phase};
-use crate::member::{Lock, Member};
+use crate::engine::Engine;
+use crate::member::Member;
 use crate::properties;
-use crate::words::{Lineage, Party, Place, Token, Word, extends};
+use crate::store::{REPLICAS, View};
+use crate::words::{Copied, Lineage, Place, Token, Word};
+
+pub(crate) const ENGINES: usize = 2;
 
 /// A rule of the protocol that a run may go without, to see that it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     OldTokensAreRefused,
     OldViewsAreRefused,
-    BrokenLocksAreFenced,
+    ErasAreChecked,
+    JoinersAreComplete,
+    SourcesHaveAdopted,
+    ProposersAreMute,
+    RestartsAreNew,
     ReadsAreConfirmed,
+    JoinersConfirm,
     PutsReachAll,
+    PutsReachJoiners,
+    ResumesArePutAgain,
     UnreleasedIsResumed,
-    GrantsTellTheirView,
+    RemovalsLeaveTombs,
+    RemovalsAreResumed,
 }
 
+#[derive(Clone)]
 pub(crate) struct Protocol {
-    without: Option<Rule>,
-    inputs: [u8; 2],
-    may: May,
+    pub(crate) without: Option<Rule>,
+    pub(crate) inputs: [u8; ENGINES],
+    /// An engine may remove the record.
+    pub(crate) removals: bool,
+    /// A removal is never forgotten.
+    pub(crate) tombs_stay: bool,
+    pub(crate) first: View,
+    /// The call has begun: its first version is stored.
+    pub(crate) begun: bool,
+    pub(crate) may: May,
 }
 
 impl Protocol {
-    pub(crate) fn sound(inputs: [u8; 2], may: May) -> Self {
-        Self { without: None, inputs, may }
-    }
-
-    pub(crate) fn without(self, rule: Rule) -> Self {
-        Self { without: Some(rule), ..self }
+    /// Whether a run with its engines exchanged is a run like any other: nobody begins a call.
+    fn has_equal_engines(&self) -> bool {
+        self.begun && !self.removals
     }
 
     pub(crate) fn keeps(&self, rule: Rule) -> bool {
@@ -41,282 +59,304 @@ impl Protocol {
     }
 }
 
-pub(crate) const FIRST_VIEW: u8 = 1;
+/// Faults and changes that may happen, and how often in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct May {
+    pub(crate) engine_die: bool,
+    pub(crate) member_die: bool,
+    pub(crate) restart: bool,
+    pub(crate) lease_end: bool,
+    /// Records that the primary finds to differ, and has put again.
+    pub(crate) repairs: u8,
+    pub(crate) removes: u8,
+    pub(crate) joins: u8,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    pub(crate) members: [Member; 2],
-    pub(crate) engines: [Engine; 2],
-    /// The coordination store: number and members of the newest view.
-    pub(crate) view: u8,
-    pub(crate) in_view: [bool; 2],
-    pub(crate) words: BTreeSet<Word>,
-    /// Faults that may still happen.
+    pub(crate) members: [Member; REPLICAS],
+    pub(crate) engines: [Engine; ENGINES],
+    /// The first view is number one, the last the newest.
+    pub(crate) views: Vec<View>,
+    /// By engine and replica.
+    pub(crate) links: [[Vec<Word>; REPLICAS]; ENGINES],
+    /// On its way to the joiner.
+    pub(crate) copy: Option<Copied>,
     pub(crate) may: May,
-    /// The longest record that an engine was told is stored.
+    /// The longest record whose effects left an engine that was told it is stored.
     pub(crate) acknowledged: Lineage,
     pub(crate) broken: Broken,
 }
 
-/// Faults that may happen, each at most once in a run.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct May {
-    pub(crate) engine_die: bool,
-    pub(crate) member_die: bool,
-    pub(crate) lease_end: bool,
-    pub(crate) remove: bool,
-}
-
 /// What an action did that no state shows: each is a property's counterexample.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Broken {
     pub(crate) acknowledged_forked: bool,
-    pub(crate) released_before_stored: bool,
-    pub(crate) version_went_back: bool,
     pub(crate) old_read_believed: bool,
     pub(crate) base_did_not_fit: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Deliver(Word),
-    /// An engine gets an input and asks for the lock.
-    Begin(Place),
-    /// An engine that was granted the lock puts a new version.
-    Put(Place),
+    /// The first word of a link arrives.
+    Deliver {
+        engine: Place,
+        member: Place,
+    },
+    /// An engine that has heard of this view gets an input and asks for the lock.
+    Begin {
+        engine: Place,
+        view: u8,
+    },
+    /// An engine that was granted the lock puts a new version, which may be the removal.
+    Put {
+        engine: Place,
+        gone: bool,
+    },
+    /// A replica confirms to an engine that has its answer that their view is the same.
+    Confirm {
+        engine: Place,
+        member: Place,
+    },
     /// An engine ends its turn without a put: on the record it read, or on its absence.
     End(Place),
-    /// An engine sends a resumed record's effects.
-    Resume(Place),
-    /// An engine that waits fetches the newest view and repeats itself in it.
-    FetchView(Place),
-    /// A primary notices that a lock's holder is dead.
+    /// An engine acts on a put that is stored: its effects leave, its lock ends.
+    Finish(Place),
+    /// An engine acts on a put that was refused: it asks again.
+    AskAgain(Place),
+    /// An engine learns of a newer view, pushed or fetched, and repeats itself in it.
+    Fetch {
+        engine: Place,
+        view: u8,
+    },
+    /// A primary notices that a lock's holder is dead; what the holder said last is lost.
     BreakLock(Place),
+    /// What a dead engine said last to a replica is lost.
+    EndLink {
+        engine: Place,
+        member: Place,
+    },
     /// A primary's lease ends though the holder is at work.
     EndLease(Place),
-    /// A primary's lease ends, and nobody renews it: the unlock was of a view that is gone.
+    /// A primary's lease ends, and nobody renews it: the unlock was lost.
     LetLapse(Place),
-    /// A primary brings every member to one token and one copy.
-    Fence(Place),
-    /// A member takes the other for dead, rightly or not, and removes it.
+    /// A primary hands an unreleased record that nobody asks for to an engine.
+    Hand {
+        member: Place,
+        engine: Place,
+    },
+    /// A primary has a record put again at which a member's digest differs.
+    Repair {
+        member: Place,
+        engine: Place,
+    },
+    /// A replica learns of a newer view.
+    Learn {
+        member: Place,
+        view: u8,
+    },
+    /// A member takes another for dead, rightly or not, and removes it.
     Remove {
         by: Place,
+        who: Place,
     },
-    /// A member hears that it was removed.
-    Hear(Place),
-    /// An engine dies; what it sent last may be lost with it.
-    KillEngine {
-        engine: Place,
-        words_lost: bool,
-    },
-    /// A member dies; what it sent last may be lost with it.
-    KillMember {
-        member: Place,
-        words_lost: bool,
-    },
+    /// A process that is outside names itself as joiner.
+    Join(Place),
+    /// A primary sends the joiner its copy.
+    Copy,
+    /// It arrives.
+    HearCopy,
+    /// A complete joiner makes itself a member.
+    Complete(Place),
+    KillEngine(Place),
+    KillMember(Place),
+    /// A replica dies and comes back, and what it was is known only to it.
+    Restart(Place),
 }
 
 impl Action {
     /// It may happen at any time and is nobody's work.
-    pub(crate) fn is_fault(&self) -> bool {
+    pub(crate) fn is_fault(self) -> bool {
         match self {
             Self::EndLease(_)
             | Self::Remove { .. }
-            | Self::KillEngine { .. }
-            | Self::KillMember { .. } => true,
-            Self::Deliver(_)
-            | Self::Begin(_)
-            | Self::Put(_)
+            | Self::Join(_)
+            | Self::KillEngine(_)
+            | Self::KillMember(_)
+            | Self::Restart(_) => true,
+            Self::Deliver { .. }
+            | Self::Begin { .. }
+            | Self::Put { .. }
+            | Self::Confirm { .. }
             | Self::End(_)
-            | Self::Resume(_)
-            | Self::FetchView(_)
+            | Self::Finish(_)
+            | Self::AskAgain(_)
+            | Self::Fetch { .. }
             | Self::BreakLock(_)
+            | Self::EndLink { .. }
             | Self::LetLapse(_)
-            | Self::Fence(_)
-            | Self::Hear(_) => false,
+            | Self::Hand { .. }
+            | Self::Repair { .. }
+            | Self::Learn { .. }
+            | Self::Copy
+            | Self::HearCopy
+            | Self::Complete(_) => false,
         }
     }
 }
 
 impl State {
-    fn first(inputs: [u8; 2], may: May) -> Self {
+    fn first(protocol: &Protocol) -> Self {
+        let begun = protocol.begun;
+        let token = Token::new(1, 1);
+        let record = if begun { Lineage::default().then(token) } else { Lineage::default() };
+        let member = |place| {
+            let view = u8::from(protocol.first.has(place));
+            if begun && protocol.first.has_member(place) {
+                Member { held: record, known: token, ..Member::new(view) }
+            } else {
+                Member::new(view)
+            }
+        };
         Self {
-            members: [Member::new(Lock::Free), Member::new(Lock::Free)],
-            // The first engine's input may begin the call, the second's cannot.
-            engines: [Engine::new(inputs[0]), Engine::new(inputs[1])],
-            view: FIRST_VIEW,
-            in_view: [true, true],
-            words: BTreeSet::new(),
-            may,
-            acknowledged: Lineage::new(),
+            members: [member(0), member(1), member(2)],
+            engines: protocol.inputs.map(Engine::new),
+            views: vec![protocol.first],
+            links: Default::default(),
+            copy: None,
+            may: protocol.may,
+            acknowledged: record,
             broken: Broken::default(),
         }
     }
 
-    /// Members of a view, the primary first.
-    pub(crate) fn members_of(&self, view: u8) -> Vec<Place> {
-        (0..2).filter(|&place| view == FIRST_VIEW || self.in_view[place]).collect()
+    pub(crate) fn newest(&self) -> u8 {
+        self.views.len() as u8
     }
 
-    pub(crate) fn send(&mut self, word: Word) {
-        let hears = match word.receiver() {
-            Party::Engine(place) => self.engines[place].up,
-            Party::Member(place) => self.members[place].up,
-        };
-        if hears {
-            self.words.insert(word);
+    pub(crate) fn view(&self, number: u8) -> &View {
+        &self.views[usize::from(number) - 1]
+    }
+
+    pub(crate) fn send(&mut self, engine: Place, member: Place, word: Word) {
+        if self.members[member].is_there() {
+            self.links[engine][member].push(word);
         }
     }
 
-    /// An engine has it from every member of one view that `lineage` is stored.
-    pub(crate) fn note_acknowledged(&mut self, lineage: &Lineage) {
-        if extends(lineage, &self.acknowledged) {
-            self.acknowledged.clone_from(lineage);
-        } else if !extends(&self.acknowledged, lineage) {
+    pub(crate) fn lose_words_to(&mut self, member: Place) {
+        for link in &mut self.links {
+            link[member].clear();
+        }
+        if self.copy.is_some_and(|copy| usize::from(copy.to) == member) {
+            self.copy = None;
+        }
+    }
+
+    /// The effects that `lineage` explains leave an engine, which was told that it is stored.
+    pub(crate) fn release(&mut self, lineage: Lineage) {
+        if lineage.extends(self.acknowledged) {
+            self.acknowledged = lineage;
+        } else if !self.acknowledged.extends(lineage) {
             self.broken.acknowledged_forked = true;
         }
     }
 
-    /// The effects that `lineage` explains leave an engine.
-    pub(crate) fn release(&mut self, lineage: &Lineage) {
-        let holds = |place: &Place| extends(&self.members[*place].held.lineage, lineage);
-        let stored = (FIRST_VIEW..=self.view).any(|view| self.members_of(view).iter().all(holds));
-        self.broken.released_before_stored |= !stored;
-    }
-
-    /// Words that would change nothing wherever and whenever they arrive. Views, tokens and turns
-    /// only grow, so what is too old for its receiver stays so; without this every such word
-    /// would double the states.
+    /// Words of a view that their receiver has left would change nothing, and it does not come
+    /// back to it; without this every such word would double the states.
     fn forget_words_without_effect(&mut self, protocol: &Protocol) {
-        let (members, engines) = (&self.members, &self.engines);
-        self.words.retain(|word| match word {
-            Word::Ask { member, view, .. }
-            | Word::Put { member, view, .. }
-            | Word::Fence { to: member, view, .. }
-            | Word::Fenced { to: member, view, .. } => members[*member].listens(*view),
-            Word::Confirm { member, view, .. } => {
-                members[*member].listens(*view) || !protocol.keeps(Rule::OldViewsAreRefused)
-            }
-            Word::Unlock { member, view, token, .. } => {
-                members[*member].listens(*view) && *token >= members[*member].known
-            }
-            Word::Granted { engine, view, turn, .. } | Word::NotHere { engine, view, turn, .. } => {
-                engines[*engine].awaits(*view, *turn)
-            }
-            Word::Confirmed { engine, view, turn, .. } => {
-                engines[*engine].awaits_confirmation(*view, *turn)
-            }
-            Word::Stored { engine, view, lineage, .. } => {
-                engines[*engine].view <= *view && engines[*engine].puts(lineage)
-            }
-            Word::Refused { engine, lineage, .. } => engines[*engine].puts(lineage),
-            Word::Resume { .. } => true,
-        });
-    }
-
-    fn remove(&mut self, by: Place) {
-        let was_primary = self.members_of(self.view).first() == Some(&by);
-        self.view += 1;
-        self.in_view = [by == 0, by == 1];
-        self.members[by].lead(self.view, was_primary);
-    }
-
-    fn kill(&mut self, party: Party, words_lost: bool) {
-        match party {
-            Party::Engine(place) => self.engines[place].die(),
-            Party::Member(place) => self.members[place].up = false,
-        }
-        self.words
-            .retain(|word| word.receiver() != party && !(words_lost && word.sender() == party));
-    }
-
-    /// Neither the engine nor any word in flight has to do with the lock any more.
-    fn nobody_uses(&self, engine: Place, turn: Option<u8>, token: Token) -> bool {
-        let holder = &self.engines[engine];
-        let resumes = holder.resume.as_ref().is_some_and(|grant| grant.token == token);
-        // An engine that asks gets the grant again when it repeats itself in the newest view.
-        let asks = match &holder.phase {
-            Phase::Asking(asking) => !asking.granted() && turn == Some(holder.turn),
-            Phase::Idle | Phase::Putting { .. } => false,
-        };
-        let speaks_of_it = |word: &Word| match word {
-            Word::Granted { grant, .. } | Word::Resume { grant, .. } => grant.token == token,
-            Word::Unlock { token: of, .. } => *of == token,
-            Word::Ask { .. }
-            | Word::Confirm { .. }
-            | Word::Put { .. }
-            | Word::NotHere { .. }
-            | Word::Confirmed { .. }
-            | Word::Stored { .. }
-            | Word::Refused { .. }
-            | Word::Fence { .. }
-            | Word::Fenced { .. } => false,
-        };
-        holder.token() != Some(token) && !resumes && !asks && !self.words.iter().any(speaks_of_it)
-    }
-
-    fn engine_actions(&self, place: Place, protocol: &Protocol, actions: &mut Vec<Action>) {
-        let engine = &self.engines[place];
-        if !engine.up {
+        if !protocol.keeps(Rule::OldViewsAreRefused) {
             return;
         }
-        match &engine.phase {
-            Phase::Idle if engine.inputs > 0 => actions.push(Action::Begin(place)),
-            Phase::Idle => {}
-            Phase::Asking(asking) => {
-                if asking.granted() {
-                    actions.push(Action::Put(place));
+        let copy_may_come = self.copy.is_some() || self.view(self.newest()).joiner().is_some();
+        for link in &mut self.links {
+            for (words, member) in link.iter_mut().zip(&self.members) {
+                words.retain(|word| word.view() >= member.view);
+                if copy_may_come {
+                    continue;
                 }
-                if asking.may_end(protocol) {
-                    actions.push(Action::End(place));
+                // Nor does an unlock of a token that the replica has nothing of: the put would
+                // have come first.
+                while let Some(&Word::Unlock { token, .. }) = words.first() {
+                    if member.has_to_do_with(token) {
+                        break;
+                    }
+                    words.remove(0);
                 }
-            }
-            Phase::Putting { .. } => {}
-        }
-        if engine.resume.is_some() {
-            actions.push(Action::Resume(place));
-        }
-        if engine.view < self.view && engine.phase != Phase::Idle {
-            actions.push(Action::FetchView(place));
-        }
-        if self.may.engine_die {
-            for words_lost in [false, true] {
-                actions.push(Action::KillEngine { engine: place, words_lost });
             }
         }
     }
 
-    fn member_actions(&self, place: Place, actions: &mut Vec<Action>) {
-        let member = &self.members[place];
-        if !member.up {
+    /// Of two states that differ in the engines' names alone, the one.
+    fn order_engines(&mut self) {
+        if (&self.engines[0], &self.links[0]) <= (&self.engines[1], &self.links[1]) {
             return;
         }
-        if member.view < self.view {
-            actions.push(Action::Hear(place));
+        self.engines.swap(0, 1);
+        self.links.swap(0, 1);
+        for member in &mut self.members {
+            member.swap_engines();
         }
-        if member.removed {
-            return;
-        }
-        match &member.lock {
-            Lock::Held { engine, .. } if !self.engines[*engine].up => {
-                actions.push(Action::BreakLock(place));
+    }
+
+    fn apply(&mut self, action: Action, protocol: &Protocol) {
+        match action {
+            Action::Deliver { engine, member } => {
+                let word = self.links[engine][member].remove(0);
+                self.member_hears(member, engine, word, protocol);
             }
-            Lock::Held { engine, turn, token } if self.nobody_uses(*engine, *turn, *token) => {
-                actions.push(Action::LetLapse(place));
+            Action::Begin { engine, view } => self.begin(engine, view),
+            Action::Put { engine, gone } => self.put(engine, gone),
+            Action::Confirm { engine, member } => self.confirm(engine, member),
+            Action::End(engine) => self.end_without_put(engine),
+            Action::Finish(engine) => self.finish(engine),
+            Action::AskAgain(engine) => self.ask_again(engine),
+            Action::Fetch { engine, view } => self.fetch(engine, view),
+            Action::BreakLock(member) | Action::LetLapse(member) => {
+                self.break_lock(member, protocol)
             }
-            Lock::Held { .. } if self.may.lease_end => actions.push(Action::EndLease(place)),
-            Lock::Held { .. } | Lock::Free | Lock::Fencing { .. } => {}
-            Lock::Broken => actions.push(Action::Fence(place)),
-        }
-        if self.in_view == [true, true] {
-            if self.may.remove {
-                actions.push(Action::Remove { by: place });
+            Action::EndLink { engine, member } => self.links[engine][member].clear(),
+            Action::EndLease(member) => {
+                self.may.lease_end = false;
+                self.break_lock(member, protocol);
             }
-            // The last member of a view is not lost: with it the promise ends, not the protocol.
-            if self.may.member_die && self.members[1 - place].up {
-                for words_lost in [false, true] {
-                    actions.push(Action::KillMember { member: place, words_lost });
-                }
+            Action::Hand { member, engine } => self.hand(member, engine, protocol),
+            Action::Repair { member, engine } => {
+                self.may.repairs -= 1;
+                self.hand(member, engine, protocol);
+            }
+            Action::Learn { member, view } => self.learn(member, view),
+            Action::Remove { by, who } => {
+                self.may.removes -= 1;
+                let view = self.view(self.newest()).without(who, self.newest() + 1);
+                self.propose(by, view, protocol);
+            }
+            Action::Join(member) => {
+                self.may.joins -= 1;
+                let view = self.view(self.newest()).with_joiner(member);
+                self.propose(member, view, protocol);
+            }
+            Action::Copy => self.send_copy(protocol),
+            Action::HearCopy => self.hear_copy(),
+            Action::Complete(member) => {
+                let view = self.view(self.newest()).with_member(member);
+                self.propose(member, view, protocol);
+            }
+            Action::KillEngine(engine) => {
+                self.may.engine_die = false;
+                self.engines[engine].die();
+            }
+            Action::KillMember(member) => {
+                self.may.member_die = false;
+                self.members[member] = Member::dead();
+                self.lose_words_to(member);
+            }
+            Action::Restart(member) => {
+                self.may.restart = false;
+                let view = self.members[member].view;
+                let kept = if protocol.keeps(Rule::RestartsAreNew) { 0 } else { view };
+                self.members[member] = Member { copied: kept > 0, ..Member::new(kept) };
+                self.lose_words_to(member);
             }
         }
     }
@@ -327,57 +367,26 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::first(self.inputs, self.may.clone())]
+        vec![State::first(self)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        actions.extend(
-            state.words.iter().filter(|word| state.can_hear(word)).cloned().map(Action::Deliver),
-        );
-        for place in 0..2 {
+        for place in 0..ENGINES {
             state.engine_actions(place, self, actions);
-            state.member_actions(place, actions);
         }
+        for place in 0..REPLICAS {
+            state.member_actions(place, self, actions);
+        }
+        state.copy_actions(self, actions);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
         let mut state = last.clone();
-        match action {
-            Action::Deliver(word) => {
-                state.words.remove(&word);
-                match word.receiver() {
-                    Party::Engine(place) => state.engine_hears(place, word, self),
-                    Party::Member(place) => state.member_hears(place, word, self),
-                }
-            }
-            Action::Begin(place) => state.begin(place),
-            Action::Put(place) => state.put(place),
-            Action::End(place) => state.end_without_put(place),
-            Action::Resume(place) => state.resume(place),
-            Action::FetchView(place) => state.fetch_view(place),
-            Action::BreakLock(place) | Action::LetLapse(place) => {
-                state.members[place].lock = Lock::Broken;
-            }
-            Action::EndLease(place) => {
-                state.may.lease_end = false;
-                state.members[place].lock = Lock::Broken;
-            }
-            Action::Fence(place) => state.fence(place, self),
-            Action::Remove { by } => state.remove(by),
-            Action::Hear(place) => {
-                state.members[place].view = state.view;
-                state.members[place].removed = true;
-            }
-            Action::KillEngine { engine, words_lost } => {
-                state.may.engine_die = false;
-                state.kill(Party::Engine(engine), words_lost);
-            }
-            Action::KillMember { member, words_lost } => {
-                state.may.member_die = false;
-                state.kill(Party::Member(member), words_lost);
-            }
-        }
+        state.apply(action, self);
         state.forget_words_without_effect(self);
+        if self.has_equal_engines() {
+            state.order_engines();
+        }
         Some(state)
     }
 

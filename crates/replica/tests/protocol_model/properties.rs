@@ -2,20 +2,21 @@
 
 use stateright::{Model, Property};
 
-use crate::engine::{Answer, Engine, Phase};
+use crate::engine::{Phase, Then};
 use crate::member::Lock;
-use crate::model::{Protocol, State};
-use crate::words::{Word, extends};
+use crate::model::{ENGINES, Protocol, State};
+use crate::store::REPLICAS;
+use crate::words::Lineage;
 
-pub(crate) const STORED_FIRST: &str = "no effect leaves before its put is stored at a whole view";
+pub(crate) const SHORT: &str = "no record is put again without end";
 pub(crate) const NO_FORK: &str = "acknowledged puts are versions of one history";
-pub(crate) const SURVIVES: &str = "an acknowledged put is held by every live member of the view";
-pub(crate) const FORWARD: &str = "no member's version goes back";
+pub(crate) const SURVIVES: &str =
+    "what left an engine is held by every live member and complete joiner of the newest view";
 pub(crate) const TRUE_READS: &str = "no read older than its ask is believed, nor such an absence";
 pub(crate) const ONE_HOLDER: &str = "no two engines hold one token";
-pub(crate) const FITTING_BASE: &str = "a current lock's put fits what every member holds";
-pub(crate) const RESUMED: &str = "at rest every put is unlocked and every input done";
-pub(crate) const AGREE: &str = "at rest the members of the view hold the same";
+pub(crate) const FITTING_BASE: &str = "a current lock's put fits what the primary holds";
+pub(crate) const DONE: &str = "at rest every put is released and unlocked, every waiter answered";
+pub(crate) const AGREE: &str = "at rest members differ by no more than a put nobody acknowledged";
 
 /// Whether a discovery under this name is a counterexample.
 pub(crate) fn is_law(name: &str) -> bool {
@@ -25,103 +26,112 @@ pub(crate) fn is_law(name: &str) -> bool {
 
 pub(crate) fn all() -> Vec<Property<Protocol>> {
     vec![
-        Property::always(STORED_FIRST, |_, state: &State| !state.broken.released_before_stored),
+        Property::always(SHORT, |_, state: &State| {
+            state.members.iter().all(|member| member.held.len() < 12)
+        }),
         Property::always(NO_FORK, |_, state: &State| !state.broken.acknowledged_forked),
         Property::always(SURVIVES, survives),
-        Property::always(FORWARD, |_, state: &State| !state.broken.version_went_back),
         Property::always(TRUE_READS, |_, state: &State| !state.broken.old_read_believed),
         Property::always(ONE_HOLDER, one_holder),
         Property::always(FITTING_BASE, |_, state: &State| !state.broken.base_did_not_fit),
-        Property::always(RESUMED, resumed),
+        Property::always(DONE, done),
         Property::always(AGREE, agree),
-        Property::sometimes("a put is resumed by another engine", |_, state: &State| {
-            let resumes = |word: &Word| {
-                matches!(word, Word::Granted { grant, .. } | Word::Resume { grant, .. }
-                    if grant.resume)
-            };
-            state.words.iter().any(resumes)
+        Property::sometimes("a version is resumed in another's turn", |_, state: &State| {
+            any_put(state, |then, _| matches!(then, Then::OwnTurn { .. }))
         }),
-        Property::sometimes("a put under an old token is refused", |_, state: &State| {
-            state.words.iter().any(|word| matches!(word, Word::Refused { .. }))
+        Property::sometimes("a version that nobody asks for is handed over", |_, state: &State| {
+            any_put(state, |then, _| then == Then::HandOver)
         }),
-        Property::sometimes(
-            "a put is stored under a token of the view before",
-            |_, state: &State| {
-                let of_before = |word: &Word| {
-                    matches!(word, Word::Stored { view, lineage, .. }
-                    if lineage.last().is_some_and(|token| token.view < *view))
-                };
-                state.words.iter().any(of_before)
-            },
-        ),
-        Property::sometimes("a removed primary's word is doubted", doubted),
-        Property::sometimes("two versions are acknowledged", |_, state: &State| {
-            state.acknowledged.len() == 2
+        Property::sometimes("a put is refused", |_, state: &State| {
+            any_put(state, |_, refused| refused)
+        }),
+        Property::sometimes("a removed primary is believed by one of its engines", misled),
+        Property::sometimes("members differ until a repair", |_, state: &State| {
+            state.may.repairs == 0
         }),
     ]
 }
 
+fn any_put(state: &State, is_so: impl Fn(Then, bool) -> bool) -> bool {
+    state.engines.iter().any(|engine| match engine.phase {
+        Phase::Putting { then, refused, .. } => is_so(then, refused),
+        Phase::Idle | Phase::Asking { .. } | Phase::Answered { .. } => false,
+    })
+}
+
+/// It read less than what was acknowledged before its ask: only the others' silence saves it.
+fn misled(_: &Protocol, state: &State) -> bool {
+    state.engines.iter().any(|engine| match engine.phase {
+        Phase::Answered { grant, floor, .. } => {
+            engine.view < state.newest() && grant.is_none_or(|grant| grant.lineage.len() < floor)
+        }
+        Phase::Idle | Phase::Asking { .. } | Phase::Putting { .. } => false,
+    })
+}
+
+fn keeps(held: Lineage, acknowledged: Lineage) -> bool {
+    held.extends(acknowledged) || acknowledged.is_gone() && held.is_empty()
+}
+
 fn survives(_: &Protocol, state: &State) -> bool {
-    state
-        .members_of(state.view)
-        .into_iter()
-        .map(|place| &state.members[place])
-        .filter(|member| member.up)
-        .all(|member| extends(&member.held.lineage, &state.acknowledged))
+    let newest = state.view(state.newest());
+    (0..REPLICAS).all(|place| {
+        let member = &state.members[place];
+        let complete = newest.has_member(place) || newest.is_joining(place) && member.copied;
+        !member.is_there() || !complete || keeps(member.held, state.acknowledged)
+    })
 }
 
 fn one_holder(_: &Protocol, state: &State) -> bool {
-    let [one, other] = &state.engines;
-    let tokens =
-        |engine: &Engine| [engine.token(), engine.resume.as_ref().map(|grant| grant.token)];
-    tokens(one).into_iter().flatten().all(|token| !tokens(other).contains(&Some(token)))
+    let token = |engine: usize| match state.engines[engine].phase {
+        Phase::Idle | Phase::Asking { .. } => None,
+        Phase::Answered { grant, .. } => grant.map(|grant| grant.token),
+        Phase::Putting { lineage, .. } => Some(lineage.token()),
+    };
+    token(0).is_none() || token(0) != token(1)
 }
 
 /// Nothing is left to do, and somebody is alive to have done it.
 fn at_rest(protocol: &Protocol, state: &State) -> bool {
     let mut actions = Vec::new();
     protocol.actions(state, &mut actions);
+    let newest = state.view(state.newest());
+    let serving = (0..REPLICAS).all(|place| state.members[place].is_there() || !newest.has(place));
     // A death, a lease that ends and a change of view may come at any time; they are no work.
-    let idle = actions.iter().all(|action| action.is_fault());
-    idle && state.engines.iter().any(|engine| engine.up)
+    serving
+        && actions.iter().all(|action| action.is_fault())
+        && state.engines.iter().any(|engine| engine.up)
 }
 
-fn serving(state: &State) -> bool {
-    state.members_of(state.view).into_iter().all(|place| state.members[place].up)
-}
-
-fn resumed(protocol: &Protocol, state: &State) -> bool {
-    if !at_rest(protocol, state) || !serving(state) {
+fn done(protocol: &Protocol, state: &State) -> bool {
+    if !at_rest(protocol, state) {
         return true;
     }
-    let primary = &state.members[state.members_of(state.view)[0]];
-    let done = |engine: &Engine| !engine.up || engine.phase == Phase::Idle;
-    primary.lock == Lock::Free
-        && !primary.held.unreleased
-        && primary.waiters.is_empty()
-        && state.engines.iter().all(done)
+    let primary = &state.members[state.view(state.newest()).primary()];
+    let is_released = primary.held.live() == state.acknowledged.live();
+    let is_idle =
+        (0..ENGINES).all(|at| !state.engines[at].up || state.engines[at].phase == Phase::Idle);
+    is_idle
+        && is_released
+        && primary.lock == Lock::Free
+        && !primary.unreleased
+        && primary.waiters == [None; ENGINES]
 }
 
 fn agree(protocol: &Protocol, state: &State) -> bool {
-    if !at_rest(protocol, state) || !serving(state) {
+    if !at_rest(protocol, state) {
         return true;
     }
-    // An unlock may be lost with its engine on the way to one of them: that one would resume what
-    // was released already, which is allowed.
-    let members = state.members_of(state.view).into_iter().map(|place| &state.members[place]);
-    let mut lineages = members.map(|member| &member.held.lineage);
-    let first = lineages.next();
-    lineages.all(|lineage| Some(lineage) == first)
-}
-
-fn doubted(_: &Protocol, state: &State) -> bool {
-    state.engines.iter().any(|engine| match &engine.phase {
-        Phase::Asking(asking) => {
-            engine.view < state.view
-                && !asking.confirmed
-                && asking.answer == Some(Answer::NotHere)
-                && !state.acknowledged.is_empty()
-        }
-        Phase::Idle | Phase::Putting { .. } => false,
-    })
+    let newest = state.view(state.newest());
+    let held = |place: usize| state.members[place].held.live();
+    let ghost = |place: usize| {
+        let member = &state.members[place];
+        state.may.repairs == 0
+            && member.unreleased
+            && member.held.stamp() > state.acknowledged.stamp()
+    };
+    let primary = held(newest.primary());
+    (0..REPLICAS)
+        .filter(|&place| newest.has_member(place))
+        .all(|place| held(place) == primary || ghost(place))
 }

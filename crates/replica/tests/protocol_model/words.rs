@@ -1,107 +1,141 @@
-//! What is said in the model: tokens, copies of the record, and the words in flight.
+//! What is said in the model: tokens, copies of the record, and the words on their way.
+//!
+//! Everything is a small number: a run of the checker keeps millions of these.
 
-/// An engine's or a member's place in its array.
+use std::fmt;
+
+/// An engine's or a replica's place in its array.
 pub(crate) type Place = usize;
 
-/// View first, so that every token of a later view is greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Token {
-    pub(crate) view: u8,
-    pub(crate) counter: u8,
-}
+/// View in the upper half, counter in the lower: every token of a later view is greater. The first
+/// bit marks, in a lineage, a version that is the record's removal.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Token(u8);
 
-/// A record is the list of the tokens it was put under: its version is its length, its stamp the
-/// length and the last token, and what it was made from is everything but the last.
-pub(crate) type Lineage = Vec<Token>;
+const GONE: u8 = 0x80;
 
-pub(crate) fn extends(longer: &Lineage, shorter: &Lineage) -> bool {
-    longer.starts_with(shorter)
-}
-
-/// What a member holds of the call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Held {
-    pub(crate) lineage: Lineage,
-    /// It was put and not unlocked.
-    pub(crate) unreleased: bool,
-}
-
-impl Held {
-    fn stamp(&self) -> (Option<Token>, usize) {
-        (self.lineage.last().copied(), self.lineage.len())
+impl Token {
+    pub(crate) fn new(view: u8, counter: u8) -> Self {
+        assert!(view < 8 && counter < 16, "the model has no such token");
+        Self(view << 4 | counter)
     }
 
-    /// The newer of two copies. An unlock that reached one of two equal ones counts for both.
-    pub(crate) fn newest(self, other: Self) -> Self {
-        if self.lineage == other.lineage {
-            let unreleased = self.unreleased && other.unreleased;
-            return Self { unreleased, ..self };
-        }
-        if other.stamp() > self.stamp() { other } else { self }
+    pub(crate) fn view(self) -> u8 {
+        self.0 >> 4 & 7
+    }
+
+    fn counter(self) -> u8 {
+        self.0 & 15
+    }
+
+    /// The next token of a primary that knows of this one.
+    pub(crate) fn next(self, view: u8) -> Self {
+        let counter = if self.view() == view { self.counter() + 1 } else { 1 };
+        Self::new(view, counter)
     }
 }
 
-/// A word in flight. The set of them is unordered: any may be the next to arrive.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gone = if self.0 & GONE == 0 { "" } else { " gone" };
+        write!(f, "{}.{}{gone}", self.view(), self.counter())
+    }
+}
+
+/// A record is the list of the tokens it was put under, sixteen at most: its version is its length,
+/// its stamp the last token and the length, and what it was made from is everything but the last.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Lineage(u128);
+
+impl Lineage {
+    pub(crate) fn len(self) -> u32 {
+        16 - self.0.leading_zeros() / 8
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn last_byte(self) -> u8 {
+        if self.0 == 0 { 0 } else { (self.0 >> (8 * (self.len() - 1))) as u8 }
+    }
+
+    pub(crate) fn token(self) -> Token {
+        Token(self.last_byte() & !GONE)
+    }
+
+    /// Whether the newest version is the removal.
+    pub(crate) fn is_gone(self) -> bool {
+        self.last_byte() & GONE != 0
+    }
+
+    pub(crate) fn base(self) -> Self {
+        let above = 8 * (self.len() - 1);
+        Self(self.0 & ((1 << above) - 1))
+    }
+
+    pub(crate) fn then(self, token: Token) -> Self {
+        assert!(self.len() < 16, "the model has no longer record");
+        Self(self.0 | u128::from(token.0) << (8 * self.len()))
+    }
+
+    pub(crate) fn then_gone(self, token: Token) -> Self {
+        self.then(Token(token.0 | GONE))
+    }
+
+    pub(crate) fn extends(self, shorter: Self) -> bool {
+        let bits = 8 * shorter.len();
+        let mask = if bits == 128 { u128::MAX } else { (1 << bits) - 1 };
+        self.0 & mask == shorter.0
+    }
+
+    /// The record, or nothing once it was removed.
+    pub(crate) fn live(self) -> Self {
+        if self.is_gone() { Self::default() } else { self }
+    }
+
+    pub(crate) fn stamp(self) -> (Token, u32) {
+        (self.token(), self.len())
+    }
+}
+
+impl fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tokens = (0..self.len()).map(|at| Token((self.0 >> (8 * at)) as u8));
+        f.debug_list().entries(tokens).finish()
+    }
+}
+
+/// What an engine says to a replica. Words on one link arrive in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Word {
-    Ask { engine: Place, member: Place, view: u8, turn: u8 },
-    Confirm { engine: Place, member: Place, view: u8, turn: u8 },
-    Put { engine: Place, member: Place, view: u8, lineage: Lineage },
-    Unlock { engine: Place, member: Place, view: u8, token: Token },
-    Granted { engine: Place, member: Place, view: u8, turn: u8, grant: Grant },
-    Resume { engine: Place, member: Place, grant: Grant },
-    NotHere { engine: Place, member: Place, view: u8, turn: u8 },
-    Confirmed { engine: Place, member: Place, view: u8, turn: u8 },
-    Stored { engine: Place, member: Place, view: u8, lineage: Lineage },
-    Refused { engine: Place, member: Place, lineage: Lineage },
-    Fence { from: Place, to: Place, view: u8, token: Token, held: Held },
-    Fenced { from: Place, to: Place, view: u8, token: Token, held: Held },
-}
-
-/// A lock, and the record that it covers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Grant {
-    pub(crate) token: Token,
-    pub(crate) lineage: Lineage,
-    pub(crate) resume: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Party {
-    Engine(Place),
-    Member(Place),
+    Ask { view: u8, turn: u8 },
+    Put { view: u8, lineage: Lineage },
+    Unlock { view: u8, token: Token },
 }
 
 impl Word {
-    pub(crate) fn sender(&self) -> Party {
-        match *self {
-            Self::Ask { engine, .. }
-            | Self::Confirm { engine, .. }
-            | Self::Put { engine, .. }
-            | Self::Unlock { engine, .. } => Party::Engine(engine),
-            Self::Granted { member, .. }
-            | Self::Resume { member, .. }
-            | Self::NotHere { member, .. }
-            | Self::Confirmed { member, .. }
-            | Self::Stored { member, .. }
-            | Self::Refused { member, .. } => Party::Member(member),
-            Self::Fence { from, .. } | Self::Fenced { from, .. } => Party::Member(from),
+    pub(crate) fn view(self) -> u8 {
+        match self {
+            Self::Ask { view, .. } | Self::Put { view, .. } | Self::Unlock { view, .. } => view,
         }
     }
+}
 
-    pub(crate) fn receiver(&self) -> Party {
-        match *self {
-            Self::Ask { member, .. }
-            | Self::Confirm { member, .. }
-            | Self::Put { member, .. }
-            | Self::Unlock { member, .. } => Party::Member(member),
-            Self::Granted { engine, .. }
-            | Self::Resume { engine, .. }
-            | Self::NotHere { engine, .. }
-            | Self::Confirmed { engine, .. }
-            | Self::Stored { engine, .. }
-            | Self::Refused { engine, .. } => Party::Engine(engine),
-            Self::Fence { to, .. } | Self::Fenced { to, .. } => Party::Member(to),
-        }
-    }
+/// A lock, and the record that it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Grant {
+    pub(crate) token: Token,
+    pub(crate) lineage: Lineage,
+    /// The version was put and not unlocked: it is put again before anything else.
+    pub(crate) resume: bool,
+}
+
+/// What a joiner is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Copied {
+    pub(crate) to: u8,
+    pub(crate) view: u8,
+    pub(crate) lineage: Lineage,
+    pub(crate) unreleased: bool,
 }

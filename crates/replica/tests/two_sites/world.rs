@@ -234,7 +234,7 @@ impl Site {
                     return self.delete(now, key, token, old.header.stamp);
                 }
             }
-            Cause::Resume => {}
+            Cause::Resume | Cause::Quarantined => {}
             Cause::Activate => {
                 if let Some(old) = record.filter(|_| dormant) {
                     let epoch = self.waking(old.header.stamp.epoch);

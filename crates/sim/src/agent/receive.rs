@@ -141,12 +141,13 @@ impl Agent {
             self.reply(slot, answer);
             return;
         }
-        if let Some(last) = self.remote_cseq
+        if let Some((last, at)) = self.remote_cseq
             && cseq <= last
         {
-            self.note(now, Fact::CseqWentBack { last, this: cseq });
+            let after = now.since(at);
+            self.note(now, Fact::CseqWentBack { last, this: cseq, after });
         }
-        self.remote_cseq = Some(cseq);
+        self.remote_cseq = Some((cseq, now));
         if request.method == Method::Invite && !self.asking.is_empty() {
             // §14.2: an INVITE while one of ours is pending is answered 491.
             let answer = self.response(request, 491, "Request Pending", None);
@@ -173,7 +174,7 @@ impl Agent {
         self.call_id = request.headers.call_id().map(text).unwrap_or_default();
         self.remote_tag = tag_of(&request.headers, false);
         self.remote_target = contact_of(&request.headers);
-        self.remote_cseq = Some(cseq);
+        self.remote_cseq = Some((cseq, now));
         let uri = |address: Result<sip_message::NameAddr, _>| {
             address.map(|address: sip_message::NameAddr| text(address.uri.as_bytes()))
         };

@@ -19,7 +19,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
         if world.was_split(survivor.caller) {
             continue;
         }
-        let facts = world.facts_of(survivor.call);
+        let facts = world.outside.facts_of(survivor.call);
         let after = facts.iter().filter(|(at, _, _)| *at > survivor.killed_at);
         let mut gone = Vec::new();
         for (at, party, fact) in after {

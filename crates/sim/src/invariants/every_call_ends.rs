@@ -9,6 +9,7 @@ use crate::world::World;
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
     let stuck = world
+        .outside
         .agents
         .values()
         .find(|agent| !matches!(agent.standing(), Standing::Idle | Standing::Over));

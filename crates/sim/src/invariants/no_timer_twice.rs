@@ -8,41 +8,58 @@
 use std::time::Duration;
 
 use sip_message::Method;
+use vocab::Instant;
 
 use super::Violation;
-use crate::agent::Fact;
+use crate::agent::{Agent, Fact};
 use crate::site::SESSION;
 use crate::watch::is_refresh;
 use crate::world::World;
 
+/// A refresh and a BYE that are on their way at the same time.
+const CROSSES_WITHIN: Duration = Duration::from_secs(1);
+
 pub(super) fn check(world: &World) -> Result<(), Violation> {
-    for agent in world.agents.values() {
-        if world.was_split(agent.addr) {
+    for agent in world.outside.agents.values() {
+        if !world.was_split(agent.addr) {
+            fires_twice(agent, |from, to| world.moved_between(agent.addr, from, to))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a timer of the agent's call fired twice, although nothing within that time excuses it.
+pub(crate) fn fires_twice(
+    agent: &Agent,
+    is_excused: impl Fn(Instant, Instant) -> bool,
+) -> Result<(), Violation> {
+    let mut last = None;
+    let mut bye = None;
+    for (at, fact) in &agent.facts {
+        let Fact::Asked { method, cseq, relayed: false } = fact else { continue };
+        if *method == Method::Bye {
+            // The answer to a refresh that crossed the BYE is acknowledged, and ended anew.
+            let crossed = last.is_some_and(|(before, _)| at.since(before) < CROSSES_WITHIN);
+            if bye.is_some_and(|before| before != *cseq)
+                && !crossed
+                && !is_excused(Instant(0), Instant::NEVER)
+            {
+                return violation(&agent.name, format!("a second BYE at {at:?}"));
+            }
+            bye = Some(*cseq);
+        }
+        if !is_refresh(method) {
             continue;
         }
-        let mut last = None;
-        let mut bye = None;
-        for (at, fact) in &agent.facts {
-            let Fact::Asked { method, cseq, relayed: false } = fact else { continue };
-            if *method == Method::Bye {
-                if bye.is_some_and(|before| before != *cseq) && !world.moved_ever(agent.addr) {
-                    return violation(&agent.name, format!("a second BYE at {at:?}"));
-                }
-                bye = Some(*cseq);
-            }
-            if !is_refresh(method) {
-                continue;
-            }
-            if let Some((before_at, before_cseq)) = last
-                && before_cseq != *cseq
-                && at.since(before_at) < SESSION / 4 - Duration::from_millis(500)
-                && !world.moved_between(agent.addr, before_at, *at)
-            {
-                let seen = format!("refreshes {before_cseq} at {before_at:?} and {cseq} at {at:?}");
-                return violation(&agent.name, seen);
-            }
-            last = Some((*at, *cseq));
+        if let Some((before_at, before_cseq)) = last
+            && before_cseq != *cseq
+            && at.since(before_at) < SESSION / 4 - Duration::from_millis(500)
+            && !is_excused(before_at, *at)
+        {
+            let seen = format!("refreshes {before_cseq} at {before_at:?} and {cseq} at {at:?}");
+            return violation(&agent.name, seen);
         }
+        last = Some((*at, *cseq));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::Violation;
-use crate::agent::Fact;
+use crate::agent::{Agent, Fact};
 use crate::world::World;
 
 /// Two requests of one turn leave together, and even a fair network may swap them.
@@ -18,25 +18,20 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
     if !world.fair_weather || world.watch.links_cut > 0 {
         return Ok(());
     }
-    for agent in world.agents.values() {
-        if world.was_split(agent.addr) {
-            continue;
-        }
-        for (at, fact) in &agent.facts {
-            let overtaken = |last: &u32| {
-                agent.facts.iter().any(|(seen, fact)| {
-                    matches!(fact, Fact::Asked { cseq, .. } if cseq == last)
-                        && at.since(*seen) < OVERTAKEN_WITHIN
-                })
-            };
-            if let Fact::CseqWentBack { last, this } = fact
-                && !overtaken(last)
-            {
-                return Err(Violation {
-                    invariant: "order_of_requests",
-                    seen: format!("{}: CSeq {this} after {last} at {at:?}", agent.name),
-                });
-            }
+    let agents = world.outside.agents.values();
+    agents.filter(|agent| !world.was_split(agent.addr)).try_for_each(goes_back)
+}
+
+/// Whether a request reached the agent with a number that is not higher than the one before.
+pub(crate) fn goes_back(agent: &Agent) -> Result<(), Violation> {
+    for (at, fact) in &agent.facts {
+        if let Fact::CseqWentBack { last, this, after } = fact
+            && *after >= OVERTAKEN_WITHIN
+        {
+            return Err(Violation {
+                invariant: "order_of_requests",
+                seen: format!("{}: CSeq {this} after {last} at {at:?}", agent.name),
+            });
         }
     }
     Ok(())

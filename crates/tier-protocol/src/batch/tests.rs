@@ -133,3 +133,38 @@ fn call(n: u64) -> Record {
     };
     Record { header, crossing: Bytes::from(crossing), local: Bytes::new() }
 }
+
+/// Three entries, of which the second has no stamp.
+fn with_a_bad_one() -> Bytes {
+    let good = |byte: u8| {
+        let token = LockToken { view: ViewNumber(1), counter: 1 };
+        let stamp = Stamp { epoch: Epoch { n: 1, site: SiteId(1) }, token, version: Version(1) };
+        Entry::Tombstone(crate::record::Tombstone { key: CallKey([byte; 16]), stamp })
+    };
+    let mut bad = entry_bytes(&good(2)).to_vec();
+    // The stamp's field of the tombstone becomes one that nobody knows: it has none any more.
+    let stamp_at = 2 + 2 + 18;
+    assert_eq!(bad[stamp_at], 0x12, "the tag of the stamp");
+    bad[stamp_at] = 0x7a;
+    encode_raw(&[entry_bytes(&good(1)), bad.into(), entry_bytes(&good(3))])
+}
+
+#[test]
+fn an_entry_that_makes_no_sense_is_passed_over_with_its_key() {
+    let batch = with_a_bad_one();
+    assert!(matches!(decode(&batch, MAX), Err(BatchError::Entry { index: 1, .. })));
+    let (entries, bad) = decode_each(&batch, MAX).expect("a batch");
+    assert_eq!(entries.iter().map(|entry| entry.key().0[0]).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(bad.len(), 1);
+    assert_eq!((bad[0].index, bad[0].key), (1, Some(CallKey([2; 16]))));
+}
+
+#[test]
+fn a_batch_whose_entries_cannot_be_told_apart_is_none() {
+    let batch = seal(METHOD_AS_IS, 2, &[5, 1]);
+    assert!(matches!(decode_each(&batch, MAX), Err(BatchError::Entry { index: 0, .. })));
+    let nonsense = [0_u8; 200];
+    let batch = seal(METHOD_AS_IS, nonsense.len() as u64, &nonsense);
+    let refused = decode_each(&batch, MAX);
+    assert!(matches!(refused, Err(BatchError::Entry { index: BAD_ENTRIES_MAX, .. })));
+}

@@ -15,13 +15,14 @@ use crate::batch::Entry;
 use crate::command::{Command, PutFlags};
 use crate::frame::{SiteFrame, TierFrame};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
+use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal, Reply};
 use crate::site::{
     EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
-use crate::view::{PartitionView, Seat, SlotSet};
+use crate::view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};
 
 fn key() -> impl Strategy<Value = CallKey> {
     any::<[u8; 16]>().prop_map(CallKey)
@@ -159,6 +160,11 @@ fn command() -> impl Strategy<Value = Command> {
         (view(), any::<u64>(), tombstone()).prop_map(|(view, batch, tombstone)| {
             Command::StoreTombstone { view, batch, tombstone }
         }),
+        (view(), key(), strike()).prop_map(|(view, key, strike)| Command::Poisoned {
+            view,
+            key,
+            strike
+        }),
     ]
 }
 
@@ -169,6 +175,7 @@ fn cause() -> impl Strategy<Value = Cause> {
         Just(Cause::Resume),
         Just(Cause::Activate),
         site().prop_map(|to| Cause::HandBack { to }),
+        Just(Cause::Quarantined),
     ]
 }
 
@@ -209,6 +216,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         (key(), turn()).prop_map(|(key, turn)| Reply::Queued { key, turn }),
         (key(), turn()).prop_map(|(key, turn)| Reply::Busy { key, turn }),
         (key(), turn()).prop_map(|(key, turn)| Reply::NotHere { key, turn }),
+        (key(), turn()).prop_map(|(key, turn)| Reply::Quarantined { key, turn }),
         (key(), view()).prop_map(|(key, current)| Reply::StaleView { key, current }),
         (key(), turn(), of(record()), any::<bool>())
             .prop_map(|(key, turn, record, dormant)| { Reply::Got { key, turn, record, dormant } }),
@@ -225,6 +233,26 @@ fn reply() -> impl Strategy<Value = Reply> {
             outcome
         }),
     ]
+}
+
+fn strike() -> impl Strategy<Value = Strike> {
+    let kind = prop::sample::select(StrikeKind::ALL.to_vec());
+    (kind, any::<u64>(), token(), duration(), "[ -~]{0,20}", body()).prop_map(
+        |(kind, engine, token, age, what, message)| Strike {
+            kind,
+            engine: EngineId(engine),
+            token,
+            age,
+            what,
+            message,
+        },
+    )
+}
+
+fn set_aside() -> impl Strategy<Value = SetAside> {
+    (key(), of(record()), any::<bool>(), duration(), vec(strike(), 0..3)).prop_map(
+        |(key, record, dormant, age, strikes)| SetAside { key, record, dormant, age, strikes },
+    )
 }
 
 fn state() -> impl Strategy<Value = SiteState> {
@@ -298,7 +326,8 @@ fn engine_word() -> impl Strategy<Value = EngineWord> {
         (key(), id()).prop_map(|(key, turn)| EngineWord::Pull { key, turn }),
         (id(), superseded()).prop_map(|(id, superseded)| EngineWord::BatchDone { id, superseded }),
         id().prop_map(|id| EngineWord::BatchDeferred { id }),
-        id().prop_map(|id| EngineWord::BatchPoison { id }),
+        (id(), superseded())
+            .prop_map(|(id, superseded)| EngineWord::BatchPoison { id, superseded }),
     ]
 }
 
@@ -354,8 +383,16 @@ fn seat() -> impl Strategy<Value = Seat> {
         .prop_map(|(replica, partition, name, address)| Seat { replica, partition, name, address })
 }
 
+fn site_map() -> impl Strategy<Value = SiteMap> {
+    let moved = (partition(), partition(), slots(), any::<u16>());
+    let moved =
+        moved.prop_map(|(from, to, slots, replicas)| SlotMove { from, to, slots, replicas });
+    (view(), vec(partition_view(), 0..3), vec(seat(), 0..3), vec(moved, 0..2))
+        .prop_map(|(last, partitions, seats, moves)| SiteMap { last, partitions, seats, moves })
+}
+
 fn copied_state() -> impl Strategy<Value = CopiedState> {
-    any::<[bool; 10]>().prop_map(|facts| CopiedState {
+    any::<[bool; 12]>().prop_map(|facts| CopiedState {
         is_dormant: facts[0],
         is_stub: facts[1],
         is_given: facts[2],
@@ -366,6 +403,8 @@ fn copied_state() -> impl Strategy<Value = CopiedState> {
         ends_when_free: facts[7],
         has_ended: facts[8],
         end_told: facts[9],
+        is_condemned: facts[10],
+        is_torn_down: facts[11],
     })
 }
 
@@ -425,6 +464,9 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
     prop_oneof![
         number().prop_map(|number| PeerWord::Ping { number }),
         number().prop_map(|number| PeerWord::Pong { number }),
+        (number(), number(), site_map()).prop_map(|(revision, store_revision, map)| {
+            PeerWord::News { revision, store_revision, map }
+        }),
         (view(), of(key()), any::<u32>()).prop_map(|(view, after, calls_max)| PeerWord::CopyAsk {
             view,
             after,
@@ -446,6 +488,12 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::SpilledAsk { view, calls }),
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::RowsAsk { view, calls }),
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::RowsFree { view, calls }),
+        (view(), vec((key(), strike()), 0..3))
+            .prop_map(|(view, strikes)| PeerWord::Struck { view, strikes }),
+        (view(), set_aside()).prop_map(|(view, aside)| PeerWord::Quarantined { view, aside }),
+        (view(), tombstone()).prop_map(|(view, tombstone)| PeerWord::Removed { view, tombstone }),
+        (view(), vec(key(), 0..4))
+            .prop_map(|(view, keys)| PeerWord::QuarantineDropped { view, keys }),
     ]
 }
 

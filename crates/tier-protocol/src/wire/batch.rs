@@ -1,6 +1,11 @@
 //! The entries of a batch.
 
+use bytes::Bytes;
+use prost::Message as _;
+use vocab::CallKey;
+
 use super::record::{Record, Tombstone};
+use super::word::Key;
 use crate::batch;
 use crate::error::DecodeError;
 
@@ -11,6 +16,27 @@ pub(crate) struct Entry {
     record: Option<Record>,
     #[prost(message, optional, tag = "2")]
     tombstone: Option<Tombstone>,
+}
+
+/// What both kinds of entry begin with: all that is read of one that makes no sense.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Keyed {
+    #[prost(message, optional, tag = "1")]
+    key: Option<Key>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct KeyedEntry {
+    #[prost(message, optional, tag = "1")]
+    record: Option<Keyed>,
+    #[prost(message, optional, tag = "2")]
+    tombstone: Option<Keyed>,
+}
+
+/// The call of an entry that need make no sense otherwise.
+pub(crate) fn key_of(bytes: Bytes) -> Option<CallKey> {
+    let entry = KeyedEntry::decode(bytes).ok()?;
+    entry.record.or(entry.tombstone)?.key.map(CallKey::from)
 }
 
 impl From<&batch::Entry> for Entry {

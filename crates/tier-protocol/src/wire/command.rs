@@ -2,8 +2,9 @@
 
 use vocab::ViewNumber;
 
+use super::quarantine::Strike;
 use super::record::{Record, Tombstone, record, tombstone};
-use super::word::{self, Key, Stamp, Token};
+use super::word::{self, Key, Stamp, Token, need};
 use crate::command::{self, PutFlags};
 use crate::error::DecodeError;
 
@@ -39,6 +40,8 @@ pub(crate) struct Command {
     batch: u64,
     #[prost(bool, tag = "15")]
     ended: bool,
+    #[prost(message, optional, tag = "16")]
+    strike: Option<Strike>,
 }
 
 const LOCK_AND_GET: u32 = 1;
@@ -50,6 +53,7 @@ const DELETE: u32 = 6;
 const STORE_DORMANT: u32 = 7;
 const STORE_TOMBSTONE: u32 = 8;
 const CONFIRM: u32 = 9;
+const POISONED: u32 = 10;
 
 impl From<&command::Command> for Command {
     fn from(command: &command::Command) -> Self {
@@ -120,6 +124,13 @@ impl From<&command::Command> for Command {
                 tombstone: Some((*tombstone).into()),
                 ..Self::default()
             },
+            command::Command::Poisoned { view: _, key, strike } => Self {
+                kind: POISONED,
+                view,
+                key: Some((*key).into()),
+                strike: Some(strike.into()),
+                ..Self::default()
+            },
         }
     }
 }
@@ -169,6 +180,11 @@ impl TryFrom<Command> for command::Command {
                 view,
                 batch: wire.batch,
                 tombstone: tombstone(wire.tombstone)?,
+            },
+            POISONED => Self::Poisoned {
+                view,
+                key: word::key(wire.key)?,
+                strike: need(wire.strike, "strike")?.try_into()?,
             },
             value => return Err(DecodeError::Unknown { what: "command", value }),
         })

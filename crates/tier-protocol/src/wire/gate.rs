@@ -51,7 +51,10 @@ impl From<&site::EngineWord> for EngineWord {
                 Self { kind: BATCH_DONE, id: *id, superseded, ..none }
             }
             Word::BatchDeferred { id } => Self { kind: BATCH_DEFERRED, id: *id, ..none },
-            Word::BatchPoison { id } => Self { kind: BATCH_POISON, id: *id, ..none },
+            Word::BatchPoison { id, superseded } => {
+                let superseded = list::pack(superseded);
+                Self { kind: BATCH_POISON, id: *id, superseded, ..none }
+            }
         }
     }
 }
@@ -70,7 +73,9 @@ impl TryFrom<EngineWord> for site::EngineWord {
                 Self::BatchDone { id: wire.id, superseded: list::unpack(&wire.superseded)? }
             }
             BATCH_DEFERRED => Self::BatchDeferred { id: wire.id },
-            BATCH_POISON => Self::BatchPoison { id: wire.id },
+            BATCH_POISON => {
+                Self::BatchPoison { id: wire.id, superseded: list::unpack(&wire.superseded)? }
+            }
             value => return Err(DecodeError::Unknown { what: "engine word", value }),
         })
     }

@@ -6,10 +6,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use vocab::{CallKey, EngineId, ViewNumber};
 
 use super::list::{self, Element};
-use super::record::{Record, record};
-use super::word::{self, Epoch, Key, Stamp, Token, nanos};
+use super::quarantine::{SetAside, Strike};
+use super::record::{Record, Tombstone, record, tombstone};
+use super::word::{self, Epoch, Key, Stamp, Token, nanos, need};
 use crate::error::DecodeError;
 use crate::peer::{self, CopiedState, KeyRange};
+use crate::view::SiteMap;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CopiedCall {
@@ -30,7 +32,7 @@ pub(crate) struct CopiedCall {
     marks: Vec<u32>,
 }
 
-fn facts(state: &CopiedState) -> [bool; 10] {
+fn facts(state: &CopiedState) -> [bool; 12] {
     [
         state.is_dormant,
         state.is_stub,
@@ -42,6 +44,8 @@ fn facts(state: &CopiedState) -> [bool; 10] {
         state.ends_when_free,
         state.has_ended,
         state.end_told,
+        state.is_condemned,
+        state.is_torn_down,
     ]
 }
 
@@ -62,6 +66,8 @@ pub(crate) fn state_of(bits: u32) -> CopiedState {
         ends_when_free: fact(7),
         has_ended: fact(8),
         end_told: fact(9),
+        is_condemned: fact(10),
+        is_torn_down: fact(11),
     }
 }
 
@@ -209,7 +215,7 @@ pub(crate) struct PeerWord {
     total: u64,
     #[prost(fixed64, tag = "9")]
     digest: u64,
-    /// Keys, keys with digests, or keys with stamps.
+    /// Keys, keys with digests, keys with stamps, or a site's map.
     #[prost(bytes = "bytes", tag = "10")]
     list: Bytes,
     #[prost(message, optional, tag = "11")]
@@ -218,6 +224,12 @@ pub(crate) struct PeerWord {
     site: u32,
     #[prost(message, repeated, tag = "16")]
     spilled: Vec<SpilledCall>,
+    #[prost(message, repeated, tag = "13")]
+    strikes: Vec<Strike>,
+    #[prost(message, optional, tag = "14")]
+    aside: Option<SetAside>,
+    #[prost(message, optional, tag = "15")]
+    tombstone: Option<Tombstone>,
 }
 
 const PING: u32 = 1;
@@ -230,10 +242,15 @@ const COMPARE_KEYS: u32 = 7;
 const REPAIR: u32 = 8;
 const REPAIRED: u32 = 9;
 const CROSSED: u32 = 10;
+const STRUCK: u32 = 11;
+const QUARANTINED: u32 = 12;
+const REMOVED: u32 = 13;
+const QUARANTINE_DROPPED: u32 = 14;
 const SPILLED: u32 = 15;
 const SPILLED_ASK: u32 = 16;
 const ROWS_ASK: u32 = 17;
 const ROWS_FREE: u32 = 18;
+const NEWS: u32 = 19;
 
 fn of_stamps(kind: u32, view: ViewNumber, calls: &[(CallKey, vocab::Stamp)]) -> PeerWord {
     PeerWord { kind, view: view.0, list: list::pack(calls), ..PeerWord::default() }
@@ -252,6 +269,13 @@ impl From<&peer::PeerWord> for PeerWord {
         match word {
             Word::Ping { number } => Self { kind: PING, number: *number, ..none },
             Word::Pong { number } => Self { kind: PONG, number: *number, ..none },
+            Word::News { revision, store_revision, map } => Self {
+                kind: NEWS,
+                number: *revision,
+                total: *store_revision,
+                list: map.encode(),
+                ..none
+            },
             Word::CopyAsk { view, after, calls_max } => Self {
                 kind: COPY_ASK,
                 view: view.0,
@@ -295,6 +319,20 @@ impl From<&peer::PeerWord> for PeerWord {
             Word::SpilledAsk { view, calls } => of_stamps(SPILLED_ASK, *view, calls),
             Word::RowsAsk { view, calls } => of_stamps(ROWS_ASK, *view, calls),
             Word::RowsFree { view, calls } => of_stamps(ROWS_FREE, *view, calls),
+            Word::Struck { view, strikes } => {
+                let strikes = strikes.iter().map(|(key, strike)| Strike::from(strike).of(*key));
+                Self { kind: STRUCK, view: view.0, strikes: strikes.collect(), ..none }
+            }
+            Word::Quarantined { view, aside } => {
+                Self { kind: QUARANTINED, view: view.0, aside: Some(aside.into()), ..none }
+            }
+            Word::Removed { view, tombstone } => {
+                let tombstone = Some((*tombstone).into());
+                Self { kind: REMOVED, view: view.0, tombstone, ..none }
+            }
+            Word::QuarantineDropped { view, keys } => {
+                Self { kind: QUARANTINE_DROPPED, view: view.0, list: list::pack(keys), ..none }
+            }
         }
     }
 }
@@ -309,6 +347,11 @@ impl TryFrom<PeerWord> for peer::PeerWord {
         Ok(match wire.kind {
             PING => Self::Ping { number: wire.number },
             PONG => Self::Pong { number: wire.number },
+            NEWS => Self::News {
+                revision: wire.number,
+                store_revision: wire.total,
+                map: SiteMap::decode(wire.list)?,
+            },
             COPY_ASK => Self::CopyAsk { view, after, calls_max: wire.calls_max },
             COPY_PAGE => {
                 let (calls, spilled) = (word::all(wire.calls)?, word::all(wire.spilled)?);
@@ -332,6 +375,16 @@ impl TryFrom<PeerWord> for peer::PeerWord {
             SPILLED_ASK => Self::SpilledAsk { view, calls: list::unpack(&wire.list)? },
             ROWS_ASK => Self::RowsAsk { view, calls: list::unpack(&wire.list)? },
             ROWS_FREE => Self::RowsFree { view, calls: list::unpack(&wire.list)? },
+            STRUCK => {
+                let keyed = |strike: Strike| Ok((word::key(strike.key)?, strike.try_into()?));
+                let strikes = wire.strikes.into_iter().map(keyed);
+                Self::Struck { view, strikes: strikes.collect::<Result<_, DecodeError>>()? }
+            }
+            QUARANTINED => {
+                Self::Quarantined { view, aside: need(wire.aside, "call set aside")?.try_into()? }
+            }
+            REMOVED => Self::Removed { view, tombstone: tombstone(wire.tombstone)? },
+            QUARANTINE_DROPPED => Self::QuarantineDropped { view, keys: list::unpack(&wire.list)? },
             value => return Err(DecodeError::Unknown { what: "replica's word", value }),
         })
     }

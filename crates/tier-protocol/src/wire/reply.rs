@@ -61,6 +61,7 @@ const DUE: u32 = 2;
 const RESUME: u32 = 3;
 const ACTIVATE: u32 = 4;
 const HAND_BACK: u32 = 5;
+const QUARANTINED: u32 = 6;
 
 impl From<reply::Cause> for Cause {
     fn from(cause: reply::Cause) -> Self {
@@ -70,6 +71,7 @@ impl From<reply::Cause> for Cause {
             reply::Cause::Resume => (RESUME, 0, 0),
             reply::Cause::Activate => (ACTIVATE, 0, 0),
             reply::Cause::HandBack { to } => (HAND_BACK, 0, u32::from(to.0)),
+            reply::Cause::Quarantined => (QUARANTINED, 0, 0),
         };
         Self { kind, turn, to }
     }
@@ -85,6 +87,7 @@ impl TryFrom<Cause> for reply::Cause {
             RESUME => Self::Resume,
             ACTIVATE => Self::Activate,
             HAND_BACK => Self::HandBack { to: word::site(wire.to)? },
+            QUARANTINED => Self::Quarantined,
             value => return Err(DecodeError::Unknown { what: "cause", value }),
         })
     }
@@ -110,6 +113,7 @@ const STORED: u32 = 8;
 const REFUSED: u32 = 9;
 const DORMANT: u32 = 10;
 const CONFIRMED: u32 = 11;
+const SET_ASIDE: u32 = 12;
 
 fn refused(why: Refusal) -> Reply {
     let (why, held) = match why {
@@ -186,6 +190,9 @@ impl From<&reply::Reply> for Reply {
             Word::NotHere { key, turn } => {
                 (key, Self { kind: NOT_HERE, turn: *turn, ..Self::default() })
             }
+            Word::Quarantined { key, turn } => {
+                (key, Self { kind: SET_ASIDE, turn: *turn, ..Self::default() })
+            }
             Word::StaleView { key, current } => {
                 (key, Self { kind: STALE_VIEW, current: current.0, ..Self::default() })
             }
@@ -237,6 +244,7 @@ impl TryFrom<Reply> for reply::Reply {
             QUEUED => Self::Queued { key, turn },
             BUSY => Self::Busy { key, turn },
             NOT_HERE => Self::NotHere { key, turn },
+            SET_ASIDE => Self::Quarantined { key, turn },
             STALE_VIEW => Self::StaleView { key, current: ViewNumber(wire.current) },
             GOT => Self::Got {
                 key,

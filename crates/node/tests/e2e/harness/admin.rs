@@ -8,20 +8,26 @@ use admin_api::{OrderReply, RouteOrder, RouteReply, StatusReply};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::netns::{self, Host};
+
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Somebody who answers at an admin address.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Admin(pub(crate) SocketAddr);
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    pub(crate) address: SocketAddr,
+    /// Where it is asked from: from beside it, when it runs on a host of a network.
+    pub(crate) host: Option<Host>,
+}
 
 impl Admin {
     /// `GET /v1/status`.
-    pub(crate) fn status(self) -> Result<StatusReply, String> {
+    pub(crate) fn status(&self) -> Result<StatusReply, String> {
         self.get("/v1/status")
     }
 
     /// Calls of home `home` are served by site `by`; new calls go by `weights`.
-    pub(crate) fn route(self, home: u16, by: u16, weights: &[(u16, u32)]) -> RouteReply {
+    pub(crate) fn route(&self, home: u16, by: u16, weights: &[(u16, u32)]) -> RouteReply {
         let order = RouteOrder {
             version: None,
             serves: [(home, by)].into(),
@@ -31,18 +37,18 @@ impl Admin {
     }
 
     /// `POST /v1/test/forget`: one dormant call is lost, as a fault.
-    pub(crate) fn forget(self) -> Result<OrderReply, String> {
+    pub(crate) fn forget(&self) -> Result<OrderReply, String> {
         self.post("/v1/test/forget", &admin_api::ForgetOrder::default())
     }
 
     /// Asks for `path`.
-    pub(crate) fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, String> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
         self.ask("GET", path, "")
     }
 
     /// Posts `body` to `path`.
     pub(crate) fn post<T: DeserializeOwned>(
-        self,
+        &self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, String> {
@@ -50,8 +56,8 @@ impl Admin {
         self.ask("POST", path, &body)
     }
 
-    fn ask<T: DeserializeOwned>(self, method: &str, path: &str, body: &str) -> Result<T, String> {
-        let told = |error: String| format!("{method} http://{}{path}: {error}", self.0);
+    fn ask<T: DeserializeOwned>(&self, method: &str, path: &str, body: &str) -> Result<T, String> {
+        let told = |error: String| format!("{method} http://{}{path}: {error}", self.address);
         let answer = self.exchange(method, path, body).map_err(|error| told(error.to_string()))?;
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
         let end = end.ok_or_else(|| told("no HTTP answer".into()))?;
@@ -64,14 +70,15 @@ impl Admin {
         serde_json::from_slice(body).map_err(|error| told(error.to_string()))
     }
 
-    fn exchange(self, method: &str, path: &str, body: &str) -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&self.0, TIMEOUT)?;
+    fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<Vec<u8>> {
+        let connect = || TcpStream::connect_timeout(&self.address, TIMEOUT);
+        let mut stream = netns::on(self.host.as_ref(), connect)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.0,
+            self.address,
             body.len()
         );
         stream.write_all(request.as_bytes())?;

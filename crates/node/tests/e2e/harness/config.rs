@@ -50,6 +50,31 @@ pub(crate) fn tier_connect(connect: SocketAddr, name: &str) -> String {
     format!("[tier]\nconnect = \"{connect}\"\nname = \"{name}\"\n\n")
 }
 
+/// `[tier]` of an engine process that knows several state processes.
+pub(crate) fn tier_connect_all(connect: &[SocketAddr], name: &str) -> String {
+    let connect: Vec<String> = connect.iter().map(|one| format!("\"{one}\"")).collect();
+    format!("[tier]\nconnect = [{}]\nname = \"{name}\"\n\n", connect.join(", "))
+}
+
+/// `[tier]` of a state process among several.
+pub(crate) fn tier_shared(
+    listen: SocketAddr,
+    name: &str,
+    partition: u16,
+    partitions: u16,
+    replicas: u16,
+) -> String {
+    format!(
+        "[tier]\nlisten = \"{listen}\"\nname = \"{name}\"\npartition = {partition}\n\
+         partitions = {partitions}\nreplicas = {replicas}\n\n"
+    )
+}
+
+/// `[coordination]` with one etcd.
+pub(crate) fn coordination(endpoint: &str) -> String {
+    format!("[coordination]\nendpoints = [\"{endpoint}\"]\n\n")
+}
+
 /// `[sites]` with one peer, which is also the backup.
 pub(crate) fn sites(listen: SocketAddr, peer: u16, address: SocketAddr) -> String {
     format!(

@@ -21,6 +21,11 @@ pub(crate) struct DirectSite {
 impl DirectSite {
     /// Starts all of it; returns when both engines take calls.
     pub(crate) fn start(stage: &Stage, callee: SocketAddr, t1: Duration) -> Self {
+        Self::start_with(stage, callee, t1, "")
+    }
+
+    /// The same, with `more` in the configuration of each engine.
+    pub(crate) fn start_with(stage: &Stage, callee: SocketAddr, t1: Duration, more: &str) -> Self {
         let [tier, state_admin, tapped, outside] = [(); 4].map(|()| stage.address());
         let data = stage.path(&format!("data{}", outside.port()));
         std::fs::create_dir_all(&data).expect("the test's folder is writable");
@@ -33,7 +38,8 @@ impl DirectSite {
             let admin = stage.address();
             let text = config::head("engine", 1, None, admin)
                 + &config::sip(outside, &Door::Listen(listen), callee, t1_ms)
-                + &config::tier_connect(connect, name);
+                + &config::tier_connect(connect, name)
+                + more;
             Node::start(stage, &format!("{name}-{}", tier.port()), &text, admin)
         };
         let engines = [engine("e1", sip_1, tap.address()), engine("e2", sip_2, tier)];

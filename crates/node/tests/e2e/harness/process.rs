@@ -9,6 +9,7 @@ use std::time::Duration;
 use admin_api::StatusReply;
 
 use super::admin::Admin;
+use super::netns::{self, Host};
 use super::stage::{Stage, tail};
 use super::try_wait_for;
 
@@ -24,15 +25,28 @@ pub(crate) struct Node {
     config: PathBuf,
     log: PathBuf,
     admin: SocketAddr,
+    host: Option<Host>,
     child: Option<Child>,
 }
 
 impl Node {
     /// Writes the configuration `text` and starts the process. `admin` is its admin address.
     pub(crate) fn start(stage: &Stage, name: &str, text: &str, admin: SocketAddr) -> Self {
+        Self::start_on(None, stage, name, text, admin)
+    }
+
+    /// The same on a host of a network.
+    pub(crate) fn start_on(
+        host: Option<&Host>,
+        stage: &Stage,
+        name: &str,
+        text: &str,
+        admin: SocketAddr,
+    ) -> Self {
         let config = stage.write(&format!("{name}.toml"), text);
         let log = stage.path(&format!("{name}.log"));
-        let mut node = Self { name: name.into(), config, log, admin, child: None };
+        let host = host.cloned();
+        let mut node = Self { name: name.into(), config, log, admin, host, child: None };
         node.start_again();
         node
     }
@@ -42,14 +56,15 @@ impl Node {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.expect("the test's folder is writable");
-        let child = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
             .args(["serve", "--config"])
             .arg(&self.config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("cargo built the program");
+            .stderr(log);
+        let child = netns::on(self.host.as_ref(), || command.spawn());
+        let child = child.expect("cargo built the program");
         self.child = Some(child);
     }
 
@@ -60,9 +75,16 @@ impl Node {
         child.wait().expect("it is our child");
     }
 
+    /// SIGSTOP, or SIGCONT: it stands still, with its sockets open.
+    pub(crate) fn signal(&self, signal: &str) {
+        let child = self.child.as_ref().expect("it is told while it runs");
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(sent.expect("a system has kill").success(), "{signal} to {}", self.name);
+    }
+
     /// Its admin API.
     pub(crate) fn admin(&self) -> Admin {
-        Admin(self.admin)
+        Admin { address: self.admin, host: self.host.clone() }
     }
 
     /// What it says of itself; fails when the process ended by itself.

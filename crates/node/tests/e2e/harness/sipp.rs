@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use super::netns;
 use super::stage::Stage;
 use super::wait_for;
 
@@ -61,7 +62,8 @@ impl Sipp {
         command.args(["-m", &calls.to_string(), "-d", &rings.as_millis().to_string()]);
         let callee = Self::spawn(stage, "callee", command);
         wait_for("SIPp as callee", Duration::from_secs(10), || {
-            std::net::UdpSocket::bind(address).is_err().then_some(())
+            let is_taken = || std::net::UdpSocket::bind(address).is_err();
+            netns::on(stage.host(), is_taken).then_some(())
         });
         callee
     }
@@ -84,7 +86,7 @@ impl Sipp {
     }
 
     fn spawn(stage: &Stage, name: &str, mut command: Command) -> Self {
-        let child = command.spawn().unwrap_or_else(|error| {
+        let child = netns::on(stage.host(), || command.spawn()).unwrap_or_else(|error| {
             panic!("sipp did not start ({error}): apt-get install sip-tester");
         });
         let statistics = stage.path(&format!("{name}.csv"));
@@ -163,7 +165,7 @@ fn command(stage: &Stage, name: &str, scenario: &str, address: SocketAddr) -> Co
         .current_dir(stage.folder())
         .arg("-sf")
         .arg(folder.join(format!("{scenario}.xml")))
-        .args(["-i", "127.0.0.1", "-p", &address.port().to_string()])
+        .args(["-i", &address.ip().to_string(), "-p", &address.port().to_string()])
         .args(["-mp", &media.port().to_string(), "-buff_size", "4194304", "-nostdin"])
         .args(["-trace_stat", "-fd", "1", "-stf", &format!("{name}.csv")])
         .args(["-trace_err", "-error_file", &format!("sipp-{name}.log")])

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::netns::Host;
+
 static TURN: Mutex<()> = Mutex::new(());
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
@@ -23,6 +25,7 @@ pub(crate) struct Stage {
     folder: PathBuf,
     name: &'static str,
     began: Instant,
+    host: Option<Host>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -34,7 +37,17 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("rehome-{name}-{}", std::process::id()));
         let _absent = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary directory is writable");
-        Self { folder, name, began: Instant::now(), _turn: turn }
+        Self { folder, name, began: Instant::now(), host: None, _turn: turn }
+    }
+
+    /// From here on SIPp runs on this host of a network.
+    pub(crate) fn move_to(&mut self, host: Host) {
+        self.host = Some(host);
+    }
+
+    /// The host on which SIPp runs.
+    pub(crate) fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
     }
 
     /// A path in the test's folder.

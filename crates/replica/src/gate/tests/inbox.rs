@@ -151,7 +151,7 @@ fn a_batch_goes_to_another_engine_when_its_engine_dies_defers_or_is_slow() {
 fn a_batch_that_nobody_can_read_is_set_aside() {
     let mut bench = bench();
     let (row, _) = bench.take(1);
-    let said = bench.engine(A, EngineWord::BatchPoison { id: row });
+    let said = bench.engine(A, EngineWord::BatchPoison { id: row, superseded: Vec::new() });
     assert!(said.contains(&GateOutput::QueueSetAside { row }));
     assert!(offered(&bench.pass(ms(60_000))).is_empty());
 }

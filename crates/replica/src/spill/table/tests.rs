@@ -62,7 +62,7 @@ fn calls_are_gone_through_by_key_by_home_and_by_origin() {
     assert_eq!(numbers(table.keys_after(None)), [1, 2, 3, 4, 5]);
     assert_eq!(numbers(table.keys_after(Some(key(2)))), [3, 4, 5]);
     assert_eq!(numbers(table.dormant_after(THERE, None)), [1, 4]);
-    assert_eq!(numbers(table.dormant_after(HERE, None)), []);
+    assert!(numbers(table.dormant_after(HERE, None)).is_empty());
     assert_eq!(numbers(table.moved_after(THERE, None)), [2, 3]);
     assert_eq!(numbers(table.moved_after(THIRD, Some(key(1)))), [3]);
     assert_eq!((table.len(), table.active_len()), (5, 3));

@@ -14,6 +14,7 @@ use super::*;
 use crate::batch::{self, Entry};
 use crate::command::PutFlags;
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
+use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal};
 use crate::site::{ForwardedMessage, KeysetEntry, KeysetKind, PullAnswer, SiteState, Superseded};
@@ -47,6 +48,23 @@ fn record() -> Record {
     Record { header, crossing, local }
 }
 
+fn strike(kind: StrikeKind) -> Strike {
+    Strike {
+        kind,
+        engine: EngineId(8),
+        token: TOKEN,
+        age: Duration::from_millis(20),
+        what: "on purpose".into(),
+        message: Bytes::from_static(b"INFO sip:b@example.net SIP/2.0\r\n"),
+    }
+}
+
+fn set_aside() -> SetAside {
+    let strikes = StrikeKind::ALL.map(strike).to_vec();
+    let age = Duration::from_secs(3);
+    SetAside { key: KEY, record: Some(record()), dormant: true, age, strikes }
+}
+
 pub(super) fn put() -> TierFrame {
     let flags =
         PutFlags { boundary: true, crossing_unchanged: true, unreleased: true, ended: false };
@@ -75,6 +93,7 @@ fn commands() -> Vec<(&'static str, TierFrame)> {
         ("delete", Command::Delete { view, tombstone, base: BASE }),
         ("store_dormant", Command::StoreDormant { view, batch, record: record().trimmed() }),
         ("store_tombstone", Command::StoreTombstone { view, batch, tombstone }),
+        ("poisoned", Command::Poisoned { view, key, strike: strike(StrikeKind::Panicked) }),
     ]
     .into_iter()
     .map(|(name, command)| (name, TierFrame::Command { partition: PARTITION, command }))
@@ -105,10 +124,12 @@ fn replies() -> Vec<(&'static str, TierFrame)> {
         ("granted_resume", grant(Cause::Resume)),
         ("granted_activate", grant(Cause::Activate)),
         ("granted_hand_back", grant(Cause::HandBack { to: SiteId(2) })),
+        ("granted_quarantined", grant(Cause::Quarantined)),
         ("unchanged", Reply::Unchanged { key, token: TOKEN, turn, stamp, age }),
         ("queued", Reply::Queued { key, turn }),
         ("busy", Reply::Busy { key, turn }),
         ("not_here", Reply::NotHere { key, turn }),
+        ("quarantined", Reply::Quarantined { key, turn }),
         ("stale_view", Reply::StaleView { key, current: VIEW }),
         ("got", Reply::Got { key, turn, record: Some(record()), dormant: true }),
         ("confirmed", Reply::Confirmed { key, turn }),
@@ -140,7 +161,8 @@ fn message(source: &str) -> ForwardedMessage {
 
 fn links() -> Vec<(&'static str, TierFrame)> {
     let (key, turn, id, from) = (KEY, 9, 6, SiteId(2));
-    let superseded = vec![Superseded { key, epoch: EPOCH }];
+    let (none, superseded) = (Vec::new(), vec![Superseded { key, epoch: EPOCH }]);
+    let in_part = EngineWord::BatchPoison { id, superseded: superseded.clone() };
     let sites = GateWord::Sites {
         here: SiteState::Serving,
         start: 3,
@@ -167,7 +189,11 @@ fn links() -> Vec<(&'static str, TierFrame)> {
         ("engine_pull", TierFrame::Engine(EngineWord::Pull { key, turn })),
         ("engine_batch_done", TierFrame::Engine(EngineWord::BatchDone { id, superseded })),
         ("engine_batch_deferred", TierFrame::Engine(EngineWord::BatchDeferred { id })),
-        ("engine_batch_poison", TierFrame::Engine(EngineWord::BatchPoison { id })),
+        (
+            "engine_batch_poison",
+            TierFrame::Engine(EngineWord::BatchPoison { id, superseded: none }),
+        ),
+        ("engine_batch_poison_in_part", TierFrame::Engine(in_part)),
         ("gate_sites", TierFrame::Gate(sites)),
         (
             "gate_pulled",
@@ -248,6 +274,7 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         ("compare_ask", PeerWord::CompareAsk { view, range }),
         ("compare_keys", PeerWord::CompareKeys { view, range, calls: vec![(key, 77)] }),
         ("repair", PeerWord::Repair { view, keys: vec![key] }),
+        ("news", PeerWord::News { revision: 300, store_revision: 301, map: map() }),
         ("repaired", repaired(vec![copied()], vec![])),
         ("repaired_spilled", repaired(vec![], vec![spilled()])),
         ("crossed", PeerWord::Crossed { site: SiteId(2), calls: stamps.clone() }),
@@ -255,6 +282,10 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         ("spilled_ask", PeerWord::SpilledAsk { view, calls: stamps.clone() }),
         ("rows_ask", PeerWord::RowsAsk { view, calls: stamps.clone() }),
         ("rows_free", PeerWord::RowsFree { view, calls: stamps }),
+        ("struck", PeerWord::Struck { view, strikes: vec![(key, strike(StrikeKind::Broken))] }),
+        ("quarantined", PeerWord::Quarantined { view, aside: set_aside() }),
+        ("removed", PeerWord::Removed { view, tombstone: TOMBSTONE }),
+        ("quarantine_dropped", PeerWord::QuarantineDropped { view, keys: vec![key] }),
     ]
     .into_iter()
     .map(|(name, word)| (name, TierFrame::Peer(word)))

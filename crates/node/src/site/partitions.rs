@@ -1,0 +1,194 @@
+//! What the admin API says of partitions, and what it may order.
+
+use admin_api::{Move, MoveOrder, OrderReply, Partition, PartitionsReply, Replica, ViewStatus};
+use replica::Order;
+use tier_protocol::{PartitionView, SiteMap, SlotMove, SlotSet};
+use vocab::{Instant, PartitionId, ReplicaId, SLOTS, Slot};
+
+use super::{Site, TierSeat, Word};
+use crate::admin::{Answer, Body, Refusal};
+
+/// Answer to `GET /v1/partitions`.
+pub(crate) fn told(seat: &TierSeat) -> Answer {
+    let core = &seat.replica;
+    let map = core.map();
+    let lone = SiteMap { partitions: vec![core.view().clone()], ..SiteMap::default() };
+    // A replica of its own has no map but its view.
+    let map = if map.partitions.is_empty() && core.leads() { &lone } else { map };
+    let named = |replica: ReplicaId| map.partitions.iter().any(|view| view.names(replica));
+    let waiting = map.seats.iter().filter(|seat| !named(seat.replica));
+    Body::json(&PartitionsReply {
+        here: core.id().0,
+        partitions: map.partitions.iter().map(|view| partition(map, view)).collect(),
+        waiting: waiting.map(|seat| replica(map, seat.replica)).collect(),
+        moves: map.moves.iter().map(|of| slot_move(map, of)).collect(),
+        store_away: seat.is_store_away(),
+    })
+}
+
+fn partition(map: &SiteMap, view: &PartitionView) -> Partition {
+    let named = |replicas: &[ReplicaId]| replicas.iter().map(|id| replica(map, *id)).collect();
+    Partition {
+        partition: view.partition.0,
+        view: view.number.0,
+        slots: view.slots.to_string(),
+        slot_count: view.slots.len() as u64,
+        members: named(&view.members),
+        joining: named(&view.joining),
+    }
+}
+
+fn replica(map: &SiteMap, id: ReplicaId) -> Replica {
+    let seat = map.seat(id);
+    Replica {
+        replica: id.0,
+        name: seat.map(|seat| seat.name.clone()).unwrap_or_default(),
+        address: seat.map(|seat| seat.address.clone()).unwrap_or_default(),
+        partition: seat.map(|seat| seat.partition.0).unwrap_or_default(),
+    }
+}
+
+fn slot_move(map: &SiteMap, of: &SlotMove) -> Move {
+    let members = map.view(of.from).map(|view| view.members.as_slice()).unwrap_or_default();
+    let is_ready = |id: &&ReplicaId| map.seat(**id).is_some_and(|seat| seat.partition == of.to);
+    Move {
+        from: of.from.0,
+        to: of.to.0,
+        slots: of.slots.to_string(),
+        replicas: u64::from(of.replicas),
+        ready: members.iter().filter(is_ready).count() as u64,
+    }
+}
+
+/// A replica as people call it.
+fn named(map: &SiteMap, id: ReplicaId) -> String {
+    let name = map.seat(id).map(|seat| seat.name.clone()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| format!("replica {}", id.0))
+}
+
+fn ask_a_member(map: &SiteMap, partition: u16) -> String {
+    let Some(view) = map.view(PartitionId(partition)) else {
+        return format!("there is no partition {partition}");
+    };
+    let members: Vec<String> = view.members.iter().map(|member| named(map, *member)).collect();
+    format!("ask a member of partition {partition}, which are {}", members.join(", "))
+}
+
+/// How a state process stands in its view.
+pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
+    let core = &seat.replica;
+    let stats = core.stats(now).view;
+    let view = core.view();
+    let role = match (stats.leads, view.members.contains(&core.id()), view.names(core.id())) {
+        (true, _, _) => "primary",
+        (false, true, _) => "member",
+        (false, false, true) => "joining",
+        (false, false, false) => "waiting",
+    };
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    ViewStatus {
+        replica: core.id().0,
+        partition: view.partition.0,
+        number: stats.number.0,
+        role: role.into(),
+        members: stats.members,
+        joining: stats.joining,
+        copied: stats.copy.map(|copy| copy.copied).unwrap_or_default(),
+        to_copy: stats.copy.map(|copy| copy.total).unwrap_or_default(),
+        store_away: seat.is_store_away(),
+        short_for_ms: stats.short_for.map(ms).unwrap_or_default(),
+        healed_after_ms: stats.healed_after.map(ms).unwrap_or_default(),
+    }
+}
+
+/// The slots that the order names.
+fn slots_of(order: &MoveOrder, owned: &SlotSet) -> Result<SlotSet, Refusal> {
+    let (first, last) = match (order.first_slot, order.last_slot) {
+        (None, None) => return Ok(owned.upper_half()),
+        (Some(first), Some(last)) if first <= last && last < SLOTS => (first, last),
+        (_, _) => {
+            let error = format!("give both `first_slot` and `last_slot`, from 0 to {}", SLOTS - 1);
+            return Err(Refusal::bad(error));
+        }
+    };
+    let mut slots = SlotSet::NONE;
+    (first..=last).for_each(|slot| slots.insert(Slot(slot)));
+    if !slots.without(owned).is_empty() {
+        let error = format!("partition {} owns {owned}, not all of {slots}", order.from);
+        return Err(Refusal::conflict(error));
+    }
+    if owned.without(&slots).is_empty() {
+        return Err(Refusal::conflict(format!("partition {} would keep no slot", order.from)));
+    }
+    Ok(slots)
+}
+
+impl Site {
+    pub(super) fn move_slots(&mut self, order: &MoveOrder) -> Answer {
+        let core = &self.tier()?.replica;
+        self.must_be_shared()?;
+        let view = core.view();
+        if view.partition != PartitionId(order.from) || !view.members.contains(&core.id()) {
+            return Err(Refusal::conflict(ask_a_member(core.map(), order.from)));
+        }
+        let (map, to) = (core.map(), PartitionId(order.to));
+        if map.view(to).is_some() {
+            return Err(Refusal::conflict(format!("partition {} exists already", order.to)));
+        }
+        if map.moves.iter().any(|of| of.from == view.partition) {
+            let error = format!("slots of partition {} are moving already", order.from);
+            return Err(Refusal::conflict(error));
+        }
+        if order.replicas == 0 {
+            return Err(Refusal::bad("`replicas` is at least 1".into()));
+        }
+        let waiting = map.seats.iter().filter(|seat| seat.partition == to).count();
+        if waiting < usize::from(order.replicas) {
+            return Err(Refusal::conflict(format!(
+                "{waiting} state processes wait for partition {}, {} are wanted: start them with \
+                 `partition = {}` in [tier], and order again when `rehome partitions` says that \
+                 they wait",
+                order.to, order.replicas, order.to
+            )));
+        }
+        let slots = slots_of(order, &view.slots)?;
+        let of = SlotMove { from: view.partition, to, slots, replicas: order.replicas };
+        self.words.push_back(Word::Replica(replica::Input::Order(Order::MoveSlots(of))));
+        let accepted = format!("slots {slots} go from partition {} to {}", order.from, order.to);
+        tracing::info!(accepted, "an order was given");
+        Body::json(&OrderReply { accepted, calls: 0 })
+    }
+
+    pub(super) fn refound(&mut self, now: Instant) -> Answer {
+        let core = &self.tier()?.replica;
+        self.must_be_shared()?;
+        if core.view().names(core.id()) {
+            let error = "this replica serves: nothing is to be begun anew".into();
+            return Err(Refusal::conflict(error));
+        }
+        let Some(view) = core.acting_view() else {
+            let error = "the partition of this replica is not made yet: it waits until slots move \
+                         to it";
+            return Err(Refusal::conflict(error.into()));
+        };
+        let partition = view.partition.0;
+        if let Some(member) = view.members.iter().find(|member| core.hears(now, **member)) {
+            let name = named(core.map(), *member);
+            return Err(Refusal::conflict(format!(
+                "{name} answers and has the calls of partition {partition}: this replica joins it \
+                 by itself"
+            )));
+        }
+        self.words.push_back(Word::Replica(replica::Input::Order(Order::Refound)));
+        tracing::warn!(partition, "an order was given to begin it anew, without its calls");
+        Body::json(&OrderReply {
+            accepted: format!("partition {partition} begins anew, without calls"),
+            calls: 0,
+        })
+    }
+
+    fn must_be_shared(&self) -> Result<(), Refusal> {
+        let error = "this state process is alone: it has no [coordination] section";
+        self.config.coordination.as_ref().map(drop).ok_or_else(|| Refusal::wrong_role(error))
+    }
+}

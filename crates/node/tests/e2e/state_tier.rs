@@ -1,0 +1,219 @@
+//! A state tier of many processes under load: two partitions of three replicas, two engines, a real
+//! etcd, SIPp on both ends at 100 calls a second, and one thing after another that dies.
+//!
+//! Wanted in each: no answered call is lost, at most one in a hundred of the calls invited from two
+//! seconds before to five seconds after a kill fails, no other call fails, and no timer fires twice
+//! or is lost (a callee that hears a BYE or an INVITE twice would say so).
+
+use std::time::Duration;
+
+use admin_api::{MoveOrder, OrderReply};
+
+use crate::harness::many::{Many, Places};
+use crate::harness::netns;
+use crate::harness::sipp::{Load, Sipp, clock};
+use crate::harness::stage::Stage;
+use crate::harness::{let_pass, sized, try_wait_for, wait_for};
+
+/// Around a kill: calls invited in this window may fail, one in a hundred at most.
+const BEFORE: f64 = 2.0;
+const AFTER: f64 = 5.0;
+
+/// The load of one test, and what its calls came to.
+pub(crate) struct Storm {
+    caller: Sipp,
+    callee: Sipp,
+    calls: u32,
+    seconds: u32,
+    kills: Vec<f64>,
+}
+
+impl Storm {
+    /// Starts the site and its load.
+    pub(crate) fn start(stage: &Stage, partitions: u16, seconds: u32) -> (Many, Self) {
+        Self::start_on(stage, partitions, seconds, Places::default())
+    }
+
+    /// The same on hosts of a network.
+    pub(crate) fn start_on(
+        stage: &Stage,
+        partitions: u16,
+        seconds: u32,
+        places: Places,
+    ) -> (Many, Self) {
+        let [callee_at, caller_at] = [(); 2].map(|()| netns::at(stage.host(), stage.address()));
+        let many = Many::start_on(stage, callee_at, partitions, 3, places);
+        let load = Load { calls: 100 * seconds, per_second: 100, hold: Duration::from_secs(3) };
+        let callee = Sipp::callee(stage, "uas_patient", callee_at, load.calls);
+        let caller = Sipp::caller(stage, "uac_hold_logged", caller_at, many.edge, &load);
+        let storm = Self { caller, callee, calls: load.calls, seconds, kills: Vec::new() };
+        (many, storm)
+    }
+
+    /// Something is about to die, or just has.
+    pub(crate) fn note_kill(&mut self) {
+        self.kills.push(clock());
+    }
+
+    /// Lets the load end and judges it.
+    pub(crate) fn judge(mut self, stage: &Stage, many: &mut Many, what: &str) {
+        let heard = self.caller.finish(Duration::from_secs(u64::from(self.seconds) + 60));
+        let reached = self.callee.finish(Duration::from_secs(10));
+        let steps = self.caller.steps();
+        let is_near =
+            |at: f64| self.kills.iter().any(|kill| (kill - BEFORE..kill + AFTER).contains(&at));
+        let near: Vec<_> =
+            steps.values().filter(|call| call.invited.is_some_and(is_near)).collect();
+        let near_failed = near.iter().filter(|call| call.ended.is_none()).count();
+        let failed = steps.values().filter(|call| call.ended.is_none()).count();
+        let answered = |call: &&crate::harness::sipp::Steps| call.answered.is_some();
+        let lost = steps.values().filter(answered).filter(|call| call.ended.is_none()).count();
+        stage.say(&format!(
+            "{} calls at 100/s; {what}; of {} calls invited around it {near_failed} failed; \
+             answered calls lost: {lost}; others failed: {}; {} BYEs reached the callee, {} \
+             messages repeated by SIPp; {} resumed, {} repaired",
+            self.calls,
+            near.len(),
+            failed - near_failed,
+            reached.successful,
+            heard.repeated,
+            many.counter("replica_resumed"),
+            many.counter("replica_repaired"),
+        ));
+        for call in steps.values().filter(|call| call.ended.is_none()) {
+            let after = call.invited.unwrap_or_default() - self.kills.first().unwrap_or(&0.0);
+            println!("  failed: invited {after:+.3} s, answered: {:?}", call.answered);
+        }
+        assert_eq!(steps.len(), self.calls as usize, "SIPp did not place every call");
+        assert_eq!(lost, 0, "an answered call was lost");
+        assert!(near_failed * 100 <= near.len(), "{near_failed} of {} calls failed", near.len());
+        assert_eq!(failed, near_failed, "a call failed that had nothing to do with it");
+    }
+}
+
+fn seconds() -> u32 {
+    sized(14, 40)
+}
+
+fn half_way() {
+    let_pass(Duration::from_secs(u64::from(seconds()) / 2));
+}
+
+#[test]
+fn a_follower_is_killed() {
+    let stage = Stage::new("follower_killed");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds());
+    half_way();
+    let follower = many.follower(0);
+    many.kill(follower);
+    storm.note_kill();
+    storm.judge(&stage, &mut many, "a follower killed");
+}
+
+#[test]
+fn a_primary_is_killed() {
+    let stage = Stage::new("primary_killed");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds());
+    half_way();
+    let primary = many.primary(0);
+    many.kill(primary);
+    storm.note_kill();
+    storm.judge(&stage, &mut many, "a primary killed");
+}
+
+#[test]
+fn d02_an_engine_that_holds_locks_is_killed() {
+    let stage = Stage::new("tier_engine_killed");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds());
+    half_way();
+    many.engines[0].kill();
+    storm.note_kill();
+    storm.judge(&stage, &mut many, "one of two engines killed");
+    many.wait_engines(1);
+}
+
+#[test]
+fn d03_a_primary_stands_still_for_ten_seconds_and_comes_back() {
+    let stage = Stage::new("primary_stopped");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds() + 12);
+    half_way();
+    let primary = many.primary(0);
+    let before = many.view(primary).expect("it answers").replica;
+    many.states[primary].node.signal("-STOP");
+    many.states[primary].is_up = false;
+    storm.note_kill();
+    let_pass(Duration::from_secs(10));
+    many.states[primary].node.signal("-CONT");
+    many.states[primary].is_up = true;
+    // It finds out that the others went on, and joins as another replica.
+    many.wait_whole(2);
+    let after = many.view(primary).expect("it answers").replica;
+    assert_ne!(before, after, "a process that was removed is another replica when it is back");
+    storm.judge(&stage, &mut many, "a primary stopped for 10 s, back and whole again");
+}
+
+#[test]
+fn an_etcd_that_is_away_loses_no_call() {
+    let stage = Stage::new("etcd_away");
+    let away = sized(6, 60);
+    let (mut many, storm) = Storm::start(&stage, 2, seconds() + away);
+    half_way();
+    many.etcd.kill();
+    let_pass(Duration::from_secs(u64::from(away)));
+    many.etcd.start_again();
+    storm.judge(&stage, &mut many, &format!("etcd killed, away for {away} s, started again"));
+    // Views change again.
+    let follower = many.follower(0);
+    many.kill(follower);
+    many.start_again(follower);
+    many.wait_whole(2);
+}
+
+#[test]
+fn d10_a_replica_joins_under_load() {
+    let stage = Stage::new("replica_joins");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds() + 6);
+    half_way();
+    let follower = many.follower(0);
+    many.kill(follower);
+    storm.note_kill();
+    let_pass(Duration::from_secs(1));
+    many.start_again(follower);
+    many.wait_whole(2);
+    let healed = many.primary(0);
+    let healed = many.view(healed).expect("it answers").healed_after_ms;
+    let copied = many.counter("replica_copied_in");
+    let what = format!("a follower killed and joined again: whole after {healed} ms");
+    storm.judge(&stage, &mut many, &format!("{what}, {copied} calls copied"));
+    assert!(healed > 0 && copied > 0, "nothing was copied");
+}
+
+#[test]
+fn two_partitions_become_four_under_load() {
+    let stage = Stage::new("partitions_divided");
+    let (mut many, mut storm) = Storm::start(&stage, 2, seconds() + 16);
+    storm.note_kill();
+    for (from, to) in [(0, 2), (1, 3)] {
+        for replica in 0..3 {
+            many.add_state(&stage, to, &format!("s{to}{replica}"));
+        }
+        let primary = many.primary(from);
+        let order = MoveOrder { from, to, replicas: 3, ..MoveOrder::default() };
+        let admin = many.states[primary].node.admin();
+        let taken = try_wait_for(Duration::from_secs(20), || {
+            admin.post::<OrderReply>("/v1/partitions/move", &order).ok()
+        });
+        assert!(taken.is_some(), "{:?}", admin.post::<OrderReply>("/v1/partitions/move", &order));
+    }
+    storm.note_kill();
+    many.wait_whole(4);
+    storm.note_kill();
+    let shed = many.counter("replica_shed");
+    storm.judge(&stage, &mut many, &format!("2 partitions became 4, {shed} copies given up"));
+    let slots: u64 = many.partitions().iter().map(|one| one.slot_count).sum();
+    assert_eq!(slots, 1_024, "{:#?}", many.partitions());
+    // What lingers after a BYE goes with its timers, at whichever partition it is by then.
+    wait_for("the end of every call", Duration::from_secs(60), || {
+        (many.calls_active() == 0).then_some(())
+    });
+}

@@ -1,0 +1,77 @@
+//! An answered call goes on, whichever engines and replicas die, while a complete member of its
+//! partition's view lives.
+//!
+//! Seen by the agents: no request inside the dialog is ever refused as unknown; and once the site
+//! is healed, whoever hangs up is answered 200. While the site is not, requests may go unanswered.
+//! Source: the promises in README.
+
+use std::time::Duration;
+
+use sip_message::Method;
+use vocab::Instant;
+
+use crate::agent::Fact;
+use crate::invariants::Violation;
+use crate::outside::caller_addr;
+use crate::tier::world::World;
+
+/// Refusals that say "I do not know this call".
+const UNKNOWN: [u16; 2] = [404, 481];
+/// Beside those, refusals that a healed site does not give.
+const LOST: [u16; 3] = [408, 500, 503];
+
+/// A BYE that crosses a request may be lost, and come again, for so long.
+const BYE_WITHIN: Duration = Duration::from_secs(33);
+/// A request that was sent before the site was healed is given up within this.
+const WAIT: Duration = Duration::from_secs(33);
+
+pub(super) fn check(world: &World) -> Result<(), Violation> {
+    let healed_at = world.healed_at.unwrap_or(Instant::NEVER);
+    for call in 0..world.outside.calls() {
+        let Some(up_since) = world.outside.up_since(call) else { continue };
+        if world.is_exempt(caller_addr(call)) {
+            continue;
+        }
+        let facts = world.outside.facts_of(call);
+        let mut gone: Vec<&str> = Vec::new();
+        for (at, party, fact) in &facts {
+            // A BYE that finds the call over is no loss when the other party was told.
+            let alone = !gone.iter().any(|one| one != party)
+                && !facts.iter().any(|(_, one, fact)| one != party && *fact == Fact::Bye);
+            let (is_up, is_healed) = (*at >= up_since, *at > healed_at);
+            let is_lost =
+                |code: &u16| is_up && (UNKNOWN.contains(code) || is_healed && LOST.contains(code));
+            match fact {
+                Fact::Bye | Fact::HungUp | Fact::NoAck => gone.push(*party),
+                Fact::Answered(method, code) if is_lost(code) => {
+                    let counts = if *method == Method::Bye { alone } else { gone.is_empty() };
+                    // The site ended the call, as a session that nobody refreshed: its BYE is on
+                    // its way. A site that had forgotten the call would send none.
+                    let is_ended = facts.iter().any(|(bye_at, one, fact)| {
+                        one == party && *fact == Fact::Bye && bye_at.since(*at) < BYE_WITHIN
+                    });
+                    if counts && !is_ended {
+                        let seen = format!("{} was answered {code}", method.as_str());
+                        return violation(call, party, &seen, *at);
+                    }
+                }
+                Fact::Silence(Method::Bye) if at.since(healed_at) > WAIT && alone => {
+                    return violation(call, party, "BYE found no answer", *at);
+                }
+                Fact::Up
+                | Fact::Silence(_)
+                | Fact::Refused(_)
+                | Fact::Answered(..)
+                | Fact::Asked { .. }
+                | Fact::CseqWentBack { .. }
+                | Fact::Cancelled => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn violation(call: usize, party: &str, seen: &str, at: Instant) -> Result<(), Violation> {
+    let seen = format!("call {call}: {party}'s {seen} at {at:?}");
+    Err(Violation { invariant: "answered_survives", seen })
+}

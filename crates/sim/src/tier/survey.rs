@@ -1,0 +1,181 @@
+//! A look at all replicas at once, taken every few seconds: what single events do not show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use replica::Replica;
+use tier_protocol::PartitionView;
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, Stamp};
+
+use super::event::Node;
+use super::world::World;
+
+/// More calls than any scenario makes.
+const PAGE: usize = 10_000;
+/// Turns that an engine may have at a time: one a call.
+const TURNS_MAX: u64 = 64;
+
+/// What the last look saw, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Calls whose deadline passed and that nobody works on, and since when.
+    pub(crate) overdue_since: BTreeMap<(PartitionId, CallKey), Instant>,
+    /// Turns that wait for a lock, and since when.
+    pub(crate) waiting_since: BTreeMap<(ReplicaId, CallKey, EngineId, u64), Instant>,
+    /// An acknowledged put that a complete member of the newest view lacks.
+    pub(crate) lacking: Vec<(Instant, ReplicaId, CallKey, Stamp)>,
+    /// Two replicas lead in the newest view of a partition.
+    pub(crate) two_primaries: Vec<(Instant, PartitionId)>,
+    /// Some number was over its bound.
+    pub(crate) over_bound: Vec<(Instant, String)>,
+}
+
+impl World {
+    /// The replicas that serve in the newest view of a partition, and know it.
+    fn serving<'a>(
+        &'a self,
+        view: &'a PartitionView,
+    ) -> impl Iterator<Item = (usize, &'a Replica)> + 'a {
+        self.places.iter().enumerate().filter_map(move |(index, place)| {
+            let replica = &place.process.as_ref()?.replica;
+            (replica.view() == view).then_some((index, replica))
+        })
+    }
+
+    /// Looks at every replica.
+    pub(crate) fn look(&mut self) {
+        let mut overdue = BTreeSet::new();
+        let mut waiting = BTreeSet::new();
+        let mut survey = std::mem::take(&mut self.survey);
+        for view in self.views.all_newest() {
+            let leads = self.serving(view).filter(|(_, replica)| replica.leads());
+            let leads: Vec<_> = leads.collect();
+            if leads.len() > 1 {
+                survey.two_primaries.push((self.now, view.partition));
+            }
+            for (index, replica) in leads {
+                if self.paused_until(Node::State(index)).is_none() {
+                    self.look_at_primary(replica, view.partition, &mut overdue, &mut waiting);
+                }
+            }
+        }
+        survey.overdue_since.retain(|slot, _| overdue.contains(slot));
+        survey.waiting_since.retain(|slot, _| waiting.contains(slot));
+        for slot in overdue {
+            survey.overdue_since.entry(slot).or_insert(self.now);
+        }
+        for slot in waiting {
+            survey.waiting_since.entry(slot).or_insert(self.now);
+        }
+        self.look_for_lacking(&mut survey);
+        self.look_at_bounds(&mut survey);
+        self.survey = survey;
+    }
+
+    fn look_at_primary(
+        &self,
+        replica: &Replica,
+        partition: PartitionId,
+        overdue: &mut BTreeSet<(PartitionId, CallKey)>,
+        waiting: &mut BTreeSet<(ReplicaId, CallKey, EngineId, u64)>,
+    ) {
+        for line in replica.calls(None, PAGE) {
+            let Some(story) = replica.get(self.now, line.key) else { continue };
+            let late = story.header.as_ref().is_some_and(|header| {
+                header.deadline.is_some_and(|deadline| header.age > deadline)
+            });
+            if late && story.lock.is_none() {
+                overdue.insert((partition, line.key));
+            }
+            for (engine, turn) in story.waiters {
+                waiting.insert((replica.id(), line.key, engine, turn));
+            }
+        }
+    }
+
+    /// Every complete member of a view holds what was acknowledged.
+    fn look_for_lacking(&self, survey: &mut Survey) {
+        for (key, stamp) in self.watch.held() {
+            let Some(view) = self.views.newest(key) else { continue };
+            for (_, replica) in self.serving(view) {
+                if !view.members.contains(&replica.id()) {
+                    continue;
+                }
+                let held = replica.get(self.now, key).and_then(|story| story.summary.stamp);
+                if held.is_none_or(|held| held < stamp) {
+                    survey.lacking.push((self.now, replica.id(), key, stamp));
+                }
+            }
+        }
+    }
+
+    fn look_at_bounds(&self, survey: &mut Survey) {
+        for process in self.engines.iter().flatten() {
+            let turns = process.engine.stats().turns;
+            if turns > TURNS_MAX {
+                survey.over_bound.push((self.now, format!("e{} has {turns} turns", process.id)));
+            }
+        }
+        for process in self.places.iter().filter_map(|place| place.process.as_ref()) {
+            let stats = process.replica.stats(self.now);
+            let locks_max = stats.active + TURNS_MAX;
+            if stats.locks > locks_max || stats.handed > stats.locks {
+                let (id, locks, handed) = (process.replica.id(), stats.locks, stats.handed);
+                let seen = format!("r{id} has {locks} locks, {handed} of them handed");
+                survey.over_bound.push((self.now, seen));
+            }
+        }
+    }
+
+    /// Why the views are not whole yet; `None` when they are.
+    pub(crate) fn not_whole(&self) -> Option<String> {
+        let map = self.store.map();
+        if self.wanted_move.is_some() || !map.moves.is_empty() {
+            return Some("slots are on the move".to_owned());
+        }
+        for view in &map.partitions {
+            let places = self.places.iter().filter(|place| place.partition == view.partition);
+            let wanted = places.count();
+            let serving = self.serving(view).count();
+            if view.members.len() < wanted || !view.joining.is_empty() || serving < wanted {
+                return Some(format!("{view:?}, of which {serving} know, wants {wanted}"));
+            }
+        }
+        map.partitions.is_empty().then(|| "no partition".to_owned())
+    }
+
+    /// Partitions whose replicas do not all hold the same.
+    pub(crate) fn unequal(&self) -> BTreeSet<PartitionId> {
+        let differs = |view: &&PartitionView| {
+            let mut digests = self.serving(view).map(|(_, replica)| replica.digest());
+            let first = digests.next();
+            !digests.all(|digest| Some(digest) == first)
+        };
+        self.views.all_newest().iter().filter(differs).map(|view| view.partition).collect()
+    }
+
+    /// The longest for which the tier may go on as it does now: a healed world alone is judged.
+    pub(crate) fn healed_for(&self) -> Duration {
+        self.healed_at.map_or(Duration::ZERO, |at| self.now.since(at))
+    }
+
+    /// What is left of any call. Empty when nothing is.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for process in self.places.iter().filter_map(|place| place.process.as_ref()) {
+            let (replica, id) = (&process.replica, process.replica.id());
+            let stats = replica.stats(self.now);
+            if stats.active + stats.stubs + stats.locks > 0 {
+                left.push(format!("r{id}: {} active, {} locks", stats.active, stats.locks));
+                left.extend(replica.calls(None, 5).iter().map(|line| format!("r{id}: {line:?}")));
+            }
+        }
+        for process in self.engines.iter().flatten() {
+            let turns = process.engine.stats().turns;
+            if turns > 0 {
+                left.push(format!("e{}: {turns} turns", process.id));
+            }
+        }
+        left
+    }
+}
