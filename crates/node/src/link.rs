@@ -149,8 +149,8 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Dials `address` until the handle is dropped. Between two tries it waits 50 ms, doubling up to
-    /// 1 s.
+    /// Dials `address` until the handle is dropped. Between two tries it waits 50 ms, doubling up
+    /// to 1 s.
     pub(crate) fn dial<F: Carried>(&self, address: SocketAddr, link: LinkId) -> Dialling {
         let links = self.clone();
         let task = tokio::spawn(async move {

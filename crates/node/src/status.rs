@@ -262,6 +262,10 @@ fn tier_counters(
         repaired,
     );
     spill_counters(counts, map);
+    gate_counters(gate, map);
+}
+
+fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64>) {
     counters!(
         map,
         "gate",

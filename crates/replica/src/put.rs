@@ -108,11 +108,7 @@ impl Replica {
         call.sentence = sentence;
         let begins_again = call.has_ended() && !ended;
         call.was_at_boundary = flags.boundary || (call.was_at_boundary && !begins_again);
-        call.life = match (ended && is_home, call.life) {
-            (false, Life::Lives | Life::Ended | Life::EndTold) => Life::Lives,
-            (true, Life::EndTold) if !is_moved => Life::EndTold,
-            (true, Life::Lives | Life::Ended | Life::EndTold) => Life::Ended,
-        };
+        call.life = life_after(call.life, ended && is_home, is_moved);
         call.broken_locks = 0;
         call.not_before = Instant(0);
         if let Some(lock) = &mut call.lock {
@@ -340,6 +336,14 @@ fn sentence_after(before: Sentence, ended: bool) -> (Sentence, bool) {
         Sentence::None => (Sentence::None, ended),
         Sentence::Lingers if ended => (Sentence::None, true),
         Sentence::ToEnd | Sentence::Lingers => (Sentence::Lingers, true),
+    }
+}
+
+fn life_after(before: Life, ended: bool, is_moved: bool) -> Life {
+    match (ended, before) {
+        (false, Life::Lives | Life::Ended | Life::EndTold) => Life::Lives,
+        (true, Life::EndTold) if !is_moved => Life::EndTold,
+        (true, Life::Lives | Life::Ended | Life::EndTold) => Life::Ended,
     }
 }
 

@@ -30,8 +30,9 @@ pub(crate) const TEST: &[Program] = &[
 /// What `cargo xtask bench` compares with.
 pub(crate) const BENCH: &[Program] = &[
     Program { name: "sipp", package: "sip-tester", what_for: "the load" },
+    Program { name: "etcd", package: "etcd-server", what_for: "where state processes agree" },
     Program { name: "kamailio", package: "kamailio", what_for: "the peer of `bench call`" },
-    Program { name: "redis-server", package: "redis-server", what_for: "a peer of benches" },
+    Program { name: "redis-server", package: "redis-server", what_for: "the peer of `bench tier`" },
 ];
 
 /// Where Debian keeps programs that are not on the PATH: PostgreSQL's, in a folder of each version.

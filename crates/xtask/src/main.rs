@@ -1,10 +1,12 @@
-//! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, wan, install.
+//! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, load, wan, install.
 
 mod bench;
 mod install;
+mod load;
 mod run;
 mod test;
 mod tidy;
+mod tier;
 mod wan;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --full\n  \
                   cargo xtask test --only tidy\n  cargo xtask sim --seeds 1000\n  \
                   cargo xtask sim --replay 42\n  cargo xtask bench call\n  \
+                  cargo xtask bench memory\n  cargo xtask bench tier\n  \
+                  cargo xtask load --help\n  \
                   cargo xtask wan --hosts a,b --delay-ms 40"
 )]
 struct Cli {
@@ -45,12 +49,14 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Measures; every figure is a ratio against a peer in the same run.
+    /// Measures; every figure is a ratio against a peer in the same run, or has a bound.
     Bench {
         /// Arguments for the bench; `cargo xtask bench --help` lists them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Fills a site's state tier with clones of real calls, more than SIPp can hold.
+    Load(load::Options),
     /// Joins network namespaces by a network with delay, loss and cuts, for end-to-end tests; root.
     Wan(wan::Options),
     /// Installs the programs that the tests need.
@@ -65,10 +71,8 @@ fn main() -> ExitCode {
         Chore::Sim { arguments } => {
             run::cargo(&root, &["run", "--release", "--quiet", "-p", "sim", "--"], &arguments)
         }
-        Chore::Bench { arguments } => install::ensure(install::BENCH).and_then(|()| {
-            run::cargo(&root, &["build", "--release", "--quiet", "-p", "node"], &[])?;
-            bench::run(&root, &arguments)
-        }),
+        Chore::Bench { arguments } => bench(&root, &arguments),
+        Chore::Load(options) => load::run(&options),
         Chore::Wan(options) => wan::run(&options),
         Chore::Install => {
             install::ensure(install::TEST).and_then(|()| install::ensure(install::BENCH))
@@ -81,6 +85,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Clients of a bench count as well: an unoptimized build has an optimized one do it.
+fn bench(root: &Path, arguments: &[String]) -> Result<(), String> {
+    if cfg!(debug_assertions) {
+        let again = ["run", "--release", "--quiet", "-p", "xtask", "--", "bench"];
+        return run::cargo(root, &again, arguments);
+    }
+    install::ensure(install::BENCH)?;
+    run::cargo(root, &["build", "--release", "--quiet", "-p", "node"], &[])?;
+    bench::run(root, arguments)
 }
 
 /// The workspace root, two folders above this crate.

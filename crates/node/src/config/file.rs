@@ -220,7 +220,7 @@ pub struct Tier {
     pub name: String,
     /// Role `state`: where others reach `listen`, when that is another address.
     pub advertise: Option<SocketAddr>,
-    /// Role `state` with [coordination]: the partition that this process serves, from 0.
+    /// Role `state` with `[coordination]`: the partition that this process serves, from 0.
     #[serde(default)]
     pub partition: u16,
     /// Partitions to which the site's slots are dealt when it is founded.

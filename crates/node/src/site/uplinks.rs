@@ -22,6 +22,7 @@ const SILENT_AFTER: Duration = Duration::from_secs(1);
 const ADDRESSES_MAX: usize = 256;
 
 /// What a link's word means for the engine.
+#[expect(clippy::large_enum_variant, reason = "moved once, and most are the large one")]
 pub(crate) enum News {
     /// A replica can be reached.
     Up(ReplicaId),

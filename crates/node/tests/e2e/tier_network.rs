@@ -1,8 +1,8 @@
 //! The state tier on hosts of its own, with a network between them that cuts, loses and flaps: one
 //! partition of three replicas, two engines, an etcd, and SIPp beside the balancer.
 //!
-//! A host is a network namespace; `xtask wan` is the network. Wanted as in `state_tier`: no answered
-//! call is lost, and only calls invited around a fault may fail, one in a hundred.
+//! A host is a network namespace; `xtask wan` is the network. Wanted as in `state_tier`: no
+//! answered call is lost, and only calls invited around a fault may fail, one in a hundred.
 
 use std::time::Duration;
 

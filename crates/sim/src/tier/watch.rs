@@ -262,7 +262,7 @@ impl Watch {
         let by = story.stored.entry((stamp, number)).or_default();
         by.insert(replica);
         if story.made.get(&stamp).is_some_and(|made| made.is_removal) {
-            // A removal counts from its `Unlock` on; until then the call goes on if its engine dies.
+            // A removal counts from its `Unlock` on; before, the call goes on if its engine dies.
             return;
         }
         let is_stored =

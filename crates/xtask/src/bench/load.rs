@@ -67,6 +67,24 @@ pub(crate) fn place(
     read(&csv)
 }
 
+/// Places `calls` calls that are held for as long as the caller lives.
+pub(crate) fn hold(
+    root: &Path,
+    folder: &Path,
+    server: u16,
+    port: u16,
+    calls: usize,
+) -> Result<Child, String> {
+    sipp(folder)
+        .arg(format!("127.0.0.1:{server}"))
+        .arg("-sf")
+        .arg(root.join("interop/sipp/uac_hold.xml"))
+        .args(["-i", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-r", "50", "-m", &calls.to_string(), "-d", "3600000"])
+        .spawn()
+        .map_err(|error| format!("sipp (caller) did not start: {error}"))
+}
+
 fn sipp(folder: &Path) -> Command {
     let mut command = Command::new("sipp");
     command

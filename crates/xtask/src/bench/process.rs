@@ -1,6 +1,8 @@
 //! A server under load: started in a process group of its own, its CPU time read, ended by id.
 
+use std::fs::File;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,23 @@ impl Server {
     /// Starts `command` in its own process group, quietly.
     pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self, String> {
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn(name, command)
+    }
+
+    /// The same, with what it says on stderr and stdout in a file.
+    pub(crate) fn start_logged(
+        name: &'static str,
+        mut command: Command,
+        log: &Path,
+    ) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("{}: {error}", log.display());
+        let file = File::create(log).map_err(failed)?;
+        command.process_group(0).stdin(Stdio::null());
+        command.stdout(file.try_clone().map_err(failed)?).stderr(file);
+        Self::spawn(name, command)
+    }
+
+    fn spawn(name: &'static str, mut command: Command) -> Result<Self, String> {
         let child = command.spawn().map_err(|error| format!("{name} did not start: {error}"))?;
         Ok(Self { child, name })
     }
@@ -42,6 +61,39 @@ impl Server {
         }
         Ok(ticks as f64 / ticks_per_second()?)
     }
+
+    /// CPU time of its threads that live, in nanoseconds: finer than ticks, for a server that does
+    /// not fork.
+    pub(crate) fn cpu_ns(&self) -> Result<u64, String> {
+        cpu_ns(&self.child.id().to_string())
+    }
+
+    /// Memory of the process that is in RAM, in bytes.
+    pub(crate) fn rss_bytes(&self) -> Result<u64, String> {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;
+        rss_of(&status).ok_or_else(|| format!("{file} has no VmRSS"))
+    }
+}
+
+/// CPU time of a process's threads that live, in nanoseconds; `self` is this process.
+pub(crate) fn cpu_ns(process: &str) -> Result<u64, String> {
+    let folder = format!("/proc/{process}/task");
+    let threads = std::fs::read_dir(&folder).map_err(|error| format!("{folder}: {error}"))?;
+    let mut total = 0;
+    for thread in threads.flatten() {
+        // A thread may end while we read.
+        let Ok(text) = std::fs::read_to_string(thread.path().join("schedstat")) else { continue };
+        let on_cpu = text.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+        total += on_cpu.ok_or_else(|| format!("{folder}: a schedstat without numbers"))?;
+    }
+    Ok(total)
+}
+
+fn rss_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 impl Drop for Server {
@@ -83,6 +135,17 @@ fn ticks_per_second() -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn resident_memory_is_read() {
+        assert_eq!(rss_of("Name:\tx\nVmRSS:\t    12 kB\nThreads:\t1\n"), Some(12 * 1024));
+        assert_eq!(rss_of("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn a_thread_that_lives_has_used_the_cpu() {
+        assert!(cpu_ns("self").is_ok_and(|used| used > 0));
+    }
 
     #[test]
     fn ticks_are_read_behind_any_name() {

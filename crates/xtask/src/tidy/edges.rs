@@ -51,7 +51,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "cli",
         ],
     ),
-    ("xtask", &[]),
+    // Its loads and benches speak to state processes as an engine does.
+    ("xtask", &["vocab", "tier-protocol"]),
 ];
 
 /// Rooms without sockets, clocks, threads or randomness.

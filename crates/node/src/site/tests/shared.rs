@@ -16,7 +16,8 @@ const OWN: ReplicaId = ReplicaId(8);
 fn waiting(scratch: &Scratch, partition: u16) -> Site {
     let text = format!(
         "role = \"state\"\n[site]\nid = 1\ndata_dir = \"{}\"\nsecret = \"{}\"\n\
-         [tier]\nlisten = \"127.0.0.1:9000\"\nname = \"s2\"\npartition = {partition}\nreplicas = 2\n\
+         [tier]\nlisten = \"127.0.0.1:9000\"\nname = \"s2\"\npartition = {partition}\n\
+         replicas = 2\n\
          [coordination]\nendpoints = [\"http://127.0.0.1:2379\"]\n",
         scratch.path().display(),
         "01".repeat(32),

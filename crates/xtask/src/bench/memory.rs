@@ -1,0 +1,165 @@
+//! Memory that one steady call takes in a state process, and whether the bounds hold.
+//!
+//! Real calls, set up by SIPp through an engine, are cloned through the real put path; the growth
+//! of the processes' resident memory is divided by the clones. So the figure has everything in it:
+//! the record, the tables that find it, what the allocator rounds up.
+
+mod spill;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::site::{self, Etcd, Folder, Site};
+use crate::load::Load;
+
+/// What a steady call may take in RAM, in bytes.
+const CALL_BYTES_MAX: u64 = 4_096;
+/// What a call may take in RAM whose record is in a database, in bytes.
+const SPILLED_BYTES_MAX: u64 = 200;
+/// Real calls that are cloned.
+const ORIGINALS: usize = 16;
+const DEPTH: usize = 256;
+/// Memory is at rest when it did not change by more than 1 in 200 for so long.
+const REST: Duration = Duration::from_secs(2);
+const REST_WITHIN: Duration = Duration::from_secs(120);
+
+/// One state process, before and after the load.
+struct Row {
+    replicas: usize,
+    replica: usize,
+    before: u64,
+    after: u64,
+    per_call: u64,
+    /// Bytes of both sections of a record.
+    record_bytes: u64,
+}
+
+/// Runs the bench and prints its table.
+pub(crate) fn run(root: &Path, calls: u64, json: bool) -> Result<(), String> {
+    let folder = Folder::new("bench-memory")?;
+    let mut rows = measure(root, &folder, 1, None, calls, "")?;
+    let etcd = Etcd::start(&folder)?;
+    rows.extend(measure(root, &folder, 3, Some(&etcd), calls, "")?);
+    drop(etcd);
+    let spilled = match spill::is_available(root, &folder) {
+        Ok(()) => Ok(measure(root, &folder, 1, None, calls, spill::SETTINGS)?),
+        Err(why) => Err(why),
+    };
+    print(calls, &rows, &spilled);
+    if json {
+        let text = to_json(calls, &rows, &spilled).to_string();
+        println!("{text}");
+        let path = root.join("bench/results/memory.json");
+        std::fs::write(&path, text + "\n")
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let is_over = |rows: &[Row], bound| rows.iter().any(|row| row.per_call > bound);
+    let spilled = spilled.unwrap_or_default();
+    if is_over(&rows, CALL_BYTES_MAX) || is_over(&spilled, SPILLED_BYTES_MAX) {
+        return Err("a call takes more memory than its bound".to_owned());
+    }
+    Ok(())
+}
+
+/// Loads a site of `replicas` processes.
+fn measure(
+    root: &Path,
+    folder: &Folder,
+    replicas: usize,
+    etcd: Option<&Etcd>,
+    calls: u64,
+    more: &str,
+) -> Result<Vec<Row>, String> {
+    let site = Site::start(root, folder, replicas, etcd, calls + 1_000, more)?;
+    let mut client = site.client()?;
+    let originals = site.originals(&mut client, ORIGINALS)?;
+    let before = at_rest(&site)?;
+    let mut load = Load::new(site::secret()?, "memory", originals, calls, None)?;
+    let loaded = load.run(&mut client, DEPTH)?;
+    let after = at_rest(&site)?;
+    println!(
+        "{replicas} replica{}: {calls} calls in {:.2} s, {:.0} calls/s",
+        if replicas == 1 { "" } else { "s" },
+        loaded.took.as_secs_f64(),
+        calls as f64 / loaded.took.as_secs_f64()
+    );
+    let row = |(replica, (before, after)): (usize, (u64, u64))| {
+        let per_call = after.saturating_sub(before) / calls.max(1);
+        let record_bytes = loaded.record_bytes;
+        Row { replicas, replica, before, after, per_call, record_bytes }
+    };
+    Ok(before.into_iter().zip(after).enumerate().map(row).collect())
+}
+
+/// Memory of a site's processes, once it neither grows nor shrinks.
+fn at_rest(site: &Site) -> Result<Vec<u64>, String> {
+    let deadline = Instant::now() + REST_WITHIN;
+    let mut last = site.rss_bytes()?;
+    while Instant::now() < deadline {
+        std::thread::sleep(REST);
+        let now = site.rss_bytes()?;
+        let is_near = |(a, b): (&u64, &u64)| a.abs_diff(*b) <= a / 200;
+        if last.iter().zip(&now).all(is_near) {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Err(format!("memory is not at rest after {REST_WITHIN:?}: {last:?} bytes"))
+}
+
+fn print(calls: u64, rows: &[Row], spilled: &Result<Vec<Row>, String>) {
+    println!("\nMemory per steady call of each state process, {calls} calls");
+    println!("replicas  process   before MiB   after MiB   record bytes   bytes/call   bound");
+    for row in rows {
+        print_row(row, CALL_BYTES_MAX);
+    }
+    match spilled {
+        Ok(rows) => {
+            println!("with records in a database:");
+            rows.iter().for_each(|row| print_row(row, SPILLED_BYTES_MAX));
+        }
+        Err(why) => println!("with records in a database: not available: {why}"),
+    }
+}
+
+fn print_row(row: &Row, bound: u64) {
+    let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+    println!(
+        "{:>8} {:>8} {:>12.1} {:>11.1} {:>14} {:>12} {:>7}{}",
+        row.replicas,
+        row.replica + 1,
+        mib(row.before),
+        mib(row.after),
+        row.record_bytes,
+        row.per_call,
+        bound,
+        if row.per_call > bound { "  BROKEN" } else { "" }
+    );
+}
+
+fn to_json(calls: u64, rows: &[Row], spilled: &Result<Vec<Row>, String>) -> Value {
+    let row = |row: &Row| {
+        json!({
+            "replicas": row.replicas,
+            "process": row.replica + 1,
+            "before_bytes": row.before,
+            "after_bytes": row.after,
+            "record_bytes": row.record_bytes,
+            "bytes_per_call": row.per_call,
+        })
+    };
+    let all = |rows: &[Row]| rows.iter().map(row).collect::<Vec<_>>();
+    let spilled = match spilled {
+        Ok(rows) => json!({ "rows": all(rows), "bytes_per_call_max": SPILLED_BYTES_MAX }),
+        Err(why) => json!({ "not_available": why }),
+    };
+    json!({
+        "bench": "memory",
+        "calls": calls,
+        "bytes_per_call_max": CALL_BYTES_MAX,
+        "rows": all(rows),
+        "spilled": spilled,
+    })
+}
