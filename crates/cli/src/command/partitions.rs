@@ -44,7 +44,7 @@ pub enum PartitionsCommand {
     /// for it.
     ///
     /// Ask a member of the partition that is divided. The state processes of the new one run by
-    /// then, with its number as `partition` in `[tier]`. They are copied to, and when enough of them
+    /// then, with its number as `partition` in `[tier]`. They are copied to; when enough of them
     /// are complete they take the slots with them.
     #[command(after_help = "Examples:\n  \
         rehome partitions move --from 0 --to 2 --replicas 3 --wait\n  \

@@ -143,6 +143,7 @@ impl Turns<'_> {
             | Reply::NotHere { .. }
             | Reply::Got { .. }
             | Reply::Confirmed { .. }
+            | Reply::Quarantined { .. }
             | Reply::Dormant { .. } => {}
         }
         Ok(())
