@@ -261,6 +261,7 @@ fn tier_counters(
         runs_differing,
         repaired,
     );
+    spill_counters(counts, map);
     gate_counters(gate, map);
 }
 
@@ -283,6 +284,22 @@ fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64
         keyset_fetched,
         keyset_pages_given,
         words_dropped,
+    );
+}
+
+fn spill_counters(counts: &replica::stats::Counts, map: &mut BTreeMap<String, u64>) {
+    counters!(
+        map,
+        "replica",
+        counts,
+        spilled,
+        fetched,
+        rows_stored,
+        rows_removed,
+        rows_refused,
+        rows_lost,
+        removes_lost,
+        fetch_busy,
     );
 }
 

@@ -30,7 +30,7 @@ pub struct SpillRow {
     pub stamp: Stamp,
     /// The encoded record.
     pub record: Bytes,
-    /// Time since the put.
+    /// Time since the put, as of the ask.
     pub age: Duration,
     /// From the put to the record's earliest deadline, for people and for statistics.
     pub deadline: Option<Duration>,

@@ -74,15 +74,13 @@ impl Replica {
             self.shadow(now, key, engine, stamp.token);
             return self.keep_removal(engine, tombstone);
         }
-        // A joiner's copy of it is still to come, or its record is in the database.
+        if self.store.is_spilled(key) {
+            return self.keep_spilled_removal(engine, tombstone);
+        }
+        // A joiner's copy of it is still to come.
         self.counts.deletes += 1;
         self.note_removed_while_joining(tombstone);
-        self.unpack(key);
-        if held.is_some() {
-            self.remove_for_good(now, tombstone);
-        } else {
-            self.repeats.insert(tombstone);
-        }
+        self.repeats.insert(tombstone);
         self.reply(engine, Reply::Stored { key, stamp });
         if self.store.get(key).is_some_and(|call| call.lock.is_none()) {
             self.free(now, key);

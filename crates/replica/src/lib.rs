@@ -267,6 +267,8 @@ impl Replica {
                         Some(removal) => self.remove_at_last(now, removal),
                         None => self.end_lock(now, key, Ending::Unlocked),
                     }
+                } else if call.is_none() {
+                    self.end_spilled(now, key, token);
                 }
             }
             Command::Renew { view: _, key, token } => self.prolong(now, key, token),

@@ -292,6 +292,7 @@ impl Replica {
             return;
         }
         self.forget_row_waiters(engine);
+        self.forget_spilled_removals(engine);
         // Other waiters exist only at locked calls, and every locked call has a lease.
         let locked: Vec<CallKey> = self.leases.iter().map(|(_, key)| *key).collect();
         for key in locked {

@@ -298,8 +298,12 @@ impl Replica {
             PeerWord::RowsAsk { view: _, calls } => self.rows_asked(replica, calls),
             PeerWord::RowsFree { view: _, calls } => self.rows_free(now, replica, &calls),
             PeerWord::Struck { view: _, strikes } => self.peer_struck(now, strikes),
-            PeerWord::Quarantined { view: _, aside } => self.peer_quarantined(now, aside),
-            PeerWord::Removed { view: _, tombstone } => self.peer_removed(now, tombstone),
+            PeerWord::Quarantined { view: _, aside } => {
+                self.on_spilled(aside.key, |replica| replica.peer_quarantined(now, aside));
+            }
+            PeerWord::Removed { view: _, tombstone } => {
+                self.on_spilled(tombstone.key, |replica| replica.peer_removed(now, tombstone));
+            }
             PeerWord::QuarantineDropped { view: _, keys } => self.peer_dropped(&keys),
         }
     }
@@ -690,6 +694,7 @@ impl Replica {
         for key in gone {
             self.forget(key);
         }
+        self.forget_fetches_of_others();
     }
 
     /// Forgets a call as if it had never been here: lock, waiters, marks and all.

@@ -97,9 +97,7 @@ impl Replica {
         if !call.is_dormant && !is_home {
             self.counts.handed_back += 1;
         }
-        call.record = Some(record);
-        call.row = if call.row == Row::None { Row::None } else { Row::MayBe };
-        call.put_at = now;
+        call.hold(now, record);
         call.is_dormant = !is_home;
         call.is_given = !is_home;
         call.is_stub = false;

@@ -76,12 +76,12 @@ impl Replica {
     }
 
     fn note_strike(&mut self, now: Instant, key: CallKey, strike: Strike) -> bool {
-        let call = self.store.get(key);
+        let call = self.store.brief(key);
         if call.is_some_and(|call| call.is_stub) {
             return false;
         }
         // Tokens of calls that sleep here were made elsewhere.
-        let stamp = call.filter(|call| call.is_active()).and_then(|call| call.stamp());
+        let stamp = call.filter(|call| !call.is_dormant).map(|call| call.stamp);
         if stamp.is_some_and(|stamp| stamp.token > strike.token) {
             return false;
         }

@@ -15,16 +15,17 @@
 //!   the row that is asked for.
 //! - The database may be slow or away: what is in memory goes on, and stays there.
 
+mod ending;
 pub(crate) mod fetch;
 pub(crate) mod hollow;
 pub(crate) mod rest;
 pub(crate) mod rows;
 pub(crate) mod table;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tier_protocol::{PeerWord, SpilledCall};
-use vocab::{CallKey, Instant, ReplicaId, Stamp, ViewNumber};
+use tier_protocol::{PeerWord, SpilledCall, Tombstone};
+use vocab::{CallKey, EngineId, Instant, ReplicaId, Stamp, ViewNumber};
 
 use crate::Replica;
 use crate::config::{Config, Spill};
@@ -60,6 +61,8 @@ pub(crate) struct Spilling {
     fetches: Fetches,
     rows: Rows,
     lost_last: Option<CallKey>,
+    /// Of a follower: removals that wait for their `Unlock`. Their calls are spilled.
+    ending: BTreeMap<CallKey, (EngineId, Tombstone)>,
     /// Words that wait until the view is certain; as many as were asked for at most.
     kept: VecDeque<DatabaseWord>,
 }
@@ -78,6 +81,7 @@ impl Spilling {
             fetches: Fetches::default(),
             rows: Rows::new(config),
             lost_last: None,
+            ending: BTreeMap::new(),
             kept: VecDeque::new(),
             settings,
         }

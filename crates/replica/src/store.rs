@@ -146,6 +146,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Takes a record that was put just now. A row, if there is one, is not of this record.
+    pub(crate) fn hold(&mut self, now: Instant, record: Record) {
+        self.record = Some(record);
+        self.put_at = now;
+        self.row = match self.row {
+            Row::None => Row::None,
+            Row::MayBe | Row::Holds => Row::MayBe,
+        };
+    }
+
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         self.record.as_ref().map(|record| record.header.stamp)
     }

@@ -367,6 +367,16 @@ impl Replica {
         }
     }
 
+    /// Slots have gone: whoever waited for one of their calls asks there.
+    pub(crate) fn forget_fetches_of_others(&mut self) {
+        let slots = self.config.view.slots;
+        let fetches = &mut self.spilling.fetches;
+        let gone = fetches.wanted.keys().filter(|key| !slots.contains(key.slot()));
+        for key in gone.copied().collect::<Vec<_>>() {
+            fetches.take(key);
+        }
+    }
+
     /// Fetches calls whose deadlines have passed.
     pub(crate) fn fetch_due(&mut self, now: Instant) {
         while self.may_hand()
@@ -419,7 +429,10 @@ impl Replica {
         let next = next.filter(|_| spilling.may_ask() && has_room);
         let asks = next.map(|at| at.max(spilling.fetch_not_before));
         let ends = fetches.in_flight.first().map(|(at, _)| at + spilling.settings.answer_wait);
-        [asks, ends, fetches.first_wait()].into_iter().flatten().min()
+        // Bulk work goes on then.
+        let pause = spilling.fetch_not_before;
+        let pause = (spilling.may_ask() && pause > self.now).then_some(pause);
+        [asks, ends, pause, fetches.first_wait()].into_iter().flatten().min()
     }
 
     fn recall_at(&self) -> Option<Instant> {

@@ -57,10 +57,13 @@ impl Replica {
     /// Does something that may replace or remove the call. If it is spilled and still the same
     /// after that, it stays where it is.
     pub(crate) fn on_spilled<R>(&mut self, key: CallKey, change: impl FnOnce(&mut Self) -> R) -> R {
+        let ending = self.spilling.ending.get(&key).copied();
         let spilled = self.unpack(key);
         let result = change(self);
-        if let Some(spilled) = spilled {
+        if let Some(spilled) = spilled.filter(|_| self.store.get(key).is_some_and(Call::is_hollow))
+        {
             self.repack(key, &spilled);
+            self.spilling.ending.extend(ending.map(|ending| (key, ending)));
         }
         result
     }
@@ -68,6 +71,7 @@ impl Replica {
     /// Takes a spilled call into memory without its record.
     pub(crate) fn unpack(&mut self, key: CallKey) -> Option<Spilled> {
         let spilled = self.store.spilled.remove(key)?;
+        self.spilling.ending.remove(&key);
         *self.store.insert(key) = hollow(key, &spilled, self.now);
         self.store.reindex(key);
         self.outbound.values_mut().for_each(|outbound| outbound.note_back(key));
@@ -75,10 +79,14 @@ impl Replica {
     }
 
     fn repack(&mut self, key: CallKey, spilled: &Spilled) {
-        let Some(call) = self.store.get(key).filter(|call| call.is_hollow()) else {
+        let Some(call) = self.store.get(key) else {
             return;
         };
-        let parts = Parts { state: state_of(call), ..spilled.parts() };
+        let mut parts = Parts { state: state_of(call), ..spilled.parts() };
+        if parts.state.is_condemned {
+            // Whoever comes to lead has it ended.
+            parts.due_at = Some(self.now);
+        }
         self.leave_memory(key, &Spilled::new(&parts));
     }
 

@@ -85,7 +85,8 @@ impl Replica {
         let record = call.record.as_ref().filter(|_| self.spilling.is_on)?;
         let is_free = call.is_released() && call.waiters.is_empty() && !call.ends_when_free;
         // A hand-back may yet give way to an older stamp, which no row does.
-        if !is_free || call.is_stub || call.is_given || call.has_ended() {
+        let is_over = call.has_ended() || call.is_set_aside();
+        if !is_free || call.is_stub || call.is_given || is_over {
             return None;
         }
         let settings = &self.spilling.settings;

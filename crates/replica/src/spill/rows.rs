@@ -159,7 +159,9 @@ impl Replica {
         while calls.len() < ROUND_MAX
             && let Some((key, stamp)) = self.spilling.rows.gone.pop_first()
         {
-            if !self.needs_row(key, stamp) {
+            // Those who took a slot over may not have heard of the end.
+            let is_ours = self.config.view.slots.contains(key.slot());
+            if is_ours && !self.needs_row(key, stamp) {
                 calls.insert(key, stamp);
             }
         }

@@ -16,7 +16,7 @@ fn asleep(bench: &mut Bench, count: u32) {
 }
 
 /// Answers every `Activate` grant among `said` as an engine does. How many there were.
-fn wake(bench: &mut Bench, mut said: Vec<Output>) -> u32 {
+pub(super) fn wake(bench: &mut Bench, mut said: Vec<Output>) -> u32 {
     let mut woken = 0;
     loop {
         let granted = grants(&said);

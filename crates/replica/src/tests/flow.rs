@@ -13,6 +13,10 @@
 //! site2 record k1 3@2 v4        a record of epoch 3 at site 2, version 4, comes from a batch
 //! site2 removal k1 3@2 v5       a removal
 //! order activate|drop|sweep 2
+//! database 60s                  as the first line: records leave memory after so long
+//! database does|refuses         the oldest thing that it was asked
+//! database loses k1             its row is gone
+//! database away|back
 //! after 600ms
 //! ```
 
@@ -20,10 +24,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use super::spill::{Disk, refused};
 use super::*;
+use crate::{DatabaseWord, SpillAfter};
 
 #[derive(Default)]
 struct Script {
+    disk: Disk,
+    /// Asks of the database that were printed.
+    shown: usize,
     holds: BTreeMap<(EngineId, CallKey), (LockToken, Option<Record>)>,
     under_way: VecDeque<(SiteId, u64)>,
     sites: BTreeMap<SiteId, SiteState>,
@@ -53,7 +62,7 @@ fn every_flow_goes_as_written() {
 }
 
 fn play(written: &str) -> String {
-    let mut bench = Bench::new();
+    let mut bench = bench_of(written);
     bench.input(Input::EngineUp { engine: B });
     let mut script = Script::default();
     let mut played = String::new();
@@ -72,11 +81,59 @@ fn play(written: &str) -> String {
             script.hear(output);
             writeln!(played, "  {}", print(output)).expect("a string grows");
         }
+        for ask in script.asked(&bench) {
+            writeln!(played, "  database ◄ {}", print_ask(&ask)).expect("a string grows");
+        }
     }
     played
 }
 
+/// With a database if the script begins with one.
+fn bench_of(written: &str) -> Bench {
+    let after = written.lines().find_map(|line| line.strip_prefix("database "));
+    let Some(after) = after else {
+        return Bench::new();
+    };
+    Bench::spilling(|config| {
+        let after = SpillAfter::Steady(time_of(after));
+        let spill = config.spill.as_mut().expect("set");
+        (spill.after, spill.dormant_after) = (after, after);
+        config.backup_to = Some(THERE);
+    })
+}
+
 impl Script {
+    /// What the database was asked since the last line.
+    fn asked(&mut self, bench: &Bench) -> Vec<DatabaseAsk> {
+        let asked = bench.asks.iter().skip(self.shown).cloned().collect();
+        self.shown = bench.asks.len();
+        asked
+    }
+
+    fn database(&mut self, bench: &mut Bench, what: &[&str]) {
+        let mut oldest = || {
+            let ask = bench.asks.pop_front().expect("it was asked something");
+            self.shown -= 1;
+            ask
+        };
+        let word = match *what {
+            ["does"] => self.disk.carry_out(bench.now, oldest()),
+            ["refuses"] => Some(refused(&oldest())),
+            ["away"] => Some(DatabaseWord::Away),
+            ["back"] => Some(DatabaseWord::Back),
+            ["loses", name] => {
+                self.disk.rows.remove(&key_of(name));
+                None
+            }
+            // The first line, see above.
+            _ => None,
+        };
+        match word {
+            Some(word) => bench.input(Input::Database(word)),
+            None => bench.input(Input::Wake),
+        };
+    }
+
     fn line(&mut self, bench: &mut Bench, words: &[&str]) -> Vec<Output> {
         match *words {
             ["after", time] => return bench.pass(time_of(time)),
@@ -90,6 +147,7 @@ impl Script {
                 };
                 bench.input(Input::Order(order));
             }
+            ["database", ref what @ ..] => self.database(bench, what),
             [who, what, ref rest @ ..] if who.starts_with("site") => {
                 self.site(bench, SiteId(number(&who[4..])), what, rest);
             }
@@ -298,6 +356,22 @@ fn print(output: &Output) -> String {
             format!("site{} ◄ batch: {}", site.0, entries.collect::<Vec<_>>().join(", "))
         }
         other => format!("{other:?}"),
+    }
+}
+
+fn print_ask(ask: &DatabaseAsk) -> String {
+    let names = |rows: &[(CallKey, Stamp)]| {
+        let names = rows.iter().map(|(key, stamp)| format!("{} {}", call_of(key), shown(*stamp)));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    match ask {
+        DatabaseAsk::Store { rows, .. } => {
+            let rows: Vec<_> = rows.iter().map(|row| (row.key, row.stamp)).collect();
+            format!("store {}", names(&rows))
+        }
+        DatabaseAsk::Fetch { key, stamp } => format!("fetch {}", names(&[(*key, *stamp)])),
+        DatabaseAsk::Remove { rows, .. } => format!("remove {}", names(rows)),
+        DatabaseAsk::Clear { .. } => "clear".into(),
     }
 }
 

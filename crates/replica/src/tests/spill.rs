@@ -450,6 +450,16 @@ fn the_first_row_waits_until_those_of_an_earlier_life_are_gone() {
 }
 
 #[test]
+fn a_put_that_is_repeated_after_its_record_left_is_stored() {
+    let (mut bench, mut disk) = (Bench::spilling(|_| {}), Disk::default());
+    let stamp = bench.settled(&mut disk, key(1));
+    let (view, record) = (VIEW, record(key(1), stamp, HERE));
+    let put = Command::Put { view, record, base: None, flags: BOUNDARY };
+    assert_eq!(bench.command(A, put), [Reply::Stored { key: key(1), stamp }]);
+    assert_eq!(bench.spilled(), 1);
+}
+
+#[test]
 fn without_a_database_nothing_leaves() {
     let mut bench = Bench::new();
     bench.turn(key(1), BOUNDARY, |_| {});

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::spill::Disk;
 use super::*;
 use crate::{PeerNews, Spill, StoreWord, outside};
-use tier_protocol::{PeerWord, SiteMap};
+use tier_protocol::{PeerWord, SiteMap, SlotSet, Strike, StrikeKind};
 
 pub(super) const FIRST: ReplicaId = ReplicaId(1);
 pub(super) const SECOND: ReplicaId = ReplicaId(2);
@@ -216,6 +216,12 @@ impl Tier {
         }
     }
 
+    /// Everybody hears that slots went to another partition.
+    fn keep_slots(&mut self, slots: SlotSet) {
+        self.view.slots = slots;
+        self.change_view(self.view.members.clone(), Vec::new());
+    }
+
     /// Everybody hears of the next view.
     fn change_view(&mut self, members: Vec<ReplicaId>, joining: Vec<ReplicaId>) {
         let number = ViewNumber(self.view.number.0 + 1);
@@ -304,6 +310,18 @@ fn a_follower_that_missed_the_word_asks_for_it() {
     tier.pass(ms(2_000), true);
     assert_eq!(tier.spilled(SECOND), 1);
     assert_eq!(tier.digests().len(), 1);
+}
+
+#[test]
+fn a_word_of_an_older_record_lets_go_of_nothing() {
+    let mut tier = Tier::new();
+    tier.run();
+    let old = tier.turn(key(1));
+    tier.turn(key(1));
+    let (view, calls) = (VIEW, vec![(key(1), old)]);
+    let word = PeerWord::Spilled { view, calls };
+    tier.input(SECOND, Input::Peer { replica: FIRST, news: PeerNews::Said(word) });
+    assert_eq!(tier.spilled(SECOND), 0);
 }
 
 #[test]
@@ -458,4 +476,88 @@ fn a_replica_without_a_database_keeps_what_it_has() {
     tier.lose_primary();
     let (_, record) = tier.lock(key(1)).expect("in memory");
     assert_eq!(record.expect("held").header.stamp, stamp);
+}
+
+#[test]
+fn slots_that_go_take_their_rows_with_them() {
+    let (mut tier, stamp) = settled();
+    let slots = SlotSet::share(0, 2);
+    let stays = wide_key(0);
+    assert!(slots.contains(stays.slot()) && !slots.contains(wide_key(0x0300_0000).slot()));
+    let goes = wide_key(0x0300_0000);
+    tier.turn(stays);
+    let moved = tier.turn(goes);
+    tier.pass(ms(60_000), true);
+    assert_eq!(tier.lock(goes), None);
+    let waited = tier.replies.len();
+    tier.keep_slots(slots);
+    tier.run();
+    assert_eq!(tier.replies.len(), waited, "whoever owns it now answers");
+    assert_eq!(tier.spilled(FIRST), tier.spilled(SECOND));
+    tier.pass(ms(60_000), true);
+    assert_eq!(tier.disk.rows[&goes].stamp, moved);
+    assert!(tier.replicas[&FIRST].store.stamp(stays).is_some());
+    assert!(tier.replicas[&FIRST].store.stamp(goes).is_none());
+    assert_eq!((tier.lost(), stamp.version), (0, Version(1)));
+}
+
+#[test]
+fn a_removal_of_a_spilled_call_counts_from_its_unlock_on() {
+    let (mut tier, stamp) = settled();
+    assert_eq!(tier.lock(key(1)), None);
+    tier.run();
+    let (token, _) = tier.granted(key(1)).expect("granted");
+    tier.delete(key(1), token, stamp, |_| true);
+    let held = |tier: &Tier| tier.replicas[&SECOND].store.stamp(key(1));
+    assert_eq!((tier.spilled(SECOND), held(&tier)), (1, Some(stamp)));
+    tier.unlock(key(1), token);
+    assert_eq!((tier.spilled(SECOND), held(&tier)), (0, None));
+    assert_eq!(tier.replicas[&SECOND].store.len(), 0);
+    assert_eq!(tier.digests().len(), 1);
+}
+
+#[test]
+fn a_removal_whose_engine_is_lost_never_was() {
+    let (mut tier, stamp) = settled();
+    assert_eq!(tier.lock(key(1)), None);
+    tier.run();
+    let (token, _) = tier.granted(key(1)).expect("granted");
+    tier.delete(key(1), token, stamp, |_| true);
+    for member in [FIRST, SECOND] {
+        tier.input(member, Input::EngineDown { engine: A });
+        tier.input(member, Input::EngineUp { engine: A });
+    }
+    tier.unlock(key(1), token);
+    let held = |of: ReplicaId| tier.replicas[&of].store.stamp(key(1));
+    assert_eq!((held(FIRST), held(SECOND)), (Some(stamp), Some(stamp)));
+}
+
+#[test]
+fn a_call_that_is_set_aside_is_so_where_it_is_spilled() {
+    let (mut tier, stamp) = settled();
+    for _ in 0..2 {
+        let granted = tier.lock(key(1)).or_else(|| {
+            tier.run();
+            tier.granted(key(1))
+        });
+        let (token, _) = granted.expect("granted");
+        let (kind, engine, age, message) = (StrikeKind::Panicked, A, Duration::ZERO, Bytes::new());
+        let strike = Strike { kind, engine, token, age, what: "a panic".into(), message };
+        for member in [FIRST, SECOND] {
+            let strike = strike.clone();
+            tier.command(member, Command::Poisoned { view: VIEW, key: key(1), strike });
+        }
+        tier.unlock(key(1), token);
+    }
+    tier.run();
+    let spilled = tier.replicas[&SECOND].store.spilled.get(key(1)).expect("not read");
+    assert!(spilled.state().is_condemned);
+    tier.replies.clear();
+    tier.lose_primary();
+    tier.pass(ms(5_000), true);
+    let ends = tier.replies.iter().find_map(|(_, reply)| match reply {
+        Reply::Granted { cause: Cause::Quarantined, record, .. } => record.clone(),
+        _ => None,
+    });
+    assert_eq!(ends.expect("handed to be ended").header.stamp, stamp);
 }

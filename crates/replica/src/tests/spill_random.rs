@@ -129,6 +129,12 @@ impl World {
         if stored == all.len() {
             self.newest.remove(&key);
             self.unsure.remove(&key);
+            if self.rng.once_in(6) {
+                // Its engine is lost before it says so.
+                self.unsure.insert(key);
+            } else {
+                self.tier.unlock(key, token);
+            }
         } else if stored > 0 {
             self.unsure.insert(key);
         }

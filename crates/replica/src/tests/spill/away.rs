@@ -135,3 +135,31 @@ fn a_table_that_is_full_leaves_calls_in_memory() {
     bench.pass_with(&mut disk, ms(600_000));
     assert_eq!((bench.spilled(), bench.replica.stats(bench.now).active), (2, 4));
 }
+
+#[test]
+fn a_row_that_was_asked_for_before_the_call_changed_is_not_taken_for_lost() {
+    let (mut bench, mut disk) = (Bench::spilling(|_| {}), Disk::default());
+    bench.store_dormant(from_there(1, 3));
+    bench.pass_with(&mut disk, ms(60_000));
+    bench.ask(A, key(1), false);
+    let ask = bench.asks.pop_front().expect("a fetch");
+    let old = disk.carry_out(bench.now, ask).expect("a row");
+    // A newer one comes, and leaves, before the answer does.
+    bench.store_dormant(from_there(1, 4));
+    let stamp = stamp(65_536, THERE, 4);
+    bench.replica.spill(key(1));
+    let mut newer = disk.rows[&key(1)].clone();
+    (newer.stamp, newer.record) = (stamp, encoded(&from_there(1, 4)));
+    disk.rows.insert(key(1), newer);
+    bench.word(old);
+    assert_eq!(bench.replica.stats(bench.now).counts.rows_lost, 0);
+    let said = bench.serve(&mut disk);
+    let record = grants(&said)[0].4.clone().expect("read");
+    assert_eq!(record.header.stamp, stamp);
+}
+
+fn encoded(record: &Record) -> Bytes {
+    let mut bytes = bytes::BytesMut::new();
+    record.encode(&mut bytes);
+    bytes.freeze()
+}

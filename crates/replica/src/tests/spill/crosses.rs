@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::stats::BulkKind;
+use crate::tests::bulk::wake;
 use tier_protocol::{KeysetKind, PullAnswer};
 
 fn bench() -> (Bench, Disk) {
@@ -114,21 +115,7 @@ fn spilled_calls_of_a_dead_site_are_woken_once() {
     let mut woken = 0;
     for _ in 0..100 {
         said.extend(bench.pass_with(&mut disk, ms(20)));
-        while let Some((_, key, token, cause, record, _)) = grants(&said).first().cloned() {
-            assert_eq!(cause, Cause::Activate);
-            woken += 1;
-            let mut rest = said.split_off(0);
-            let at = rest.iter().position(|output| {
-                matches!(output, Output::Reply { reply: Reply::Granted { key: of, .. }, .. }
-                    if *of == key)
-            });
-            rest.remove(at.expect("found above"));
-            bench.activate(key, token, record.expect("dormant"), BOUNDARY);
-            rest.append(&mut bench.said);
-            bench.unlock(A, key, token);
-            rest.append(&mut bench.said);
-            said = rest;
-        }
+        woken += wake(&mut bench, std::mem::take(&mut said));
     }
     let stats = bench.replica.stats(bench.now);
     assert_eq!((woken, stats.active, stats.dormant.len()), (500, 500, 0));
@@ -148,6 +135,22 @@ fn an_activation_waits_for_a_database_that_is_away() {
     assert_eq!(bench.asks.len(), 0);
     bench.word(DatabaseWord::Back);
     assert_eq!(grants(&bench.serve(&mut disk))[0].3, Cause::Activate);
+}
+
+#[test]
+fn an_activation_goes_on_after_a_read_was_refused() {
+    let (mut bench, mut disk) = bench();
+    bench.store_dormant(from_there(1, 1));
+    bench.store_dormant(from_there(2, 1));
+    bench.pass_with(&mut disk, ms(60_000));
+    bench.alive(&[]);
+    bench.input(Input::Order(Order::ActivateAll { site: THERE }));
+    while let Some(ask) = bench.asks.pop_front() {
+        bench.word(refused(&ask));
+    }
+    assert!(bench.wake.0 <= bench.now + ms(1_000));
+    let said = bench.pass_with(&mut disk, ms(1_100));
+    assert_eq!(grants(&said).len(), 2);
 }
 
 #[test]
