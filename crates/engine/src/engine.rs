@@ -244,16 +244,26 @@ impl Engine {
 
     /// Sends a command to all that take the puts of the call.
     pub(crate) fn tell_everybody(&mut self, key: CallKey, command: impl Fn(ViewNumber) -> Command) {
+        self.tell_lacking(key, &BTreeSet::new(), command);
+    }
+
+    /// The same, but for those that have the put.
+    pub(crate) fn tell_lacking(
+        &mut self,
+        key: CallKey,
+        have: &BTreeSet<ReplicaId>,
+        command: impl Fn(ViewNumber) -> Command,
+    ) {
         let Some(view) = self.map.view(key) else { return };
         let (partition, number) = (view.partition, view.number);
-        for to in view.everybody().collect::<Vec<_>>() {
+        for to in view.everybody().filter(|to| !have.contains(to)).collect::<Vec<_>>() {
             self.push(Output::Command { to, partition, command: command(number) });
         }
     }
 
     fn on_reply(&mut self, now: Instant, from: ReplicaId, view: ViewNumber, reply: Reply) {
         if let Reply::StaleView { key, current } = reply {
-            return self.on_stale_view(now, key, current);
+            return self.on_stale_view(now, from, key, current);
         }
         let Some(believed) = self.map.view(reply.key()) else { return };
         let (is_primary, is_named) = (believed.primary() == Some(from), believed.names(from));
@@ -286,7 +296,7 @@ impl Engine {
             Reply::Busy { key, turn } => self.on_busy(key, turn),
             Reply::Quarantined { key, turn } => self.on_quarantined(key, turn),
             Reply::NotHere { key, turn } => self.on_not_here(now, key, turn),
-            Reply::StaleView { key, current } => self.on_stale_view(now, key, current),
+            Reply::StaleView { key, current } => self.on_stale_view(now, from, key, current),
             Reply::Confirmed { key, turn } => self.on_confirmed(now, from, key, turn),
             Reply::Stored { key, stamp } => self.on_stored(now, from, key, stamp),
             Reply::Refused { key, stamp, why } => {

@@ -101,12 +101,18 @@ impl PartitionMap {
     }
 
     /// A replica that serves alone, and always will, says that its view has another number: it
-    /// started again. `true` when that is news.
-    pub(crate) fn adopt_number(&mut self, key: CallKey, number: ViewNumber) -> bool {
+    /// started again. `true` when that is news. What others say of theirs means nothing here: they
+    /// may have had the call before its slot moved.
+    pub(crate) fn adopt_number(
+        &mut self,
+        key: CallKey,
+        from: ReplicaId,
+        number: ViewNumber,
+    ) -> bool {
         let slot = key.slot();
         let view = self.views.iter_mut().find(|view| view.slots.contains(slot));
         match view {
-            Some(view) if is_alone(view) && view.number < number => {
+            Some(view) if is_alone(view) && view.names(from) && view.number < number => {
                 view.number = number;
                 view.led_since = number;
                 true
@@ -172,6 +178,15 @@ mod tests {
         assert!(!map.is_up(low(), now + PATIENCE));
         map.adopt(half(0, 2, &[1]));
         assert!(map.is_up(low(), now + PATIENCE), "the view does not name it any more");
+    }
+
+    #[test]
+    fn only_the_one_that_serves_says_that_its_number_changed() {
+        let mut map = PartitionMap::new(&[half(0, 5, &[1]), half(1, 6, &[2])], PATIENCE);
+        assert!(!map.adopt_number(high(), ReplicaId(1), ViewNumber(9)), "it had the call before");
+        assert_eq!(map.find(high()), (PartitionId(1), ViewNumber(6)));
+        assert!(map.adopt_number(high(), ReplicaId(2), ViewNumber(9)));
+        assert_eq!(map.find(high()), (PartitionId(1), ViewNumber(9)));
     }
 
     #[test]

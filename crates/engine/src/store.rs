@@ -186,10 +186,14 @@ impl Engine {
                 let token = storing.token;
                 // A primary that refuses the view of the put does not count it as a sign of life.
                 self.tell_primary(key, |view| Command::Renew { view, key, token });
-                if std::mem::take(&mut storing.repeat) {
+                let repeats = std::mem::take(&mut storing.repeat);
+                if repeats {
                     storing.stored_by.clear();
+                }
+                // One of several may have had no room for it while its view was in doubt.
+                if repeats || !self.map.is_alone(key) {
                     let what = storing.what.clone();
-                    self.tell_everybody(key, |view| what.command(view));
+                    self.tell_lacking(key, &storing.stored_by, |view| what.command(view));
                 }
                 turn.wake_at = turn.until.min(now + self.renew_after());
                 self.keep_turn(key, turn);
@@ -199,8 +203,14 @@ impl Engine {
 
     /// A member serves another view. Ours is old, and the newer one is on its way, or the member
     /// will hear of ours: what waits is said again after a while.
-    pub(crate) fn on_stale_view(&mut self, now: Instant, key: CallKey, current: ViewNumber) {
-        if self.map.adopt_number(key, current) {
+    pub(crate) fn on_stale_view(
+        &mut self,
+        now: Instant,
+        from: ReplicaId,
+        key: CallKey,
+        current: ViewNumber,
+    ) {
+        if self.map.adopt_number(key, from, current) {
             let (partition, _) = self.map.find(key);
             return self.repeat_in_view(now, partition);
         }

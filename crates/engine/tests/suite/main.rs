@@ -11,6 +11,7 @@ mod missing;
 mod poison;
 mod quarantine;
 mod resume;
+mod shared;
 mod storm;
 mod torture;
 mod ua;
