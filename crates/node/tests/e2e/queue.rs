@@ -72,12 +72,8 @@ fn queue_on_disk_outlives_both_sites() {
             + &config::sites(links.two, 1, links.one);
         Node::start(&stage, "site2", &text, state_admin)
     });
-    for site in [&mut sites.one, &mut sites.two] {
-        site.wait_serving();
-        site.wait_until("hears its peer", Duration::from_secs(10), |status| {
-            status.peers.values().all(|peer| peer.alive)
-        });
-    }
+    sites.wait_sites();
+    sites.wait_engines_of(&[1]);
     let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
     let hold = Duration::from_secs(u64::from(calls / 100) + 20);
     let load = Load { calls, per_second: 100, hold };

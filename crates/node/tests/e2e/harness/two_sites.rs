@@ -59,15 +59,26 @@ impl TwoSites {
 
     /// Waits until both sites serve and hear each other, and the balancer hears both.
     pub(crate) fn wait_ready(&mut self) {
+        self.wait_sites();
+        self.wait_engines_of(&[1, 2]);
+    }
+
+    /// Waits until both sites serve and hear each other.
+    pub(crate) fn wait_sites(&mut self) {
         for site in [&mut self.one, &mut self.two] {
             site.wait_serving();
             site.wait_until("hears its peer", Duration::from_secs(10), |status| {
                 status.peers.values().all(|peer| peer.alive)
             });
         }
-        self.balancer.wait_until("hears both sites", Duration::from_secs(10), |status| {
+    }
+
+    /// Waits until the balancer hears every engine of the sites: before, it may answer 503.
+    pub(crate) fn wait_engines_of(&mut self, sites: &[u16]) {
+        self.balancer.wait_until("hears the engines", Duration::from_secs(10), |status| {
             status.balancer.as_ref().is_some_and(|seen| {
-                seen.engines.iter().all(|engine| engine.health == admin_api::Health::Up)
+                let mut wanted = seen.engines.iter().filter(|engine| sites.contains(&engine.site));
+                wanted.all(|engine| engine.health == admin_api::Health::Up)
             })
         });
     }
