@@ -5,10 +5,10 @@
 //! it came, or an old copy would bring them back. The joiner decides the pace; a page that does not
 //! come is asked for again, of whoever leads by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tier_protocol::{CopiedCall, CopiedState, PeerWord, SpilledCall, Tombstone};
+use tier_protocol::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall, Tombstone};
 use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
 
 use crate::Replica;
@@ -29,6 +29,8 @@ pub(crate) struct Copying {
     total: u64,
     /// Removals of calls after the cursor.
     removed: BTreeMap<CallKey, Stamp>,
+    /// Locks, with older tokens, of calls that no page had are over.
+    floor: Option<LockToken>,
 }
 
 /// A joiner's progress, for people.
@@ -48,7 +50,22 @@ impl Replica {
     }
 
     pub(crate) fn end_copy(&mut self) {
-        self.copying = None;
+        if let Some(copying) = self.copying.take() {
+            self.copied_floor = copying.floor.unwrap_or_default();
+        }
+    }
+
+    /// Whether a lock of a call that is not held here ended before the copy, which did not have the
+    /// call: it was removed, and its removal is not known here.
+    pub(crate) fn ended_before_copy(&self, key: CallKey, token: LockToken) -> bool {
+        let floor = match &self.copying {
+            None => self.copied_floor,
+            Some(copying) if copying.is_done || copying.cursor.is_some_and(|to| key <= to) => {
+                copying.floor.unwrap_or_default()
+            }
+            Some(_) => return false,
+        };
+        token < floor
     }
 
     pub(crate) fn is_copied(&self) -> bool {
@@ -130,8 +147,18 @@ impl Replica {
         }
         self.counts.copied_out += (calls.len() + spilled.len()) as u64;
         let total = (self.store.len() + self.store.spilled.len()) as u64;
-        let view = self.config.view.number;
-        self.tell_peer(replica, PeerWord::CopyPage { view, after, calls, spilled, next, total });
+        let (view, floor) = (self.config.view.number, self.beginning_floor());
+        let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+        self.tell_peer(replica, page);
+    }
+
+    /// Every lock of a call that has no record has this token, or a newer one.
+    fn beginning_floor(&self) -> LockToken {
+        let calls = self.leases.iter().filter_map(|(_, key)| self.store.get(*key));
+        let begins = calls.filter(|call| call.record.is_none());
+        let oldest = begins.filter_map(|call| call.lock.map(|lock| lock.token)).min();
+        let next = self.next_token();
+        oldest.map_or(next, |oldest| oldest.min(next))
     }
 
     /// A call as another replica needs it; `None` while it has no record.
@@ -162,7 +189,7 @@ impl Replica {
         after: Option<CallKey>,
         (calls, spilled): (Vec<CopiedCall>, Vec<SpilledCall>),
         next: Option<CallKey>,
-        total: u64,
+        (total, floor): (u64, LockToken),
     ) {
         let Some(copying) = self.copying.as_ref().filter(|copying| copying.cursor == after) else {
             return;
@@ -171,6 +198,9 @@ impl Replica {
             return;
         }
         let count = u32::try_from(calls.len() + spilled.len()).unwrap_or(u32::MAX);
+        let copied = calls.iter().map(|call| call.record.header.key);
+        let keys = copied.chain(spilled.iter().map(|call| call.key)).collect();
+        self.drop_late_puts(KeyRange { after, to: next }, &keys, floor);
         for call in calls {
             if self.lacks(call.record.header.key, call.record.header.stamp) {
                 self.install(now, call);
@@ -185,6 +215,7 @@ impl Replica {
         let Some(copying) = &mut self.copying else { return };
         copying.copied += u64::from(count);
         copying.total = total;
+        copying.floor = Some(copying.floor.map_or(floor, |before| before.min(floor)));
         copying.asked_at = None;
         copying.next_at = now + pause;
         match next {
@@ -197,6 +228,25 @@ impl Replica {
                 copying.is_done = true;
                 copying.removed.clear();
             }
+        }
+    }
+
+    /// What came before its page, under locks that had ended before, of calls that had gone before:
+    /// the primary refuses it, and never held it.
+    fn drop_late_puts(&mut self, range: KeyRange, page: &BTreeSet<CallKey>, floor: LockToken) {
+        let is_late = |key: &CallKey, stamp: Stamp| stamp.token < floor && !page.contains(key);
+        let held = self.store.keys_after(range.after);
+        let held = held.take_while(|key| range.to.is_none_or(|to| *key <= to));
+        let late: Vec<CallKey> = held
+            .filter(|key| self.store.stamp(*key).is_some_and(|stamp| is_late(key, stamp)))
+            .collect();
+        for key in late {
+            self.forget(key);
+        }
+        let removed = self.copying.iter().flat_map(|copying| &copying.removed);
+        let removed = removed.filter(|(key, _)| range.to.is_none_or(|to| **key <= to));
+        for (key, _) in removed.filter(|(key, stamp)| is_late(key, **stamp)) {
+            self.repeats.remove(*key);
         }
     }
 

@@ -45,6 +45,9 @@ impl Replica {
         if self.is_void(new.token) || self.removed_at(key).is_some_and(|removed| removed >= new) {
             return Some(Refusal::OldToken);
         }
+        if held.is_none() && self.ended_before_copy(key, new.token) {
+            return Some(Refusal::OldToken);
+        }
         held.filter(|held| *held > new).map(|_| Refusal::NotTheBase { held })
     }
 

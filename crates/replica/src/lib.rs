@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tier_protocol::{Command, Reply, Strike};
-use vocab::{CallKey, EngineId, Instant, SiteId, ViewNumber};
+use vocab::{CallKey, EngineId, Instant, LockToken, SiteId, ViewNumber};
 
 mod agenda;
 mod bulk;
@@ -110,6 +110,8 @@ pub struct Replica {
     membership: Membership,
     /// Of a joiner: how far its copy is.
     copying: Option<Copying>,
+    /// Locks, with older tokens, of calls that the copy of this replica did not have are over.
+    copied_floor: LockToken,
     comparing: Comparing,
     spilling: Spilling,
     /// Turns that broke, of calls that may do so again.
@@ -156,6 +158,7 @@ impl Replica {
             counts: Counts::default(),
             membership: Membership::new(now),
             copying: None,
+            copied_floor: LockToken::default(),
             comparing: Comparing::default(),
             spilling: Spilling::new(&config),
             suspects: Suspects::new(config.limits.suspects_max),

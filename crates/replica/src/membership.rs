@@ -10,9 +10,10 @@
 //!                                                  ▲ may have happened ▼
 //!                                                  └────── Unsure ◄────┘
 //! ```
-//! While it decides, or is unsure, a replica answers no engine: the view in which it would answer
-//! may be over. It reads the map first, so that a store that is away mutes nobody. After a
-//! compare-and-set that may or may not have been carried out only another one brings certainty.
+//! While it decides a replica answers no engine: the view in which it would answer may be over. It
+//! reads the map first, and a store that falls silent makes it answer again, so that a store that
+//! is away mutes nobody. After a compare-and-set that may or may not have been carried out only
+//! another one, or a later map, brings certainty.
 //!
 //! Safety rests on view numbers alone. Signs of life decide when a change is proposed, never
 //! whether it is safe.
@@ -123,11 +124,11 @@ impl Membership {
 
     fn is_mute(&self) -> bool {
         match self.step {
-            Step::Idle | Step::Reading(_) => false,
+            // Unsure of its change it is as good as one that has not heard of it: whoever has
+            // refuses the view that is over, and so nothing is stored or confirmed in it.
+            Step::Idle | Step::Reading(_) | Step::Unsure { .. } => false,
             // Once a later map is known, what was proposed is in it, or never will be written.
-            Step::Deciding { expected, .. } | Step::Unsure { expected, .. } => {
-                expected == self.revision
-            }
+            Step::Deciding { expected, .. } => expected == self.revision,
         }
     }
 
@@ -281,8 +282,8 @@ impl Replica {
             PeerWord::CopyAsk { view: _, after, calls_max } => {
                 self.copy_asked(now, replica, after, calls_max);
             }
-            PeerWord::CopyPage { view: _, after, calls, spilled, next, total } => {
-                self.copy_page(now, after, (calls, spilled), next, total);
+            PeerWord::CopyPage { view: _, after, calls, spilled, next, total, floor } => {
+                self.copy_page(now, after, (calls, spilled), next, (total, floor));
             }
             PeerWord::Compare { view: _, range, digest } => self.compare(replica, range, digest),
             PeerWord::CompareAsk { view: _, range } => self.compare_asked(replica, range),

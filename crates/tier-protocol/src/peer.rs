@@ -149,6 +149,9 @@ pub enum PeerWord {
         next: Option<CallKey>,
         /// Calls that the primary holds in all, for the joiner's progress.
         total: u64,
+        /// Locks of calls that are in the page's run and not in the page, with older tokens, are
+        /// over.
+        floor: LockToken,
     },
     /// The primary says what it holds in a run of keys.
     Compare {

@@ -146,3 +146,77 @@ fn news_of_a_view_come_from_others_too() {
     other.peer(1, PeerNews::Said(news));
     assert!(other.said.is_empty(), "news only once");
 }
+
+/// The joiner's half of a copy: its primary is replica 1, and nothing was copied yet.
+fn joiner() -> Seated {
+    let mut map = map_of(5, &[1]);
+    map.partitions[0].joining = vec![ReplicaId(2)];
+    let mut bench = Seated::new("t2", ReplicaId(2));
+    bench.map(true, 5, &map);
+    bench.peer(1, PeerNews::Up);
+    bench.input(Input::EngineUp { engine: A });
+    bench
+}
+
+fn token(counter: u64) -> LockToken {
+    LockToken { view: ViewNumber(5), counter }
+}
+
+fn put_under(bench: &mut Seated, number: u8, counter: u64) -> Reply {
+    let stamp =
+        Stamp { epoch: Epoch::of_start(HERE, 1), token: token(counter), version: Version(4) };
+    let command = Command::Put {
+        view: bench.replica.view().number,
+        record: record(key(number), stamp, HERE),
+        base: None,
+        flags: BUSY,
+    };
+    match bench.input(Input::Command { engine: A, command }) {
+        [Output::Reply { reply, .. }] => reply.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_put_of_a_call_that_went_before_the_copy_does_not_bring_it_back() {
+    let mut bench = joiner();
+    // Said under a lock that ended long ago, of calls that were removed since.
+    assert!(matches!(put_under(&mut bench, 1, 3), Reply::Stored { .. }), "nobody can tell yet");
+    let view = ViewNumber(5);
+    let (after, calls, next, total, floor) = (None, Vec::new(), None, 0, token(9));
+    let spilled = Vec::new();
+    let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+    bench.peer(1, PeerNews::Said(page));
+    assert!(bench.replica.calls(None, 9).is_empty(), "the primary has no such call");
+    for number in [1, 2] {
+        assert!(matches!(
+            put_under(&mut bench, number, 3),
+            Reply::Refused { why: Refusal::OldToken, .. }
+        ));
+    }
+    assert!(matches!(put_under(&mut bench, 3, 9), Reply::Stored { .. }), "that lock may live");
+    // What it knows of the copy it knows as a member too.
+    bench.map(false, 6, &map_of(6, &[1, 2]));
+    assert!(matches!(put_under(&mut bench, 2, 3), Reply::Refused { .. }));
+}
+
+#[test]
+fn whoever_does_not_hear_what_became_of_its_change_goes_on_in_the_view_it_knows() {
+    let mut bench = joiner();
+    let view = ViewNumber(5);
+    let (after, calls, next, total, floor) = (None, Vec::new(), None, 0, token(1));
+    let spilled = Vec::new();
+    let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+    bench.peer(1, PeerNews::Said(page));
+    let mut map = map_of(5, &[1]);
+    map.partitions[0].joining = vec![ReplicaId(2)];
+    let next = bench.proposed(5, &map).expect("it has the copy");
+    assert_eq!(next.partitions[0].members, [ReplicaId(1), ReplicaId(2)]);
+    let stamp = Stamp { epoch: Epoch::of_start(HERE, 1), token: token(3), version: Version(1) };
+    let record = record(key(1), stamp, HERE);
+    let command = Command::Put { view, record, base: None, flags: BUSY };
+    assert!(bench.input(Input::Command { engine: A, command }).is_empty(), "it is being decided");
+    let said = bench.input(Input::Store(StoreWord::Away { may_have_happened: true }));
+    let stored = Reply::Stored { key: key(1), stamp };
+    assert!(said.contains(&Output::Reply { engine: A, view, reply: stored }), "{said:?}");
+}

@@ -440,14 +440,15 @@ fn range() -> impl Strategy<Value = KeyRange> {
 
 fn copy_page() -> impl Strategy<Value = PeerWord> {
     let calls = (vec(copied_call(), 0..3), vec(spilled_call(), 0..3));
-    (view(), of(key()), calls, of(key()), any::<u64>()).prop_map(
-        |(view, after, (calls, spilled), next, total)| PeerWord::CopyPage {
+    (view(), of(key()), calls, of(key()), any::<u64>(), token()).prop_map(
+        |(view, after, (calls, spilled), next, total, floor)| PeerWord::CopyPage {
             view,
             after,
             calls,
             spilled,
             next,
             total,
+            floor,
         },
     )
 }

@@ -283,7 +283,7 @@ impl From<&peer::PeerWord> for PeerWord {
                 calls_max: *calls_max,
                 ..none
             },
-            Word::CopyPage { view, after, calls, spilled, next, total } => Self {
+            Word::CopyPage { view, after, calls, spilled, next, total, floor } => Self {
                 kind: COPY_PAGE,
                 view: view.0,
                 after: after.map(Key::from),
@@ -291,6 +291,7 @@ impl From<&peer::PeerWord> for PeerWord {
                 calls: calls.iter().map(CopiedCall::from).collect(),
                 spilled: spilled.iter().map(SpilledCall::from).collect(),
                 total: *total,
+                floor: Some((*floor).into()),
                 ..none
             },
             Word::Compare { view, range, digest } => {
@@ -355,7 +356,8 @@ impl TryFrom<PeerWord> for peer::PeerWord {
             COPY_ASK => Self::CopyAsk { view, after, calls_max: wire.calls_max },
             COPY_PAGE => {
                 let (calls, spilled) = (word::all(wire.calls)?, word::all(wire.spilled)?);
-                Self::CopyPage { view, after, calls, spilled, next: to, total: wire.total }
+                let (total, floor) = (wire.total, word::token(wire.floor)?);
+                Self::CopyPage { view, after, calls, spilled, next: to, total, floor }
             }
             COMPARE => Self::Compare { view, range, digest: wire.digest },
             COMPARE_ASK => Self::CompareAsk { view, range },

@@ -256,8 +256,8 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
     let (view, key, after, number) = (VIEW, KEY, Some(KEY), 5);
     let range = KeyRange { after, to: None };
     let page = |calls, spilled| {
-        let (next, total) = (after, 9);
-        PeerWord::CopyPage { view, after, calls, spilled, next, total }
+        let (next, total, floor) = (after, 9, TOKEN);
+        PeerWord::CopyPage { view, after, calls, spilled, next, total, floor }
     };
     let repaired = |calls, spilled| {
         let (gone, floor) = (vec![key], TOKEN);
