@@ -66,6 +66,8 @@ pub enum Standing {
 /// One thing that an agent saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
+    /// It answered the call.
+    Accepted,
     /// The call was answered and acknowledged.
     Up,
     /// A final response to our INVITE other than 2xx.
@@ -94,6 +96,8 @@ pub enum Fact {
     },
     /// The call ended by a BYE of the peer.
     Bye,
+    /// That BYE came while the peer had yet to acknowledge a 2xx: it ends the answered request too.
+    ByeBeforeAck,
     /// It sent a BYE itself.
     HungUp,
     /// The peer cancelled.
@@ -167,6 +171,7 @@ pub struct Agent {
     /// The INVITE that rings, and when it is answered.
     ringing: Option<(Request, Instant)>,
     cancel_wanted: bool,
+    gave_up: bool,
     out: Vec<Sent>,
 }
 
@@ -212,6 +217,7 @@ impl Agent {
             last_ack: None,
             ringing: None,
             cancel_wanted: false,
+            gave_up: false,
             out: Vec::new(),
         }
     }
@@ -220,6 +226,18 @@ impl Agent {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.standing
+    }
+
+    /// Whether it answers a call in the plain way: once, and not despite a CANCEL.
+    #[must_use]
+    pub fn answers_plainly(&self) -> bool {
+        matches!(self.manner.answer, Answer::After(_))
+    }
+
+    /// Whether its user gave up before an answer came.
+    #[must_use]
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
     }
 
     /// The peer's tag, once the dialog has one: a token of the site's.
@@ -258,6 +276,7 @@ impl Agent {
     /// Gives the call up before it is answered; waits for a provisional response (§9.1).
     pub fn cancel(&mut self, now: Instant) {
         self.cancel_wanted = true;
+        self.gave_up = true;
         self.cancel_if_due(now);
     }
 

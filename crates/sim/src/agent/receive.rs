@@ -159,6 +159,9 @@ impl Agent {
         self.note(now, Fact::Asked { method: request.method.clone(), cseq, relayed });
         if request.method == Method::Bye {
             self.note(now, Fact::Bye);
+            if !self.answering.is_empty() {
+                self.note(now, Fact::ByeBeforeAck);
+            }
             self.end();
         }
         let body = (request.method == Method::Invite).then_some(SDP);
@@ -229,6 +232,7 @@ impl Agent {
         let branch = branch.and_then(|via| via.branch().map(text)).unwrap_or_default();
         let answer = self.response(&request, 200, "OK", Some(SDP));
         self.standing = Standing::AwaitAck;
+        self.note(now, Fact::Accepted);
         self.resend_until_ack(now, cseq.number, answer.clone());
         self.reply(format!("{branch} INVITE"), answer);
         if matches!(self.manner.answer, Answer::Twice(_)) {

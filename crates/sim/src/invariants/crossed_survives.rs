@@ -50,6 +50,8 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
                 | Fact::Refused(_)
                 | Fact::Answered(..)
                 | Fact::Asked { .. }
+                | Fact::Accepted
+                | Fact::ByeBeforeAck
                 | Fact::CseqWentBack { .. }
                 | Fact::Cancelled
                 | Fact::NoAck => {}

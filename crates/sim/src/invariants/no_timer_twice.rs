@@ -16,8 +16,8 @@ use crate::site::SESSION;
 use crate::watch::is_refresh;
 use crate::world::World;
 
-/// A refresh and a BYE that are on their way at the same time.
-const CROSSES_WITHIN: Duration = Duration::from_secs(1);
+/// A 2xx that comes again when the call is long over is acknowledged, and ended, as a ghost's.
+const GHOST_AFTER: Duration = Duration::from_secs(20);
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
     for agent in world.outside.agents.values() {
@@ -35,18 +35,19 @@ pub(crate) fn fires_twice(
 ) -> Result<(), Violation> {
     let mut last = None;
     let mut bye = None;
+    // The answer to a refresh that crossed the BYE, or came late, is acknowledged and ended anew.
+    let mut facts = agent.facts.iter().map(|(_, fact)| fact);
+    let crossed = facts.any(|fact| matches!(fact, Fact::ByeBeforeAck | Fact::NoAck));
     for (at, fact) in &agent.facts {
         let Fact::Asked { method, cseq, relayed: false } = fact else { continue };
         if *method == Method::Bye {
-            // The answer to a refresh that crossed the BYE is acknowledged, and ended anew.
-            let crossed = last.is_some_and(|(before, _)| at.since(before) < CROSSES_WITHIN);
-            if bye.is_some_and(|before| before != *cseq)
+            if bye.is_some_and(|(before, when)| before != *cseq && at.since(when) < GHOST_AFTER)
                 && !crossed
                 && !is_excused(Instant(0), Instant::NEVER)
             {
                 return violation(&agent.name, format!("a second BYE at {at:?}"));
             }
-            bye = Some(*cseq);
+            bye = Some((*cseq, *at));
         }
         if !is_refresh(method) {
             continue;

@@ -43,13 +43,15 @@ pub(crate) struct Coordination {
     map: SiteMap,
     /// For one client's place, or for all.
     away: BTreeMap<Option<usize>, Away>,
+    /// The next compare-and-set hangs, and everything for so long after it.
+    hangs_at_write: Option<Duration>,
     rng: Rng,
 }
 
 impl Coordination {
     pub(crate) fn new(rng: Rng) -> Self {
         let (away, map) = (BTreeMap::new(), SiteMap::default());
-        Self { revision: 10, map_revision: 0, map, away, rng }
+        Self { revision: 10, map_revision: 0, map, away, hangs_at_write: None, rng }
     }
 
     pub(crate) fn map(&self) -> &SiteMap {
@@ -61,8 +63,13 @@ impl Coordination {
         self.away.insert(client, Away { until, hangs });
     }
 
+    pub(crate) fn hang_at_write(&mut self, for_: Duration) {
+        self.hangs_at_write = Some(for_);
+    }
+
     pub(crate) fn be_there(&mut self) {
         self.away.clear();
+        self.hangs_at_write = None;
     }
 
     /// When the client can be reached, if it cannot now.
@@ -71,7 +78,12 @@ impl Coordination {
         away.map(|away| away.until).filter(|until| *until > now).max()
     }
 
-    pub(crate) fn fate(&mut self, now: Instant, client: usize) -> Fate {
+    pub(crate) fn fate(&mut self, now: Instant, client: usize, ask: &StoreAsk) -> Fate {
+        if let StoreAsk::CompareAndSet { .. } = ask
+            && let Some(for_) = self.hangs_at_write.take()
+        {
+            self.be_away(None, now + for_, true);
+        }
         let away = [None, Some(client)].into_iter().filter_map(|of| self.away.get(&of));
         let away = away.filter(|away| away.until > now).max_by_key(|away| away.hangs).copied();
         match away {

@@ -8,6 +8,7 @@ mod acknowledged_is_held;
 mod answered_survives;
 mod bounds;
 mod every_call_ends;
+mod no_call_ended_early;
 mod no_timer_lost;
 mod no_timer_twice;
 mod nothing_sent_before_stored;
@@ -43,6 +44,7 @@ const OFTEN: &[Check] = &[
 /// Checked when the run is over.
 const AT_THE_END: &[Check] = &[
     answered_survives::check,
+    no_call_ended_early::check,
     no_timer_twice::check,
     order_of_requests::check,
     every_call_ends::check,

@@ -201,6 +201,7 @@ fn act(world: &mut World, action: &Action) {
             world.trace.note(now, format_args!("the store is away for {for_:?}: {client:?}"));
             world.store.be_away(*client, now + *for_, *hangs);
         }
+        Action::StoreHangsAtWrite(for_) => world.store.hang_at_write(*for_),
         Action::Move(of) => world.wanted_move = Some(*of),
     }
 }

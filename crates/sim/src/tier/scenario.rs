@@ -7,7 +7,7 @@ use tier_protocol::{SlotMove, SlotSet};
 use vocab::{Instant, PartitionId};
 
 use super::event::Node;
-use crate::agent::Manner;
+use crate::agent::{Answer, Manner};
 use crate::network::Weather;
 use crate::rng::Rng;
 use crate::scenario::{Party, Placed, draw_call};
@@ -82,6 +82,8 @@ pub(crate) enum Action {
     SlowButPrimary(u16, Node, Duration, Duration),
     /// The coordination store does not answer: all, or one. It hangs, or refuses.
     StoreAway(Option<usize>, bool, Duration),
+    /// The coordination store hangs from the next change on, for so long.
+    StoreHangsAtWrite(Duration),
     /// An operator divides a partition.
     Move(SlotMove),
 }
@@ -186,7 +188,7 @@ impl Scenario {
 
     fn draw_faults(&mut self, rng: &mut Rng) {
         if self.only_store_fails {
-            for _ in 0..1 + rng.below(3) {
+            for _ in 0..1 + rng.below(12) {
                 self.draw_store_away(rng);
             }
             return self.draw_move(rng);
@@ -339,6 +341,9 @@ impl Scenario {
         let at = rng.below(FAULTS_UNTIL_MS);
         let longest = if rng.chance(700) { 6_000 } else { 60_000 };
         let for_ = ms(200 + rng.below(longest));
+        if rng.chance(300) {
+            return self.add(at, Action::StoreHangsAtWrite(for_));
+        }
         let client = match (rng.chance(500), self.state(rng)) {
             (true, Node::State(place)) => Some(place),
             (_, _) => None,
@@ -374,11 +379,17 @@ impl Scenario {
         let for_ = ms(4_000 + rng.below(6_000));
         self.add(at, Action::IsolatePrimary(partition, for_));
         self.add(at, Action::SlowButPrimary(partition, engine, ms(5_000 + rng.below(3_000)), for_));
-        for call in 0..self.calls.len() {
-            for _ in 0..3 {
+        for _ in 0..3 {
+            let begins = at + 1_600 + rng.below(2_000);
+            let call = self.calls.len();
+            let answer = Answer::After(ms(rng.below(200)));
+            let caller = Manner { answer: Answer::Never, allows_update: rng.chance(500) };
+            self.calls.push((caller, Manner { answer, ..caller }));
+            self.add(begins, Action::Call(call));
+            for _ in 0..4 {
                 let party = if rng.chance(500) { Party::Caller } else { Party::Callee };
-                let method = if rng.chance(200) { Method::Bye } else { Method::Info };
-                self.add(at + 1_500 + rng.below(5_000), Action::Ask(call, party, method));
+                let asks = begins + 300 + rng.below(3_000);
+                self.add(asks, Action::Ask(call, party, Method::Info));
             }
         }
     }

@@ -37,7 +37,8 @@ impl World {
         }
         let Some(of) = self.links.all.get(&link) else { return };
         let (from, to) = (of.ends[1 - end].node, of.ends[end].node);
-        let way = (LAN.0, LAN.1 + self.links.way_us(from, to));
+        let slow = self.links.way_us(from, to);
+        let way = (LAN.0 + slow / 2, LAN.1 + slow);
         let stream = link * 2 + u64::from(end == 1);
         let at = self.outside.network.stream(u64::MAX - 1, stream, self.now, way);
         self.agenda.add(at, Event::Word { link, end, word });

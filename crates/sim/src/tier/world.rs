@@ -338,7 +338,7 @@ impl World {
     }
 
     fn store_asked(&mut self, place: usize, life: u64, replica: ReplicaId, ask: StoreAsk) {
-        let fate = self.store.fate(self.now, place);
+        let fate = self.store.fate(self.now, place, &ask);
         if fate != Fate::Answered {
             self.trace
                 .note(self.now, format_args!("the store does not answer {replica}: {fate:?}"));

@@ -12,15 +12,19 @@ use vocab::Instant;
 
 use crate::agent::Fact;
 use crate::invariants::Violation;
-use crate::outside::caller_addr;
+use crate::outside::{PartyFact, caller_addr};
+use crate::site::SESSION;
 use crate::tier::world::World;
+use crate::watch::is_refresh;
 
 /// Refusals that say "I do not know this call".
 const UNKNOWN: [u16; 2] = [404, 481];
 /// Beside those, refusals that a healed site does not give.
 const LOST: [u16; 3] = [408, 500, 503];
 
-/// A BYE that crosses a request may be lost, and come again, for so long.
+/// A BYE that crosses a request.
+const CROSSES_WITHIN: Duration = Duration::from_secs(1);
+/// One that is lost comes again for so long.
 const BYE_WITHIN: Duration = Duration::from_secs(33);
 /// A request that was sent before the site was healed is given up within this.
 const WAIT: Duration = Duration::from_secs(33);
@@ -45,12 +49,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
                 Fact::Bye | Fact::HungUp | Fact::NoAck => gone.push(*party),
                 Fact::Answered(method, code) if is_lost(code) => {
                     let counts = if *method == Method::Bye { alone } else { gone.is_empty() };
-                    // The site ended the call, as a session that nobody refreshed: its BYE is on
-                    // its way. A site that had forgotten the call would send none.
-                    let is_ended = facts.iter().any(|(bye_at, one, fact)| {
-                        one == party && *fact == Fact::Bye && bye_at.since(*at) < BYE_WITHIN
-                    });
-                    if counts && !is_ended {
+                    if counts && !may_have_run_out(&facts, party, *at) {
                         let seen = format!("{} was answered {code}", method.as_str());
                         return violation(call, party, &seen, *at);
                     }
@@ -63,12 +62,37 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
                 | Fact::Refused(_)
                 | Fact::Answered(..)
                 | Fact::Asked { .. }
+                | Fact::Accepted
+                | Fact::ByeBeforeAck
                 | Fact::CseqWentBack { .. }
                 | Fact::Cancelled => {}
             }
         }
     }
     Ok(())
+}
+
+/// Whether the site may have ended the call, as a session that was not refreshed in time: its BYE
+/// is on its way. A site that has forgotten the call sends none.
+fn may_have_run_out(facts: &[PartyFact], party: &str, at: Instant) -> bool {
+    let own_bye_within = |wait| {
+        facts.iter().any(|(when, one, fact)| {
+            let is_own = matches!(fact, Fact::Asked { method: Method::Bye, relayed: false, .. });
+            *one == party && is_own && when.since(at) < wait
+        })
+    };
+    let is_refreshed = |leg: &str| {
+        let recent = facts.iter().filter(|(when, one, _)| {
+            *one == leg && *when <= at && at.since(*when) < SESSION / 2 - Duration::from_secs(1)
+        });
+        recent.map(|(_, _, fact)| fact).any(|fact| match fact {
+            Fact::Up | Fact::Accepted => true,
+            Fact::Asked { method, .. } => is_refresh(method),
+            _ => false,
+        })
+    };
+    let is_fresh = is_refreshed("caller") && is_refreshed("callee");
+    own_bye_within(CROSSES_WITHIN) || !is_fresh && own_bye_within(BYE_WITHIN)
 }
 
 fn violation(call: usize, party: &str, seen: &str, at: Instant) -> Result<(), Violation> {
