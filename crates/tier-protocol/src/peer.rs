@@ -105,7 +105,6 @@ pub struct KeyRange {
 
 /// A replica's words to another of its partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "a word lives for one hop")]
 pub enum PeerWord {
     /// Are you there?
     Ping {
