@@ -23,6 +23,9 @@ pub struct CallLine {
     pub record_bytes: u64,
     /// Its newest state still has to cross.
     pub at_risk: bool,
+    /// Its record is in the database, not in RAM.
+    #[serde(default)]
+    pub in_database: bool,
 }
 
 /// Answer to `GET /v1/calls`.

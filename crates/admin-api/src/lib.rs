@@ -17,7 +17,8 @@ pub use partitions::{Move, MoveOrder, Partition, PartitionsReply, Replica, ViewS
 pub use quarantine::{QuarantineLine, QuarantineReply, QuarantineStory, StrikeLine};
 pub use route::{Health, RouteOrder, RouteReply};
 pub use status::{
-    AtRisk, BalancerStatus, Crossing, EdgeEngine, EngineStatus, Peer, SitesReply, StatusReply,
+    AtRisk, BalancerStatus, Crossing, DatabaseStatus, EdgeEngine, EngineStatus, Peer, SitesReply,
+    StatusReply,
 };
 
 use serde::{Deserialize, Serialize};

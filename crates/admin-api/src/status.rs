@@ -67,12 +67,38 @@ pub struct StatusReply {
     pub tombstones: u64,
     /// Of a state process: how it stands in its view.
     pub view: Option<ViewStatus>,
+    /// Where calls go that are steady for long; absent without a database.
+    pub database: Option<DatabaseStatus>,
     /// What the engines of this process did.
     pub engine: Option<EngineStatus>,
     /// What this balancer sees.
     pub balancer: Option<BalancerStatus>,
     /// Counters by name, for people and tests that look closer. Names may change.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// The database of calls that are steady for long, as a state process uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DatabaseStatus {
+    /// It cannot be used: nothing leaves RAM, and turns of calls that have left it wait, then fail.
+    pub away: bool,
+    /// Calls whose records are in it. They are among the active and dormant ones.
+    pub calls: u64,
+    /// What these take in RAM all the same, at most.
+    pub ram_bytes: u64,
+    /// Calls that have rested for long enough and are still in RAM.
+    pub ripe: u64,
+    /// Rows that were written and are not known to be durable yet.
+    pub storing: u64,
+    /// Rows that were asked for and have not come yet.
+    pub fetching: u64,
+    /// Calls that wait to be asked for.
+    pub fetches_waiting: u64,
+    /// Rows of calls that are gone, and that are yet to be removed.
+    pub removes_waiting: u64,
+    /// The call whose row was lost last, 32 hexadecimal digits.
+    pub lost_last: Option<String>,
 }
 
 /// Calls that would be lost, or set back to an earlier state, if this site died now.

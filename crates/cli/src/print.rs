@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use admin_api::{
-    AtRisk, BackupReply, CallStory, CallsReply, OrderReply, Peer, RouteReply, SitesReply,
-    StatusReply, route::Health,
+    AtRisk, BackupReply, CallStory, CallsReply, DatabaseStatus, OrderReply, Peer, RouteReply,
+    SitesReply, StatusReply, route::Health,
 };
 
 /// Lines of `word   value`.
@@ -106,6 +106,9 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     if let Some(view) = status.view.as_ref().filter(|_| status.role == "state") {
         partitions::view(lines, view);
     }
+    if let Some(database) = &status.database {
+        lines.add("database", self::database(database));
+    }
     lines.add("engines", status.engines_alive);
     lines.add("inbox", format!("{} batches", status.inbox_batches));
     let crossing = &status.crossing;
@@ -121,6 +124,24 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     if status.refill_pending > 0 {
         lines.add("to be refilled", status.refill_pending);
     }
+}
+
+fn database(database: &DatabaseStatus) -> String {
+    let DatabaseStatus { calls, ripe, fetches_waiting, .. } = database;
+    let mut words = vec![format!("{calls} calls in it")];
+    if database.away {
+        words.insert(0, "AWAY: those in RAM go on".to_owned());
+    }
+    if *ripe > 0 {
+        words.push(format!("{ripe} ready to leave RAM"));
+    }
+    if *fetches_waiting > 0 {
+        words.push(format!("{fetches_waiting} wait to come back"));
+    }
+    if let Some(key) = &database.lost_last {
+        words.push(format!("a row was LOST, last of call {key}"));
+    }
+    words.join(", ")
 }
 
 pub(crate) fn sites(sites: &SitesReply) -> String {
@@ -144,6 +165,9 @@ pub(crate) fn calls(calls: &CallsReply) -> String {
         }
         if call.at_risk {
             words.push("at risk");
+        }
+        if call.in_database {
+            words.push("in the database");
         }
         let _ = writeln!(
             text,

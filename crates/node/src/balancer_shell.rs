@@ -76,6 +76,7 @@ impl BalancerShell {
             Event::Tier(..)
             | Event::Site(..)
             | Event::Coordination(_)
+            | Event::Database(_)
             | Event::Queue(_)
             | Event::Resolved { .. } => {
                 debug_assert!(false, "a balancer has no links, no store, no queue and no names");

@@ -9,6 +9,7 @@ pub mod database;
 pub mod file;
 pub mod mistake;
 mod resolve;
+pub mod spill;
 
 use std::path::Path;
 

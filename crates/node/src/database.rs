@@ -7,14 +7,17 @@
 //! `database.timeout_ms`.
 //!
 //! ```text
-//! order ──► writes ──► one writer: what waits together is one transaction ──► Stored, Removed
-//!      └──► reads ───► readers ──────────────────────────────────────────────► Fetched, Page
+//! order ─► writes ─► one writer: what waits together is one transaction ─► Stored, Removed
+//!      │                                                                   Cleared
+//!      └─► reads ──► readers ────────────────────────────────────────────► Fetched
 //! ```
 //!
 //! - **Only a newer stamp replaces a row**, and that is SQL, so that any number of replicas may
 //!   write the same rows in any order and as often as they like. Columns are in `row`.
-//! - Orders about one key are carried out as they were given. A read does not wait for writes that
-//!   were not answered when it was ordered, and sees all that were.
+//! - Writes about one key are carried out as they were ordered. A read does not wait for writes
+//!   that were not answered when it was ordered, and sees all that were.
+//! - A row keeps the highest view of its writers, and removals leave rows of later views alone:
+//!   what a replica ordered before it was voted out may come late.
 //! - After a refusal it is not known whether the order was carried out. To give it again is
 //!   harmless.
 //! - A removal leaves nothing behind that forbids older rows: that is the tombstones' business, in
@@ -26,24 +29,22 @@ mod sqlite;
 mod work;
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tier_protocol::SlotSet;
 use tokio::sync::mpsc;
-use vocab::{CallKey, SiteId, Slot, Stamp, WallTime};
+use vocab::{CallKey, SiteId, Stamp, ViewNumber, WallTime};
 
 use crate::config::Config;
 use crate::config::database::DatabaseUrl;
-use work::{Load, Read, Room, Write};
+use work::{Load, Room, Write};
 
 /// Bytes that may wait for the database in orders. An order that would exceed it is refused.
 pub(crate) const WAITING_BYTES_MAX: usize = 64 << 20;
-/// Rows of a page at most, whatever its order says.
-pub(crate) const PAGE_ROWS_MAX: u16 = 1_000;
-/// A page ends with the row that reaches this.
-pub(crate) const PAGE_BYTES_MAX: usize = 4 << 20;
+/// Rows that one transaction of a `Clear` removes.
+const CLEAR_ROWS: i64 = 5_000;
 /// What the tables look like; written into them.
 const SCHEMA_VERSION: i32 = 1;
 
@@ -52,6 +53,8 @@ const SCHEMA_VERSION: i32 = 1;
 pub(crate) struct Row {
     pub(crate) key: CallKey,
     pub(crate) stamp: Stamp,
+    /// Of its writer, the highest if there were several. Numbers above 2^63 - 1 are taken as that.
+    pub(crate) view: ViewNumber,
     /// The encoded record; opaque.
     pub(crate) body: Bytes,
     /// When the record was put. Later moments than 2^63 - 1 ms are taken as that.
@@ -60,7 +63,7 @@ pub(crate) struct Row {
     pub(crate) deadline: Option<WallTime>,
 }
 
-/// What the owner wants of the database. `ask` comes back in the answer.
+/// What the owner wants of the database.
 #[derive(Clone, Debug)]
 pub(crate) enum Order {
     Store {
@@ -68,34 +71,17 @@ pub(crate) enum Order {
     },
     Fetch {
         key: CallKey,
-        ask: u64,
     },
-    /// Removes the row unless it is newer than `stamp`.
+    /// Removes the rows that are neither newer than these stamps nor of a later view.
     Remove {
-        key: CallKey,
-        stamp: Stamp,
+        view: ViewNumber,
+        rows: Vec<(CallKey, Stamp)>,
     },
-    Scan(Scan),
-}
-
-/// A page of the rows of some slots, in the order of slots and, within one, of keys.
-#[derive(Clone, Debug)]
-pub(crate) struct Scan {
-    pub(crate) ask: u64,
-    pub(crate) slots: RangeInclusive<Slot>,
-    /// Where the page before ended.
-    pub(crate) after: Option<CallKey>,
-    /// Rows at most; [`PAGE_ROWS_MAX`] is a bound as well.
-    pub(crate) limit: usize,
-    pub(crate) what: Wanted,
-}
-
-/// What a page holds of each row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    Rows,
-    /// Keys and stamps, for a digest. Bodies are not read, so none is found to be corrupt.
-    Names,
+    /// Removes the rows of these slots that are of an earlier view.
+    Clear {
+        slots: SlotSet,
+        view: ViewNumber,
+    },
 }
 
 /// What the database says. Each key of an order is answered once: here or with a refusal. The
@@ -107,17 +93,14 @@ pub(crate) enum Answer {
     /// `None`: there is no row.
     Fetched {
         key: CallKey,
-        ask: u64,
         row: Option<Row>,
     },
-    /// No row that is not newer than its stamp is left of these.
+    /// No row that these were about is left.
     Removed(Vec<(CallKey, Stamp)>),
-    Page(Page),
-    /// A row's checksum is wrong: it is set aside and never served. It answers the fetch `ask`;
-    /// a scan tells it before its page, which does not have the row.
+    Cleared,
+    /// A row's checksum is wrong: it is set aside and never served. It answers a fetch.
     Corrupt {
         key: CallKey,
-        ask: Option<u64>,
     },
     Refused(Refusal),
     /// The database cannot be used since then; told once, until it is `Back`.
@@ -125,22 +108,6 @@ pub(crate) enum Answer {
         since: WallTime,
     },
     Back,
-}
-
-/// The answer to a scan.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Page {
-    pub(crate) ask: u64,
-    pub(crate) found: Found,
-    /// `after` of the next page; `None` when this is the last one.
-    pub(crate) next: Option<CallKey>,
-}
-
-/// What a page found.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    Rows(Vec<Row>),
-    Names(Vec<(CallKey, Stamp)>),
 }
 
 /// An order, or a part of one, that was not carried out as far as is known.
@@ -154,9 +121,9 @@ pub(crate) struct Refusal {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Store(Vec<(CallKey, Stamp)>),
-    Fetch { key: CallKey, ask: u64 },
+    Fetch { key: CallKey },
     Remove(Vec<(CallKey, Stamp)>),
-    Scan { ask: u64 },
+    Clear,
 }
 
 /// Why it was refused.
@@ -283,9 +250,9 @@ impl Database {
         };
         let load = match order {
             Order::Store { rows } => Load::Write(Write::Store(rows)),
-            Order::Remove { key, stamp } => Load::Write(Write::Remove(key, stamp)),
-            Order::Fetch { key, ask } => Load::Read(Read::Fetch { key, ask }),
-            Order::Scan(scan) => Load::Read(Read::Scan(scan)),
+            Order::Remove { view, rows } => Load::Write(Write::Remove(view, rows)),
+            Order::Clear { slots, view } => Load::Write(Write::Clear(Box::new(slots), view)),
+            Order::Fetch { key } => Load::Read(key),
         };
         let back = match &self.way {
             Way::Sqlite(orders) => orders.send((load, taken)),
@@ -300,16 +267,17 @@ impl Order {
     fn bytes(&self) -> usize {
         match self {
             Self::Store { rows } => rows.iter().map(work::row_bytes).sum(),
-            Self::Fetch { .. } | Self::Remove { .. } | Self::Scan(_) => work::ORDER_BYTES,
+            Self::Remove { rows, .. } => work::ORDER_BYTES * rows.len(),
+            Self::Fetch { .. } | Self::Clear { .. } => work::ORDER_BYTES,
         }
     }
 
     fn refused(self, why: Why) -> Refusal {
         let what = match self {
             Self::Store { rows } => Refused::Store(work::names(&rows)),
-            Self::Fetch { key, ask } => Refused::Fetch { key, ask },
-            Self::Remove { key, stamp } => Refused::Remove(vec![(key, stamp)]),
-            Self::Scan(scan) => Refused::Scan { ask: scan.ask },
+            Self::Fetch { key } => Refused::Fetch { key },
+            Self::Remove { view: _, rows } => Refused::Remove(rows),
+            Self::Clear { .. } => Refused::Clear,
         };
         Refusal { what, why }
     }

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::Ask;
 use crate::coordination::Told;
+use crate::database;
 use crate::link::{Carried, LinkId, LinkWord};
 use crate::queue;
 
@@ -22,6 +23,8 @@ pub(crate) enum Event {
     Site(LinkId, LinkWord<SiteFrame>),
     /// From the coordination store.
     Coordination(Told),
+    /// From the database of calls.
+    Database(database::Answer),
     /// From the queue's disk.
     Queue(queue::Answer),
     /// A host name was looked up; nothing was found when the list is empty.
@@ -37,6 +40,12 @@ pub(crate) fn channel() -> (mpsc::Sender<Event>, mpsc::Receiver<Event>) {
 impl From<Told> for Event {
     fn from(told: Told) -> Self {
         Self::Coordination(told)
+    }
+}
+
+impl From<database::Answer> for Event {
+    fn from(answer: database::Answer) -> Self {
+        Self::Database(answer)
     }
 }
 

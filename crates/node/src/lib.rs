@@ -15,7 +15,6 @@ mod balancer_shell;
 mod clock;
 pub mod config;
 mod coordination;
-#[cfg_attr(not(test), expect(dead_code, reason = "the state tier gives it no orders so far"))]
 mod database;
 mod edge;
 mod event;

@@ -22,6 +22,7 @@ use crate::clock::{self, Clock};
 use crate::config::file::Peer;
 use crate::config::{Config, Role};
 use crate::coordination::{self, Coordination, Presence};
+use crate::database::{self, Database};
 use crate::edge::SipDoor;
 use crate::event::{self, Event};
 use crate::link::{Dialling, LINK_BYTES_MAX, LinkId, Links};
@@ -239,7 +240,8 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     let dialling = listen_and_dial(&config, &links).await?;
     if let Some(disk) = disk {
         let shared = shared(&config, &links, &sender);
-        tier = Some(tier_seat(&config, clock, start, disk.queue, engine.as_ref(), shared));
+        let seat = tier_seat(&config, clock, start, disk.queue, engine.as_ref(), shared);
+        tier = Some(seat.with_database(database(&config, &sender)?));
         held = disk.held;
         lock = Some(disk.lock);
     }
@@ -253,6 +255,13 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     site.leave().await;
     drop((lock, dialling));
     ended
+}
+
+/// The database of the configuration, if it has one.
+fn database(config: &Config, sender: &mpsc::Sender<Event>) -> Result<Option<Database>, StartError> {
+    let Some(settings) = database::Settings::of(config) else { return Ok(None) };
+    let opened = Database::open(&settings, sender.clone()).map_err(io::Error::other);
+    opened.named(|| "`database.url`: the database cannot be used".into()).map(Some)
 }
 
 /// What a state process among several needs; `None` for one that is alone.

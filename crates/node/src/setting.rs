@@ -9,6 +9,7 @@ use applications::b2bua::{B2bua, Match, Route};
 use applications::faulty::Faulty;
 use bytes::Bytes;
 use call::{Edge, SessionTimers, Setting, SipTimers};
+use replica::SpillAfter;
 use replica::gate::{ActivationMode, GateConfig};
 use servlet::{Application, NextHop};
 use sip_message::Host;
@@ -18,6 +19,7 @@ use vocab::{EngineId, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
 use crate::config::Config;
 use crate::config::check::split_host_port;
 use crate::config::file::{self, Activation, Balancer, Crossing, Limits};
+use crate::config::spill::{Never, Rest, application_number};
 
 /// The one partition of a site.
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
@@ -107,8 +109,29 @@ pub(crate) fn replica(config: &Config, start: u64, among: Option<ReplicaId>) -> 
         backup_to: backup_to(config),
         limits,
         pace,
-        spill: None,
+        spill: spill(config),
     }
+}
+
+/// `None` without a database.
+fn spill(config: &Config) -> Option<replica::Spill> {
+    config.database.as_ref()?;
+    let mut spill = replica::Spill::default();
+    let Some(told) = &config.spill else { return Some(spill) };
+    let after = |rest| match rest {
+        Rest::Seconds(rest) => SpillAfter::Steady(Duration::from_secs(rest)),
+        Rest::Word(Never::Never) => SpillAfter::Never,
+    };
+    set(&mut spill.after, told.after_s.map(after));
+    set(&mut spill.dormant_after, told.dormant_after_s.map(after));
+    set(&mut spill.per_s, told.per_s);
+    set(&mut spill.calls_max, told.calls_max);
+    set(&mut spill.wait_max, told.wait_ms.map(Duration::from_millis));
+    let by_application = told.application.iter();
+    spill.after_by_application = by_application
+        .filter_map(|(name, rest)| Some((application_number(name)?, after(*rest))))
+        .collect();
+    Some(spill)
 }
 
 pub(crate) fn gate(config: &Config, start: u64) -> GateConfig {

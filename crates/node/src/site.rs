@@ -5,6 +5,7 @@
 //! decision is taken here.
 
 mod answers;
+mod database;
 pub(crate) mod partitions;
 mod peers;
 mod quarantine;
@@ -265,6 +266,10 @@ impl Site {
                 queue::Answer::Appended(row) => GateInput::QueueAppended { row },
                 queue::Answer::Refused(row) => GateInput::QueueRefused { row },
             })),
+            Event::Database(answer) => {
+                let word = database::word_of(answer).map(replica::Input::Database);
+                self.words.extend(word.map(Word::Replica));
+            }
             Event::Resolved { name, found } => {
                 if let Some(seat) = &mut self.engine {
                     for (to, bytes) in seat.names.note(now, name, found) {

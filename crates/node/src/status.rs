@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use admin_api::{
-    AtRisk, BalancerStatus, CallLine, CallStory, CrossedMark, Crossing, EdgeEngine, EngineStatus,
-    HintLine, Peer, StatusReply, route::Health,
+    AtRisk, BalancerStatus, CallLine, CallStory, CrossedMark, Crossing, DatabaseStatus, EdgeEngine,
+    EngineStatus, HintLine, Peer, StatusReply, route::Health,
 };
 use call::Call;
 use tier_protocol::{Hint, Record, SiteState};
@@ -93,6 +93,7 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.resumes = counts.resumed;
     status.tombstones = stats.tombstones;
     status.view = Some(partitions::view_status(seat, now));
+    status.database = database(&stats.spill);
     let mut crossing = Crossing {
         batches_in: gate.batches_stored,
         calls_in: counts.in_stored,
@@ -116,6 +117,20 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.crossing = crossing;
     status.peers = peers(config, seat, &gate);
     tier_counters(&stats, &gate, &mut status.counters);
+}
+
+fn database(spill: &replica::stats::SpillStats) -> Option<DatabaseStatus> {
+    spill.is_on.then(|| DatabaseStatus {
+        away: spill.is_away,
+        calls: spill.calls,
+        ram_bytes: spill.ram_bytes,
+        ripe: spill.ripe,
+        storing: spill.storing,
+        fetching: spill.fetching,
+        fetches_waiting: spill.fetches_waiting,
+        removes_waiting: spill.removes_waiting,
+        lost_last: spill.lost_last.map(|key| key.to_string()),
+    })
 }
 
 fn peers(config: &Config, seat: &TierSeat, gate: &replica::gate::GateStats) -> BTreeMap<u16, Peer> {
@@ -351,14 +366,15 @@ pub(crate) fn call_line(story: &replica::CallStory) -> CallLine {
     let (summary, header) = (&story.summary, story.header.as_ref());
     CallLine {
         key: summary.key.to_string(),
-        home: header.map_or(0, |header| header.home().0),
-        origin: header.map_or(0, |header| header.origin.0),
+        home: summary.stamp.map_or(0, |stamp| stamp.epoch.site.0),
+        origin: summary.origin.map_or(0, |site| site.0),
         dormant: summary.is_dormant,
         locked: summary.locked_by.is_some(),
         version: summary.stamp.map_or(0, |stamp| stamp.version.0),
         age_ms: header.map_or(0, |header| ms(header.age)),
         record_bytes: summary.bytes,
         at_risk: story.marks.iter().any(|mark| mark.is_at_risk),
+        in_database: summary.is_spilled,
     }
 }
 
@@ -417,6 +433,10 @@ fn hint_line((application, hint): &(u16, Hint)) -> HintLine {
 
 fn notes(story: &replica::CallStory) -> Vec<String> {
     let mut notes = Vec::new();
+    if story.summary.is_spilled {
+        notes
+            .push("its record is in the database; its next message or timer brings it back".into());
+    }
     if story.summary.is_stub {
         notes.push("only its place is known here".into());
     }

@@ -4,7 +4,8 @@
 //!
 //! - A key has one row. `Store` leaves the newer of the row that is there and the one that is
 //!   brought, by stamp, and `Stored` says that one of the two is durable.
-//! - Asks about one key are carried out in the order in which they were said.
+//! - Writes about one key are carried out in the order in which they were said. A read sees every
+//!   write that was answered before it was asked for.
 //! - Each row of a `Store` and each other ask is answered once, by a word or by [`Refused`]; a
 //!   `Remove` that was carried out needs no answer. After a refusal nobody knows whether the ask
 //!   was carried out. Each may be repeated.

@@ -299,6 +299,8 @@ pub struct CallSummary {
     pub key: CallKey,
     /// Its stamp; `None` for a call that begins.
     pub stamp: Option<Stamp>,
+    /// The site where it began; `None` for a call that begins.
+    pub origin: Option<SiteId>,
     /// Whether its timers sleep here.
     pub is_dormant: bool,
     /// Whether only its place is known.

@@ -67,6 +67,7 @@ impl Replica {
         Some(CallSummary {
             key,
             stamp: Some(spilled.stamp()),
+            origin: Some(spilled.parts().origin),
             is_dormant: spilled.state().is_dormant,
             is_stub: false,
             is_spilled: true,
@@ -123,6 +124,7 @@ fn of_call(key: CallKey, call: &Call) -> CallSummary {
     CallSummary {
         key,
         stamp: call.stamp(),
+        origin: call.record.as_ref().map(|record| record.header.origin),
         is_dormant: call.is_dormant,
         is_stub: call.is_stub,
         is_spilled: false,

@@ -26,7 +26,7 @@ use vocab::{CallKey, TokenSecret};
 use crate::tier::Client;
 use crate::tier::turns::{self, Took, Work};
 
-pub(crate) use originals::{list, read};
+pub(crate) use originals::{ask, list, read};
 
 /// Time between two lines of progress.
 const TELL_EVERY: Duration = Duration::from_secs(2);

@@ -73,6 +73,21 @@ fn view(page: &mut Page, view: &admin_api::ViewStatus) {
     page.gauge("redundancy_healed_milliseconds", what, view.healed_after_ms);
 }
 
+fn database(page: &mut Page, database: &admin_api::DatabaseStatus) {
+    page.gauge("database_away", "Whether the database cannot be used.", database.away.into());
+    page.gauge("database_calls", "Calls whose records are in the database.", database.calls);
+    let what = "What these calls take in RAM all the same, at most.";
+    page.gauge("database_calls_ram_bytes", what, database.ram_bytes);
+    let what = "Calls that have rested for long enough and are still in RAM.";
+    page.gauge("database_ripe_calls", what, database.ripe);
+    page.gauge("database_storing", "Rows that are not known to be durable yet.", database.storing);
+    page.gauge("database_fetching", "Rows that were asked for.", database.fetching);
+    let what = "Calls that wait to be asked for.";
+    page.gauge("database_fetches_waiting", what, database.fetches_waiting);
+    let what = "Rows of calls that are gone, yet to be removed.";
+    page.gauge("database_removes_waiting", what, database.removes_waiting);
+}
+
 fn tier(page: &mut Page, status: &StatusReply) {
     page.gauge("start_count", "Starts of this site.", status.start);
     page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
@@ -109,6 +124,9 @@ fn tier(page: &mut Page, status: &StatusReply) {
     }
     if let Some(view) = &status.view {
         self::view(page, view);
+    }
+    if let Some(database) = &status.database {
+        self::database(page, database);
     }
     page.gauge("held_bytes", "Bytes of all records.", status.held_bytes);
     page.gauge("inbox_batches", "Batches of other sites that wait here.", status.inbox_batches);

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::database;
 use super::file::{Config, Role};
 use super::mistake::{Lines, Mistake};
+use super::{database, spill};
 
 /// The largest `crossing.batch_bytes_max`. An engine sets a batch aside that inflates beyond its
 /// bound, which is 16 MiB, and the sender has had its acknowledgement by then. A batch may exceed
@@ -56,7 +56,7 @@ impl<'a> Findings<'a> {
         self.mistakes.push(Mistake { file, line, what, remedy: remedy.into() });
     }
 
-    fn warning(&mut self, path: &[&str], what: &str) {
+    pub(super) fn warning(&mut self, path: &[&str], what: &str) {
         self.warnings.push(Warning { line: self.lines.of(path), what: what.into() });
     }
 
@@ -81,6 +81,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     sites(config, findings);
     crossing(config, findings);
     database::check(config, findings);
+    spill::check(config, findings);
     balancer(config, findings);
     admin(config, findings);
     addresses(config, findings);

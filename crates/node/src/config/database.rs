@@ -99,6 +99,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
             "SQLite has no password".into(),
             "remove `password_file`, or give a `postgres://` URL",
         ),
+        Ok(DatabaseUrl::Sqlite) if config.coordination.is_some() => findings.mistake(
+            &["database", "url"],
+            "the state processes of a site share one database, and SQLite is a file of one".into(),
+            "give the URL of a PostgreSQL server, or remove [database]",
+        ),
         Ok(DatabaseUrl::Sqlite | DatabaseUrl::Postgres(_)) => {}
     }
     if !(2..=POOL_MAX).contains(&database.pool) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::database::Database;
+use super::spill::Spill;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -79,6 +80,8 @@ pub struct Config {
     pub crossing: Crossing,
     /// Where calls are kept that are steady for long.
     pub database: Option<Database>,
+    /// When they go there.
+    pub spill: Option<Spill>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,

@@ -1,5 +1,10 @@
 //! Mistakes are told with file, line and remedy; the golden texts are in `config/golden`.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use replica::SpillAfter;
+
 use super::*;
 
 const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -220,6 +225,32 @@ fn a_database_that_cannot_be_used_is_told() {
     for (name, url) in urls {
         check_golden(&format!("database_{name}"), &with(&format!("url = \"{url}\"\n")), None);
     }
+}
+
+#[test]
+fn when_calls_leave_ram_is_told_by_application() {
+    let with = |text: &str| format!("{}[database]\n[spill]\n{text}", whole());
+    let text = "after_s = 300\ndormant_after_s = \"never\"\nper_s = 5\nwait_ms = 900\n\
+                calls_max = 7\napplication.b2bua = 7200\n";
+    let (config, _) = parse("site.toml", &with(text), None).unwrap();
+    let spill = crate::setting::replica(&config, 1, None).spill.expect("it has a database");
+    assert_eq!(spill.after, SpillAfter::Steady(Duration::from_secs(300)));
+    assert_eq!(spill.dormant_after, SpillAfter::Never);
+    let b2bua = SpillAfter::Steady(Duration::from_secs(7_200));
+    assert_eq!(spill.after_by_application, BTreeMap::from([(0, b2bua)]));
+    assert_eq!((spill.per_s, spill.calls_max), (5, 7));
+    assert_eq!(spill.wait_max, Duration::from_millis(900));
+    let (config, _) = parse("site.toml", &whole(), None).unwrap();
+    assert!(crate::setting::replica(&config, 1, None).spill.is_none(), "without a database");
+
+    let wrong = "after_s = 0\ndormant_after_s = 9999999\nwait_ms = 5\n\
+                 application = { b2bua = 0, pbx = \"never\" }\n";
+    check_golden("spill_wrong", &with(wrong), None);
+    check_golden("spill_word", &with("after_s = \"always\"\n"), None);
+    check_golden("spill_nowhere", &format!("{}[spill]\nafter_s = 5\n", whole()), None);
+    let shared = |url: &str| format!("{}{ETCD}[database]\nurl = \"{url}\"\n", shared());
+    check_golden("database_of_one", &shared("sqlite"), None);
+    assert!(parse("site.toml", &shared("postgres://rehome@db/calls"), None).is_ok());
 }
 
 #[test]

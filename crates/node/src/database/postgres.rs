@@ -24,8 +24,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use vocab::CallKey;
 
-use super::work::{Backlog, Batch, Load, Read, Taken, Write};
-use super::{Answer, OpenError, Settings, Why};
+use super::work::{Backlog, Batch, Clearing, Job, Load, Taken, Write};
+use super::{Answer, OpenError, Refusal, Refused, Settings, Why};
 use crate::clock::wall_time;
 use session::{Fetched, Server, Session, Trouble};
 
@@ -38,7 +38,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Orders {
     writes: UnboundedSender<(Write, Taken)>,
-    reads: UnboundedSender<(Read, Taken)>,
+    reads: UnboundedSender<(CallKey, Taken)>,
 }
 
 impl Orders {
@@ -47,7 +47,7 @@ impl Orders {
             Load::Write(write) => {
                 self.writes.send((write, taken)).map_err(|back| Load::Write(back.0.0))
             }
-            Load::Read(read) => self.reads.send((read, taken)).map_err(|back| Load::Read(back.0.0)),
+            Load::Read(key) => self.reads.send((key, taken)).map_err(|back| Load::Read(back.0.0)),
         }
     }
 }
@@ -91,7 +91,7 @@ where
 /// Where orders wait and answers go, whichever connections there are.
 struct Lanes<E> {
     writes: Mutex<UnboundedReceiver<(Write, Taken)>>,
-    reads: Mutex<UnboundedReceiver<(Read, Taken)>>,
+    reads: Mutex<UnboundedReceiver<(CallKey, Taken)>>,
     answers: Sender<E>,
     timeout: Duration,
 }
@@ -102,8 +102,8 @@ impl<E: From<Answer>> Lanes<E> {
         drop(self.answers.send(answer.into()).await);
     }
 
-    async fn refuse(&self, batch: Batch, why: Why) {
-        for refusal in batch.refused(why) {
+    async fn refuse(&self, job: Job, why: Why) {
+        for refusal in job.refused(why) {
             self.tell(Answer::Refused(refusal)).await;
         }
     }
@@ -116,7 +116,7 @@ impl<E: From<Answer>> Lanes<E> {
         while let Ok(room) = self.answers.reserve().await {
             let load = tokio::select! {
                 Some((write, _)) = writes.recv() => Load::Write(write),
-                Some((read, _)) = reads.recv() => Load::Read(read),
+                Some((key, _)) = reads.recv() => Load::Read(key),
                 else => return,
             };
             room.send(Answer::Refused(load.refused(Why::Away)).into());
@@ -124,7 +124,7 @@ impl<E: From<Answer>> Lanes<E> {
     }
 
     /// The reads that wait, or the next one; `None` when nobody orders any more.
-    async fn next_reads(&self) -> Option<Vec<(Read, Taken)>> {
+    async fn next_reads(&self) -> Option<Vec<(CallKey, Taken)>> {
         let mut inbox = self.reads.lock().await;
         let mut reads = vec![inbox.recv().await?];
         while reads.len() < FETCHES_MAX
@@ -302,13 +302,34 @@ impl<E: From<Answer>> Worker<E> {
             {
                 backlog.push(write, taken);
             }
-            let outcome = self.write_batch(backlog.next_batch()).await;
+            let outcome = match backlog.next_job() {
+                Some(Job::Batch(batch)) => self.write_batch(batch).await,
+                Some(Job::Clear(clearing)) => self.clear(clearing).await,
+                None => Ok(()),
+            };
             if outcome == Err(Why::Away) {
                 break;
             }
         }
-        while !backlog.is_empty() {
-            lanes.refuse(backlog.next_batch(), Why::Away).await;
+        while let Some(job) = backlog.next_job() {
+            lanes.refuse(job, Why::Away).await;
+        }
+    }
+
+    async fn clear(&self, clearing: Clearing) -> Result<(), Why> {
+        loop {
+            match self.attempt(self.session.clear(&clearing)).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    drop(clearing);
+                    self.lanes.tell(Answer::Cleared).await;
+                    return Ok(());
+                }
+                Err(why) => {
+                    self.lanes.refuse(Job::Clear(clearing), why).await;
+                    return Err(why);
+                }
+            }
         }
     }
 
@@ -321,7 +342,7 @@ impl<E: From<Answer>> Worker<E> {
                 }
                 Err(why) => {
                     // The removals of this batch may be of rows that it was to store.
-                    self.lanes.refuse(batch, why).await;
+                    self.lanes.refuse(Job::Batch(batch), why).await;
                     return Err(why);
                 }
             }
@@ -333,7 +354,7 @@ impl<E: From<Answer>> Worker<E> {
                     self.lanes.tell(Answer::Removed(removed)).await;
                 }
                 Err(why) => {
-                    self.lanes.refuse(batch, why).await;
+                    self.lanes.refuse(Job::Batch(batch), why).await;
                     return Err(why);
                 }
             }
@@ -343,72 +364,36 @@ impl<E: From<Answer>> Worker<E> {
 
     async fn read(mut self) {
         let lanes = Arc::clone(&self.lanes);
-        while let Some(reads) = self.wait(lanes.next_reads()).await {
-            let (mut asks, mut scans) = (Vec::new(), Vec::new());
-            for (read, taken) in reads {
-                match read {
-                    Read::Fetch { key, ask } => asks.push((key, ask, taken)),
-                    Read::Scan(scan) => scans.push((scan, taken)),
-                }
-            }
-            if !asks.is_empty() {
-                self.fetch(asks).await;
-            }
-            for (scan, taken) in scans {
-                // Refused at once if the fetches found the server away.
-                let outcome = match self.alarm.is_rung() {
-                    true => Err(Why::Away),
-                    false => self.scan(&scan).await,
-                };
-                let answer = match outcome {
-                    Ok(page) => Answer::Page(page),
-                    Err(why) => Answer::Refused(Read::Scan(scan).refused(why)),
-                };
-                drop(taken);
-                lanes.tell(answer).await;
-            }
+        while let Some(asks) = self.wait(lanes.next_reads()).await {
+            self.fetch(asks).await;
         }
     }
 
-    async fn fetch(&self, asks: Vec<(CallKey, u64, Taken)>) {
-        let mut keys: Vec<CallKey> = asks.iter().map(|(key, _, _)| *key).collect();
+    async fn fetch(&self, asks: Vec<(CallKey, Taken)>) {
+        let mut keys: Vec<CallKey> = asks.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys.dedup();
         let outcome = self.attempt(self.session.fetch(&keys)).await;
-        let asks: Vec<(CallKey, u64)> = asks.into_iter().map(|(key, ask, _)| (key, ask)).collect();
+        let asks: Vec<CallKey> = asks.into_iter().map(|(key, _)| key).collect();
         match outcome {
             Ok(Fetched { rows, corrupt }) => {
                 for row in corrupt.values() {
                     // It is not served in any case; the log has the reason.
                     let _ = self.attempt(self.session.set_aside(row)).await;
                 }
-                for (key, ask) in asks {
+                for key in asks {
                     let answer = match corrupt.get(&key) {
-                        Some(_) => Answer::Corrupt { key, ask: Some(ask) },
-                        None => Answer::Fetched { key, ask, row: rows.get(&key).cloned() },
+                        Some(_) => Answer::Corrupt { key },
+                        None => Answer::Fetched { key, row: rows.get(&key).cloned() },
                     };
                     self.lanes.tell(answer).await;
                 }
             }
             Err(why) => {
-                for (key, ask) in asks {
-                    let refusal = Read::Fetch { key, ask }.refused(why);
+                for key in asks {
+                    let refusal = Refusal { what: Refused::Fetch { key }, why };
                     self.lanes.tell(Answer::Refused(refusal)).await;
                 }
-            }
-        }
-    }
-
-    /// Corrupt rows are set aside, and the page is read again without them.
-    async fn scan(&self, scan: &super::Scan) -> Result<super::Page, Why> {
-        loop {
-            let (page, corrupt) = self.attempt(self.session.scan(scan)).await?;
-            if corrupt.is_empty() {
-                return Ok(page);
-            }
-            for row in corrupt {
-                self.attempt(self.session.set_aside(&row)).await?;
-                self.lanes.tell(Answer::Corrupt { key: row.key, ask: None }).await;
             }
         }
     }

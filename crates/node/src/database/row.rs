@@ -1,4 +1,5 @@
-//! A row's columns: how a stamp sorts as bytes, and the checksum over all of a row.
+//! A row's columns: how a stamp sorts as bytes, and the checksum over all of a row but
+//! its view.
 //!
 //! A stamp is 34 bytes, all numbers big-endian, so that bytes compare as stamps do:
 //!
@@ -46,16 +47,14 @@ pub(super) fn stamp_of(bytes: &[u8]) -> Option<Stamp> {
     })
 }
 
-/// A stamp that cannot be read counts as the lowest, which every other replaces.
-pub(super) fn stamp_or_lowest(bytes: &[u8]) -> Stamp {
-    let lowest = Epoch { n: 0, site: SiteId(u16::MAX) };
-    let (token, version) = (LockToken::default(), Version::default());
-    stamp_of(bytes).unwrap_or(Stamp { epoch: lowest, token, version })
-}
-
 /// The slot's column. `SLOTS` is far below the largest `i16`.
 pub(super) fn slot_column(key: &CallKey) -> i16 {
     i16::try_from(key.slot().0).unwrap_or(i16::MAX)
+}
+
+/// The column of a view's number.
+pub(super) fn view_column(view: ViewNumber) -> i64 {
+    i64::try_from(view.0).unwrap_or(i64::MAX)
 }
 
 /// A moment's column.
@@ -69,6 +68,8 @@ pub(super) struct Columns<'a> {
     pub(super) slot: i16,
     pub(super) key: &'a [u8],
     pub(super) stamp: &'a [u8],
+    /// Not under the checksum: a later writer raises it and leaves the rest.
+    pub(super) view: i64,
     pub(super) put_at: i64,
     pub(super) deadline: Option<i64>,
     pub(super) checksum: i64,
@@ -97,6 +98,7 @@ impl Columns<'_> {
         Ok(Row {
             key,
             stamp,
+            view: ViewNumber(u64::try_from(self.view).unwrap_or(0)),
             body: Bytes::copy_from_slice(self.body),
             put_at: moment(self.put_at),
             deadline: self.deadline.map(moment),
@@ -118,6 +120,7 @@ pub(super) fn checksum_of(row: &Row) -> i64 {
         slot: slot_column(&row.key),
         key: &row.key.0,
         stamp: &stamp_bytes(&row.stamp),
+        view: view_column(row.view),
         put_at: moment(row.put_at),
         deadline: row.deadline.map(moment),
         checksum: 0,

@@ -14,14 +14,11 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use tokio::sync::mpsc as owner;
-use vocab::{CallKey, Stamp};
+use vocab::CallKey;
 
 use super::row::{self, Columns, Corrupt};
-use super::work::{Backlog, Batch, Load, Read, Taken};
-use super::{
-    Answer, Found, OpenError, PAGE_BYTES_MAX, Page, Row, SCHEMA_VERSION, Scan, Wanted, Why,
-    migrations,
-};
+use super::work::{self, Backlog, Batch, Clearing, Job, Load, Taken};
+use super::{Answer, CLEAR_ROWS, OpenError, Refusal, Refused, SCHEMA_VERSION, Why, migrations};
 use crate::clock::wall_time;
 
 /// An `Away` file is tried again after this.
@@ -39,38 +36,38 @@ const PRAGMAS: &str = "
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = ["
     CREATE TABLE record (
         slot INTEGER NOT NULL, key BLOB NOT NULL CHECK (length(key) = 16), stamp BLOB NOT NULL,
-        put_at INTEGER NOT NULL, deadline INTEGER, checksum INTEGER NOT NULL, body BLOB NOT NULL,
-        PRIMARY KEY (slot, key));
+        view INTEGER NOT NULL, put_at INTEGER NOT NULL, deadline INTEGER, checksum INTEGER NOT NULL,
+        body BLOB NOT NULL, PRIMARY KEY (slot, key));
     CREATE TABLE set_aside (
         set_aside_at INTEGER NOT NULL, slot INTEGER NOT NULL, key BLOB NOT NULL,
-        stamp BLOB NOT NULL, put_at INTEGER NOT NULL, deadline INTEGER,
+        stamp BLOB NOT NULL, view INTEGER NOT NULL, put_at INTEGER NOT NULL, deadline INTEGER,
         checksum INTEGER NOT NULL, body BLOB NOT NULL);
 "];
 
 const STORE: &str = "
-    INSERT INTO record (slot, key, stamp, put_at, deadline, checksum, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO record (slot, key, stamp, view, put_at, deadline, checksum, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (slot, key) DO UPDATE SET
-        stamp = excluded.stamp, put_at = excluded.put_at, deadline = excluded.deadline,
-        checksum = excluded.checksum, body = excluded.body
-    WHERE record.stamp < excluded.stamp
+        view = max(record.view, excluded.view),
+        stamp = max(record.stamp, excluded.stamp),
+        put_at = iif(record.stamp < excluded.stamp, excluded.put_at, record.put_at),
+        deadline = iif(record.stamp < excluded.stamp, excluded.deadline, record.deadline),
+        checksum = iif(record.stamp < excluded.stamp, excluded.checksum, record.checksum),
+        body = iif(record.stamp < excluded.stamp, excluded.body, record.body)
+    WHERE record.stamp < excluded.stamp OR record.view < excluded.view
 ";
-const REMOVE: &str = "DELETE FROM record WHERE slot = ? AND key = ? AND stamp <= ?";
+const REMOVE: &str = "DELETE FROM record WHERE slot = ? AND key = ? AND stamp <= ? AND view <= ?";
+const CLEAR: &str = "
+    DELETE FROM record WHERE (slot, key) IN (
+        SELECT slot, key FROM record WHERE slot BETWEEN ? AND ? AND view < ? LIMIT ?)
+";
 const FETCH: &str = "
-    SELECT slot, key, stamp, put_at, deadline, checksum, body FROM record
+    SELECT slot, key, stamp, view, put_at, deadline, checksum, body FROM record
     WHERE slot = ? AND key = ?
-";
-const SCAN_ROWS: &str = "
-    SELECT slot, key, stamp, put_at, deadline, checksum, body FROM record
-    WHERE (slot, key) > (?, ?) AND slot <= ? ORDER BY slot, key LIMIT ?
-";
-const SCAN_NAMES: &str = "
-    SELECT key, stamp FROM record
-    WHERE (slot, key) > (?, ?) AND slot <= ? ORDER BY slot, key LIMIT ?
 ";
 const SET_ASIDE: &str = "
     INSERT INTO set_aside
-    SELECT ?, slot, key, stamp, put_at, deadline, checksum, body FROM record
+    SELECT ?, slot, key, stamp, view, put_at, deadline, checksum, body FROM record
     WHERE slot = ? AND key = ? AND checksum = ?
 ";
 const LEAVE: &str = "DELETE FROM record WHERE slot = ? AND key = ? AND checksum = ?";
@@ -168,9 +165,9 @@ impl<E: From<Answer>> Worker<E> {
                     self.tell(Answer::Refused(load.refused(Why::Away)));
                 }
                 Load::Write(write) => self.backlog.push(write, taken),
-                Load::Read(read) => {
+                Load::Read(key) => {
                     drop(taken);
-                    self.read(&read);
+                    self.read(key);
                     reads += 1;
                 }
             }
@@ -205,84 +202,75 @@ impl<E: From<Answer>> Worker<E> {
     }
 
     fn write(&mut self) {
-        let mut batch = self.backlog.next_batch();
-        let why = match write(&mut self.connection, &batch) {
-            Ok(()) => {
-                let stored = batch.take_stored();
-                let removed = batch.take_removed();
-                if !stored.is_empty() {
-                    self.tell(Answer::Stored(stored));
+        let Some(job) = self.backlog.next_job() else { return };
+        let why = match job {
+            Job::Batch(mut batch) => match write(&mut self.connection, &batch) {
+                Ok(()) => {
+                    let (stored, removed) = (batch.take_stored(), batch.take_removed());
+                    if !stored.is_empty() {
+                        self.tell(Answer::Stored(stored));
+                    }
+                    if !removed.is_empty() {
+                        self.tell(Answer::Removed(removed));
+                    }
+                    return;
                 }
-                if !removed.is_empty() {
-                    self.tell(Answer::Removed(removed));
+                Err(error) => {
+                    let why = self.failed(&error);
+                    self.refuse(Job::Batch(batch), why);
+                    why
                 }
-                return;
-            }
-            Err(error) => self.failed(&error),
+            },
+            Job::Clear(clearing) => match clear(&mut self.connection, &clearing) {
+                // What is left waits for the reads that came meanwhile.
+                Ok(CLEAR_ROWS..) => return self.backlog.put_back(clearing),
+                Ok(_) => {
+                    drop(clearing);
+                    return self.tell(Answer::Cleared);
+                }
+                Err(error) => {
+                    let why = self.failed(&error);
+                    self.refuse(Job::Clear(clearing), why);
+                    why
+                }
+            },
         };
-        self.refuse(batch, why);
-        while self.is_away() && !self.backlog.is_empty() {
-            let batch = self.backlog.next_batch();
-            self.refuse(batch, why);
+        while self.is_away()
+            && let Some(job) = self.backlog.next_job()
+        {
+            self.refuse(job, why);
         }
     }
 
-    fn refuse(&self, batch: Batch, why: Why) {
-        batch.refused(why).for_each(|refusal| self.tell(Answer::Refused(refusal)));
+    fn refuse(&self, job: Job, why: Why) {
+        job.refused(why).into_iter().for_each(|refusal| self.tell(Answer::Refused(refusal)));
     }
 
-    fn read(&mut self, read: &Read) {
-        let outcome = match read {
-            Read::Fetch { key, ask } => self.fetch(*key, *ask),
-            Read::Scan(scan) => self.scan(scan),
-        };
-        match outcome {
+    fn read(&mut self, key: CallKey) {
+        match self.fetch(key) {
             Ok(answer) => self.tell(answer),
             Err(error) => {
                 let why = self.failed(&error);
-                self.tell(Answer::Refused(read.refused(why)));
+                self.tell(Answer::Refused(Refusal { what: Refused::Fetch { key }, why }));
             }
         }
     }
 
-    fn fetch(&mut self, key: CallKey, ask: u64) -> rusqlite::Result<Answer> {
+    fn fetch(&mut self, key: CallKey) -> rusqlite::Result<Answer> {
         let found = self
             .connection
             .prepare_cached(FETCH)?
             .query_row(params![row::slot_column(&key), &key.0[..]], |row| Ok(columns(row)?.read()))
             .optional()?;
         Ok(match found.transpose() {
-            Ok(row) => Answer::Fetched { key, ask, row },
+            Ok(row) => Answer::Fetched { key, row },
             Err(corrupt) => {
                 if let Err(error) = set_aside(&mut self.connection, &corrupt) {
                     tracing::error!(%error, %key, "a corrupt row cannot be set aside");
                 }
-                Answer::Corrupt { key, ask: Some(ask) }
+                Answer::Corrupt { key }
             }
         })
-    }
-
-    /// Corrupt rows are set aside, and the page is read again without them.
-    fn scan(&mut self, scan: &Scan) -> rusqlite::Result<Answer> {
-        if scan.what == Wanted::Names {
-            let names = scan_names(&self.connection, scan)?;
-            let next = names
-                .last()
-                .filter(|_| names.len() == usize::from(scan.rows_max()))
-                .map(|(key, _)| *key);
-            return Ok(Answer::Page(Page { ask: scan.ask, found: Found::Names(names), next }));
-        }
-        loop {
-            let (rows, corrupt, is_last) = scan_rows(&self.connection, scan)?;
-            if corrupt.is_empty() {
-                let next = rows.last().filter(|_| !is_last).map(|row| row.key);
-                return Ok(Answer::Page(Page { ask: scan.ask, found: Found::Rows(rows), next }));
-            }
-            for corrupt in corrupt {
-                set_aside(&mut self.connection, &corrupt)?;
-                self.tell(Answer::Corrupt { key: corrupt.key, ask: None });
-            }
-        }
     }
 
     /// Says why orders are refused by this error, and that the file is away if it is.
@@ -326,6 +314,7 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
                 slot.0,
                 &key.0[..],
                 &row::stamp_bytes(&row.stamp)[..],
+                row::view_column(row.view),
                 row::moment(row.put_at),
                 row.deadline.map(row::moment),
                 row::checksum_of(row),
@@ -333,11 +322,32 @@ fn write(connection: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
             ])?;
         }
         let mut remove = transaction.prepare_cached(REMOVE)?;
-        for ((slot, key), stamp) in &batch.removals {
-            remove.execute(params![slot.0, &key.0[..], &row::stamp_bytes(stamp)[..]])?;
+        for ((slot, key), (stamp, view)) in &batch.removals {
+            let view = row::view_column(*view);
+            remove.execute(params![slot.0, &key.0[..], &row::stamp_bytes(stamp)[..], view])?;
         }
     }
     transaction.commit()
+}
+
+/// Says how many rows it removed; there are none left when these are fewer than [`CLEAR_ROWS`].
+fn clear(connection: &mut Connection, clearing: &Clearing) -> rusqlite::Result<i64> {
+    let transaction = begin(connection)?;
+    let mut gone = 0;
+    {
+        let mut clear = transaction.prepare_cached(CLEAR)?;
+        for (first, last) in work::runs(&clearing.slots) {
+            let left = CLEAR_ROWS - gone;
+            let view = row::view_column(clearing.view);
+            let removed = clear.execute(params![first, last, view, left])?;
+            gone += i64::try_from(removed).unwrap_or(i64::MAX);
+            if gone >= CLEAR_ROWS {
+                break;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(gone)
 }
 
 fn columns<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Columns<'a>> {
@@ -345,10 +355,11 @@ fn columns<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Columns<'a>> {
         slot: row.get(0)?,
         key: row.get_ref(1)?.as_blob()?,
         stamp: row.get_ref(2)?.as_blob()?,
-        put_at: row.get(3)?,
-        deadline: row.get(4)?,
-        checksum: row.get(5)?,
-        body: row.get_ref(6)?.as_blob()?,
+        view: row.get(3)?,
+        put_at: row.get(4)?,
+        deadline: row.get(5)?,
+        checksum: row.get(6)?,
+        body: row.get_ref(7)?.as_blob()?,
     })
 }
 
@@ -360,39 +371,6 @@ fn set_aside(connection: &mut Connection, corrupt: &Corrupt) -> rusqlite::Result
     transaction.execute(SET_ASIDE, params![at, slot, &key.0[..], checksum])?;
     transaction.execute(LEAVE, params![slot, &key.0[..], checksum])?;
     transaction.commit()
-}
-
-/// The rows that can be read, those that cannot, and whether there are no more behind.
-type ScannedRows = (Vec<Row>, Vec<Corrupt>, bool);
-
-fn scan_rows(connection: &Connection, scan: &Scan) -> rusqlite::Result<ScannedRows> {
-    let (slot, key) = scan.begins_after();
-    let mut select = connection.prepare_cached(SCAN_ROWS)?;
-    let mut found = select.query(params![slot, key, scan.last_slot(), scan.rows_max()])?;
-    let (mut rows, mut corrupt, mut bytes) = (Vec::new(), Vec::new(), 0);
-    while let Some(row) = found.next()? {
-        let columns = columns(row)?;
-        bytes += columns.body.len();
-        match columns.read() {
-            Ok(row) => rows.push(row),
-            Err(row) => corrupt.push(row),
-        }
-        if bytes >= PAGE_BYTES_MAX {
-            return Ok((rows, corrupt, false));
-        }
-    }
-    let is_last = rows.len() + corrupt.len() < usize::from(scan.rows_max());
-    Ok((rows, corrupt, is_last))
-}
-
-fn scan_names(connection: &Connection, scan: &Scan) -> rusqlite::Result<Vec<(CallKey, Stamp)>> {
-    let (slot, key) = scan.begins_after();
-    let mut select = connection.prepare_cached(SCAN_NAMES)?;
-    let found = select.query_map(params![slot, key, scan.last_slot(), scan.rows_max()], |row| {
-        let key = row::key_of(row.get_ref(0)?.as_blob()?);
-        Ok((key, row::stamp_or_lowest(row.get_ref(1)?.as_blob()?)))
-    })?;
-    found.collect()
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use vocab::{CallKey, Slot, Stamp};
+use tier_protocol::SlotSet;
+use vocab::{CallKey, Slot, Stamp, ViewNumber};
 
-use super::{PAGE_ROWS_MAX, Refusal, Refused, Row, Scan, Why};
+use super::{Refusal, Refused, Row, Why};
 
 /// What an order, or a row of one, takes beside its body.
 pub(super) const ORDER_BYTES: usize = 256;
@@ -68,26 +69,22 @@ impl Drop for Taken {
 #[derive(Debug)]
 pub(super) enum Load {
     Write(Write),
-    Read(Read),
+    /// A call whose row is wanted.
+    Read(CallKey),
 }
 
 #[derive(Debug)]
 pub(super) enum Write {
     Store(Vec<Row>),
-    Remove(CallKey, Stamp),
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Read {
-    Fetch { key: CallKey, ask: u64 },
-    Scan(Scan),
+    Remove(ViewNumber, Vec<(CallKey, Stamp)>),
+    Clear(Box<SlotSet>, ViewNumber),
 }
 
 impl Load {
     pub(super) fn refused(&self, why: Why) -> Refusal {
         match self {
             Self::Write(write) => write.refused(why),
-            Self::Read(read) => read.refused(why),
+            Self::Read(key) => Refusal { what: Refused::Fetch { key: *key }, why },
         }
     }
 }
@@ -96,42 +93,24 @@ impl Write {
     pub(super) fn refused(&self, why: Why) -> Refusal {
         let what = match self {
             Self::Store(rows) => Refused::Store(names(rows)),
-            Self::Remove(key, stamp) => Refused::Remove(vec![(*key, *stamp)]),
+            Self::Remove(_, rows) => Refused::Remove(rows.clone()),
+            Self::Clear(..) => Refused::Clear,
         };
         Refusal { what, why }
     }
 }
 
-impl Read {
-    pub(super) fn refused(&self, why: Why) -> Refusal {
-        let what = match self {
-            Self::Fetch { key, ask } => Refused::Fetch { key: *key, ask: *ask },
-            Self::Scan(scan) => Refused::Scan { ask: scan.ask },
-        };
-        Refusal { what, why }
+/// The runs of slots of a set, as columns: first and last of each.
+pub(super) fn runs(slots: &SlotSet) -> Vec<(i16, i16)> {
+    let mut runs: Vec<(i16, i16)> = Vec::new();
+    for slot in slots.iter() {
+        let column = i16::try_from(slot.0).unwrap_or(i16::MAX);
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == column => *last = column,
+            _ => runs.push((column, column)),
+        }
     }
-}
-
-impl Scan {
-    /// The slot and key behind which its page begins; an empty key is before every other.
-    pub(super) fn begins_after(&self) -> (i16, Vec<u8>) {
-        let first = (*self.slots.start(), Vec::new());
-        let after = self.after.map(|key| (key.slot(), key.0.to_vec()));
-        let (slot, key) = after.map_or(first.clone(), |after| after.max(first));
-        (column(slot), key)
-    }
-
-    pub(super) fn last_slot(&self) -> i16 {
-        column(*self.slots.end())
-    }
-
-    pub(super) fn rows_max(&self) -> u16 {
-        u16::try_from(self.limit).unwrap_or(u16::MAX).clamp(1, PAGE_ROWS_MAX)
-    }
-}
-
-fn column(slot: Slot) -> i16 {
-    i16::try_from(slot.0).unwrap_or(i16::MAX)
+    runs
 }
 
 /// Writes that wait for the transaction before them, one row each.
@@ -143,18 +122,21 @@ pub(super) struct Backlog {
 #[derive(Debug)]
 enum One {
     Store(Row),
-    Remove(CallKey, Stamp),
+    Remove(ViewNumber, CallKey, Stamp),
+    Clear(Box<SlotSet>, ViewNumber),
 }
 
 impl Backlog {
     pub(super) fn push(&mut self, write: Write, taken: Taken) {
         let taken = Arc::new(taken);
+        let with = |one| (one, Arc::clone(&taken));
         match write {
-            Write::Store(rows) => {
-                let ones = rows.into_iter().map(|row| (One::Store(row), Arc::clone(&taken)));
-                self.writes.extend(ones);
+            Write::Store(rows) => self.writes.extend(rows.into_iter().map(One::Store).map(with)),
+            Write::Remove(view, rows) => {
+                let ones = rows.into_iter().map(|(key, stamp)| One::Remove(view, key, stamp));
+                self.writes.extend(ones.map(with));
             }
-            Write::Remove(key, stamp) => self.writes.push_back((One::Remove(key, stamp), taken)),
+            Write::Clear(slots, view) => self.writes.push_back((One::Clear(slots, view), taken)),
         }
     }
 
@@ -167,37 +149,64 @@ impl Backlog {
         self.writes.len() >= BATCH_ROWS_MAX
     }
 
-    /// The next transaction. It ends before a row that is stored after the removal of its key.
-    pub(super) fn next_batch(&mut self) -> Batch {
+    /// The next transaction, or the next removal of whole slots. A transaction ends before a row
+    /// whose key it has a removal of.
+    pub(super) fn next_job(&mut self) -> Option<Job> {
+        if let Some((One::Clear(slots, view), taken)) =
+            self.writes.pop_front_if(|(one, _)| matches!(one, One::Clear(..)))
+        {
+            return Some(Job::Clear(Clearing { slots, view, taken }));
+        }
         let mut batch = Batch::default();
         let mut bytes = 0;
         while batch.stored.len() + batch.removed.len() < BATCH_ROWS_MAX && bytes < BATCH_BYTES_MAX {
-            let Some((one, taken)) = self.writes.pop_front() else { break };
+            let Some((one, taken)) = self.writes.pop_front_if(|(one, _)| batch.takes(one)) else {
+                break;
+            };
             match one {
                 One::Store(row) => {
-                    let place = (row.key.slot(), row.key);
-                    if batch.removals.contains_key(&place) {
-                        self.writes.push_front((One::Store(row), taken));
-                        break;
-                    }
                     bytes += row_bytes(&row);
-                    batch.stored.push((row.key, row.stamp));
-                    batch.room_of_stored.push(taken);
-                    let kept = batch.stores.get(&place);
-                    if kept.is_none_or(|kept| kept.stamp < row.stamp) {
-                        batch.stores.insert(place, row);
-                    }
+                    batch.store(row, taken);
                 }
-                One::Remove(key, stamp) => {
+                One::Remove(view, key, stamp) => {
                     batch.removed.push((key, stamp));
                     batch.room_of_removed.push(taken);
-                    let due = batch.removals.entry((key.slot(), key)).or_insert(stamp);
-                    *due = stamp.max(*due);
+                    batch.removals.insert((key.slot(), key), (stamp, view));
                 }
+                One::Clear(..) => debug_assert!(false, "no transaction takes it"),
             }
         }
-        batch
+        (!batch.is_empty()).then_some(Job::Batch(batch))
     }
+
+    /// A removal of whole slots goes on.
+    pub(super) fn put_back(&mut self, Clearing { slots, view, taken }: Clearing) {
+        self.writes.push_front((One::Clear(slots, view), taken));
+    }
+}
+
+/// What is done at a time.
+#[derive(Debug)]
+pub(super) enum Job {
+    Batch(Batch),
+    Clear(Clearing),
+}
+
+impl Job {
+    pub(super) fn refused(self, why: Why) -> Vec<Refusal> {
+        match self {
+            Self::Batch(batch) => batch.refused(why).collect(),
+            Self::Clear(_) => vec![Refusal { what: Refused::Clear, why }],
+        }
+    }
+}
+
+/// A removal of whole slots, done in several transactions.
+#[derive(Debug)]
+pub(super) struct Clearing {
+    pub(super) slots: Box<SlotSet>,
+    pub(super) view: ViewNumber,
+    taken: Arc<Taken>,
 }
 
 /// One transaction: the stores, then the removals. Every writer takes rows in the order of slots
@@ -206,7 +215,7 @@ impl Backlog {
 pub(super) struct Batch {
     /// The newest row of each key.
     pub(super) stores: BTreeMap<(Slot, CallKey), Row>,
-    pub(super) removals: BTreeMap<(Slot, CallKey), Stamp>,
+    pub(super) removals: BTreeMap<(Slot, CallKey), (Stamp, ViewNumber)>,
     /// All that was asked, for the answer.
     stored: Vec<(CallKey, Stamp)>,
     removed: Vec<(CallKey, Stamp)>,
@@ -216,6 +225,35 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    fn is_empty(&self) -> bool {
+        self.stored.is_empty() && self.removed.is_empty()
+    }
+
+    /// Of one key it does the stores before a removal, and one removal.
+    fn takes(&self, one: &One) -> bool {
+        match one {
+            One::Store(Row { key, .. }) | One::Remove(_, key, _) => {
+                !self.removals.contains_key(&(key.slot(), *key))
+            }
+            One::Clear(..) => false,
+        }
+    }
+
+    fn store(&mut self, mut row: Row, taken: Arc<Taken>) {
+        self.stored.push((row.key, row.stamp));
+        self.room_of_stored.push(taken);
+        let place = (row.key.slot(), row.key);
+        if let Some(kept) = self.stores.get_mut(&place) {
+            let view = kept.view.max(row.view);
+            if kept.stamp >= row.stamp {
+                kept.view = view;
+                return;
+            }
+            row.view = view;
+        }
+        self.stores.insert(place, row);
+    }
+
     /// What is answered now that the stores are done.
     pub(super) fn take_stored(&mut self) -> Vec<(CallKey, Stamp)> {
         self.room_of_stored.clear();

@@ -79,7 +79,9 @@ impl Site {
         let Some(story) = seat.replica.get(now, key) else {
             return Err(Refusal { status: 404, error: format!("no call {key} is held here") });
         };
-        let record = seat.record(now, key, &mut self.words);
+        // A look at a call does not bring it back into RAM.
+        let is_in_memory = !story.summary.is_spilled;
+        let record = is_in_memory.then(|| seat.record(now, key, &mut self.words)).flatten();
         // Only a process that runs applications decodes calls: one that cannot be decoded must not
         // reach the process that keeps them.
         let decodes = self.engine.is_some();

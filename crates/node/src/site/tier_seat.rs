@@ -9,10 +9,11 @@ use tier_protocol::frame::{SiteFrame, TierFrame};
 use tier_protocol::{Command, PROTOCOL_VERSION, Record, Reply, SiteMap, SiteState, SiteWord};
 use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 
-use super::Word;
 use super::peers::Myself;
 use super::shared::{Shared, new_replica_id};
+use super::{Word, database};
 use crate::coordination::{Coordination, Told};
+use crate::database::Database;
 use crate::link::{LinkId, LinkWord, Outbox};
 use crate::queue::{Order, Queue};
 use crate::setting::PARTITION;
@@ -22,6 +23,8 @@ pub(crate) struct TierSeat {
     pub(crate) replica: Replica,
     pub(crate) gate: Gate,
     queue: Queue,
+    /// Where calls go that are steady for long.
+    database: Option<Database>,
     /// Of a state process among several.
     shared: Option<Shared>,
     /// The engine of this very process, to which words go by function call.
@@ -74,6 +77,7 @@ impl TierSeat {
             replica,
             gate,
             queue,
+            database: None,
             shared,
             own_engine,
             engines: BTreeMap::new(),
@@ -87,6 +91,11 @@ impl TierSeat {
             gate_wake_at: Instant::NEVER,
             got: None,
         }
+    }
+
+    /// Where the replica's calls go that are steady for long.
+    pub(crate) fn with_database(self, database: Option<Database>) -> Self {
+        Self { database, ..self }
     }
 
     pub(super) fn into_coordination(self) -> Option<Coordination> {
@@ -172,7 +181,11 @@ impl TierSeat {
                 }
                 replica::Output::Map(map) => self.tell_map(&map),
                 replica::Output::Expelled => self.begin_again(now, words),
-                replica::Output::Database(_) => {}
+                replica::Output::Database(ask) => {
+                    let database = self.database.as_ref();
+                    let refused = database.and_then(|database| database::ask(database, ask));
+                    words.extend(refused.map(|w| Word::Replica(replica::Input::Database(w))));
+                }
                 replica::Output::Gate(output) => {
                     let input = GateInput::FromReplica { partition: PARTITION, output };
                     words.push_back(Word::Gate(input));

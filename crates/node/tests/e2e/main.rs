@@ -15,6 +15,7 @@ mod queue;
 mod set_up_crash;
 mod site_killed;
 mod site_killed_ringing;
+mod spill;
 mod state_tier;
 mod tier_network;
 mod torture;

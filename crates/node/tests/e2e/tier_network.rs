@@ -25,6 +25,7 @@ fn stage(name: &'static str) -> (Stage, Wan, Places) {
         states: hosts(&["s0", "s1", "s2"]),
         engines: hosts(&["e0", "e1"]),
         edge: Some(wan.host("edge")),
+        ..Places::default()
     };
     (stage, wan, places)
 }

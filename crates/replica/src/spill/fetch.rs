@@ -252,7 +252,7 @@ impl Replica {
             // It came back by another way, and left again.
             return fetches.want_again(key);
         }
-        match row.and_then(|row| found(key, &spilled, row)) {
+        match row.and_then(|row| found(now, key, &spilled, row)) {
             Some(record) => self.take_back(now, key, &spilled, record),
             None => {
                 self.counts.rows_lost += 1;
@@ -444,18 +444,23 @@ impl Replica {
 }
 
 /// The record of a row, if it is one and not older than what is known.
-fn found(key: CallKey, spilled: &Spilled, row: FoundRow) -> Option<Record> {
+fn found(now: Instant, key: CallKey, spilled: &Spilled, row: FoundRow) -> Option<Record> {
     let FoundRow { stamp, record, age } = row;
     let mut record = Record::decode(record).ok()?;
     let header = &record.header;
     if header.key != key || header.stamp != stamp || stamp < spilled.stamp() {
         return None;
     }
-    let is_dormant = spilled.state().is_dormant;
+    let state = spilled.state();
+    let is_dormant = state.is_dormant;
     if stamp == spilled.stamp() && digest_of(&record, is_dormant) != spilled.digest {
         return None;
     }
-    // A wall clock may have been set back.
+    // The database's time is by the wall clock, which may have been set anew. What stayed in memory
+    // knows better where it is the same deadline.
+    let is_same = stamp == spilled.stamp() && !is_dormant && !state.is_condemned;
+    let known = record.header.deadline.zip(spilled.due_at()).filter(|_| is_same);
+    let age = known.map_or(age, |(deadline, due_at)| (now + deadline).since(due_at));
     record.header.age = age.max(record.header.age);
     Some(record)
 }

@@ -305,6 +305,21 @@ fn the_application_that_waits_longest_decides() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_anew_moves_no_deadline() {
+    for (name, moved) in [("back", -3_600_i64), ("forth", 3_600)] {
+        let (mut bench, mut disk) = (Bench::spilling(|_| {}), Disk::default());
+        bench.turn(key(1), BOUNDARY, |record| record.header.deadline = Some(ms(900_000)));
+        bench.pass_with(&mut disk, ms(300_000));
+        assert!(bench.is_spilled(key(1)));
+        let row = disk.rows.get_mut(&key(1)).unwrap();
+        let by = Duration::from_secs(moved.unsigned_abs());
+        row.put_at = if moved < 0 { row.put_at + by } else { row.put_at - by };
+        let record = bench.lock_spilled(&mut disk, key(1)).1.expect("it has a row");
+        assert_eq!(record.header.age, ms(300_000), "set {name}");
+    }
+}
+
+#[test]
 fn a_deadline_of_a_spilled_call_is_handed_once() {
     let (mut bench, mut disk) = (Bench::spilling(|_| {}), Disk::default());
     bench.turn(key(1), BOUNDARY, |record| record.header.deadline = Some(ms(300_000)));

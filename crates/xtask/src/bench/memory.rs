@@ -3,8 +3,11 @@
 //! Real calls, set up by SIPp through an engine, are cloned through the real put path; the growth
 //! of the processes' resident memory is divided by the clones. So the figure has everything in it:
 //! the record, the tables that find it, what the allocator rounds up.
+//!
+//! A third site moves its calls to a database (SQLite): what stays in memory of each is measured
+//! the same way, once all have gone.
 
-mod spill;
+mod spilled;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,17 +39,27 @@ struct Row {
     record_bytes: u64,
 }
 
+impl Row {
+    /// `calls` came between the two figures of memory.
+    fn new(
+        (replicas, replica): (usize, usize),
+        (before, after): (u64, u64),
+        calls: u64,
+        record_bytes: u64,
+    ) -> Self {
+        let per_call = after.saturating_sub(before) / calls.max(1);
+        Self { replicas, replica, before, after, per_call, record_bytes }
+    }
+}
+
 /// Runs the bench and prints its table.
 pub(crate) fn run(root: &Path, calls: u64, json: bool) -> Result<(), String> {
     let folder = Folder::new("bench-memory")?;
-    let mut rows = measure(root, &folder, 1, None, calls, "")?;
+    let mut rows = measure(root, &folder, 1, None, calls)?;
     let etcd = Etcd::start(&folder)?;
-    rows.extend(measure(root, &folder, 3, Some(&etcd), calls, "")?);
+    rows.extend(measure(root, &folder, 3, Some(&etcd), calls)?);
     drop(etcd);
-    let spilled = match spill::is_available(root, &folder) {
-        Ok(()) => Ok(measure(root, &folder, 1, None, calls, spill::SETTINGS)?),
-        Err(why) => Err(why),
-    };
+    let spilled = spilled::measure(root, &folder, calls)?;
     print(calls, &rows, &spilled);
     if json {
         let text = to_json(calls, &rows, &spilled).to_string();
@@ -55,9 +68,8 @@ pub(crate) fn run(root: &Path, calls: u64, json: bool) -> Result<(), String> {
         std::fs::write(&path, text + "\n")
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let is_over = |rows: &[Row], bound| rows.iter().any(|row| row.per_call > bound);
-    let spilled = spilled.unwrap_or_default();
-    if is_over(&rows, CALL_BYTES_MAX) || is_over(&spilled, SPILLED_BYTES_MAX) {
+    let is_over = rows.iter().any(|row| row.per_call > CALL_BYTES_MAX);
+    if is_over || spilled.per_call > SPILLED_BYTES_MAX {
         return Err("a call takes more memory than its bound".to_owned());
     }
     Ok(())
@@ -70,9 +82,8 @@ fn measure(
     replicas: usize,
     etcd: Option<&Etcd>,
     calls: u64,
-    more: &str,
 ) -> Result<Vec<Row>, String> {
-    let site = Site::start(root, folder, replicas, etcd, calls + 1_000, more)?;
+    let site = Site::start(root, folder, replicas, etcd, calls + 1_000, "")?;
     let mut client = site.client()?;
     let originals = site.originals(&mut client, ORIGINALS)?;
     let before = at_rest(&site)?;
@@ -86,9 +97,7 @@ fn measure(
         calls as f64 / loaded.took.as_secs_f64()
     );
     let row = |(replica, (before, after)): (usize, (u64, u64))| {
-        let per_call = after.saturating_sub(before) / calls.max(1);
-        let record_bytes = loaded.record_bytes;
-        Row { replicas, replica, before, after, per_call, record_bytes }
+        Row::new((replicas, replica), (before, after), calls, loaded.record_bytes)
     };
     Ok(before.into_iter().zip(after).enumerate().map(row).collect())
 }
@@ -109,19 +118,14 @@ fn at_rest(site: &Site) -> Result<Vec<u64>, String> {
     Err(format!("memory is not at rest after {REST_WITHIN:?}: {last:?} bytes"))
 }
 
-fn print(calls: u64, rows: &[Row], spilled: &Result<Vec<Row>, String>) {
+fn print(calls: u64, rows: &[Row], spilled: &Row) {
     println!("\nMemory per steady call of each state process, {calls} calls");
     println!("replicas  process   before MiB   after MiB   record bytes   bytes/call   bound");
     for row in rows {
         print_row(row, CALL_BYTES_MAX);
     }
-    match spilled {
-        Ok(rows) => {
-            println!("with records in a database:");
-            rows.iter().for_each(|row| print_row(row, SPILLED_BYTES_MAX));
-        }
-        Err(why) => println!("with records in a database: not available: {why}"),
-    }
+    println!("with records in a database:");
+    print_row(spilled, SPILLED_BYTES_MAX);
 }
 
 fn print_row(row: &Row, bound: u64) {
@@ -139,7 +143,7 @@ fn print_row(row: &Row, bound: u64) {
     );
 }
 
-fn to_json(calls: u64, rows: &[Row], spilled: &Result<Vec<Row>, String>) -> Value {
+fn to_json(calls: u64, rows: &[Row], spilled: &Row) -> Value {
     let row = |row: &Row| {
         json!({
             "replicas": row.replicas,
@@ -150,16 +154,11 @@ fn to_json(calls: u64, rows: &[Row], spilled: &Result<Vec<Row>, String>) -> Valu
             "bytes_per_call": row.per_call,
         })
     };
-    let all = |rows: &[Row]| rows.iter().map(row).collect::<Vec<_>>();
-    let spilled = match spilled {
-        Ok(rows) => json!({ "rows": all(rows), "bytes_per_call_max": SPILLED_BYTES_MAX }),
-        Err(why) => json!({ "not_available": why }),
-    };
     json!({
         "bench": "memory",
         "calls": calls,
         "bytes_per_call_max": CALL_BYTES_MAX,
-        "rows": all(rows),
-        "spilled": spilled,
+        "rows": rows.iter().map(row).collect::<Vec<_>>(),
+        "spilled": { "bytes_per_call_max": SPILLED_BYTES_MAX, "row": row(spilled) },
     })
 }

@@ -174,6 +174,11 @@ impl Site {
         read(client, &keys, SOON).map_err(|error| self.with_log(error))
     }
 
+    /// What the first of its processes says of itself.
+    pub(crate) fn status(&self) -> Result<serde_json::Value, String> {
+        clones::ask(self.admin, "/v1/status")
+    }
+
     /// Any member lists what the partition holds.
     fn list(&self) -> Result<Vec<vocab::CallKey>, String> {
         list(self.admin)
@@ -189,7 +194,7 @@ impl Site {
         self.states.iter().map(Server::rss_bytes).collect()
     }
 
-    fn with_log(&self, problem: String) -> String {
+    pub(crate) fn with_log(&self, problem: String) -> String {
         let mut told = problem;
         for name in ["state-0", "engine"] {
             let log = std::fs::read_to_string(self.folder.join(format!("{name}.log")));
@@ -217,23 +222,6 @@ fn serve(root: &Path, name: &'static str, config: &Path) -> Result<Server, Strin
     let mut command = Command::new(root.join("target/release/rehome"));
     command.arg("serve").arg("--config").arg(config);
     Server::start_logged(name, command, &config.with_extension("log"))
-}
-
-/// Whether `rehome` takes `text` as the configuration of a state process; its words if not.
-pub(crate) fn check(root: &Path, folder: &Folder, more: &str) -> Result<(), String> {
-    let data = folder.below("checked")?;
-    let text = format!(
-        "role = \"state\"\n[site]\nid = 1\ndata_dir = {data:?}\nsecret = \"{SECRET}\"\n\
-         [tier]\nlisten = \"127.0.0.1:7100\"\n{more}"
-    );
-    let file = write(&data, "checked.toml", &text)?;
-    let mut command = Command::new(root.join("target/release/rehome"));
-    command.arg("check").arg("--config").arg(file);
-    let output = command.output().map_err(|error| format!("rehome check: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {

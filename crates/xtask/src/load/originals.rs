@@ -21,13 +21,17 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// Keys of the active calls that the process at `admin` holds.
 pub(crate) fn list(admin: SocketAddr) -> Result<Vec<CallKey>, String> {
-    let body = get(admin, &format!("/v1/calls?limit={ORIGINALS_MAX}"))
-        .map_err(|error| format!("the admin API at {admin}: {error}"))?;
-    let reply: Value = serde_json::from_str(&body)
-        .map_err(|error| format!("the admin API at {admin}: {error}: {body}"))?;
+    let reply = ask(admin, &format!("/v1/calls?limit={ORIGINALS_MAX}"))?;
     let calls = reply["calls"].as_array().cloned().unwrap_or_default();
     let active = calls.iter().filter(|call| call["dormant"] == Value::Bool(false));
     Ok(active.filter_map(|call| call["key"].as_str().and_then(CallKey::from_hex)).collect())
+}
+
+/// What the process at `admin` answers to a `GET`.
+pub(crate) fn ask(admin: SocketAddr, path: &str) -> Result<Value, String> {
+    let body = get(admin, path).map_err(|error| format!("the admin API at {admin}: {error}"))?;
+    serde_json::from_str(&body)
+        .map_err(|error| format!("the admin API at {admin}: {error}: {body}"))
 }
 
 /// HTTP/1.0: the answer ends with the connection.

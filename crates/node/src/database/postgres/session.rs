@@ -12,66 +12,69 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, NoTls, Statement};
-use vocab::{CallKey, Slot, Stamp};
+use vocab::{CallKey, Slot, Stamp, ViewNumber};
 
 use super::super::row::{self, Columns, Corrupt};
-use super::super::{
-    Found, OpenError, PAGE_BYTES_MAX, Page, Row, SCHEMA_VERSION, Scan, Settings, Wanted, Why,
-    migrations,
-};
+use super::super::work::{self, Clearing};
+use super::super::{CLEAR_ROWS, OpenError, Row, SCHEMA_VERSION, Settings, Why, migrations};
 use crate::clock::wall_time;
 
 /// Each brings the tables to the next schema version.
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = ["
     CREATE TABLE record (
         slot int2 NOT NULL, key bytea NOT NULL CHECK (octet_length(key) = 16),
-        stamp bytea NOT NULL, put_at int8 NOT NULL, deadline int8, checksum int8 NOT NULL,
-        body bytea NOT NULL, PRIMARY KEY (slot, key));
+        stamp bytea NOT NULL, view int8 NOT NULL, put_at int8 NOT NULL, deadline int8,
+        checksum int8 NOT NULL, body bytea NOT NULL, PRIMARY KEY (slot, key));
     CREATE TABLE set_aside (
         set_aside_at int8 NOT NULL, slot int2 NOT NULL, key bytea NOT NULL, stamp bytea NOT NULL,
-        put_at int8 NOT NULL, deadline int8, checksum int8 NOT NULL, body bytea NOT NULL);
+        view int8 NOT NULL, put_at int8 NOT NULL, deadline int8, checksum int8 NOT NULL,
+        body bytea NOT NULL);
 "];
 
 const STORE: &str = "
-    INSERT INTO record AS held (slot, key, stamp, put_at, deadline, checksum, body)
+    INSERT INTO record AS held (slot, key, stamp, view, put_at, deadline, checksum, body)
     SELECT * FROM unnest($1::int2[], $2::bytea[], $3::bytea[], $4::int8[], $5::int8[], $6::int8[],
-                         $7::bytea[])
+                         $7::int8[], $8::bytea[])
     ON CONFLICT (slot, key) DO UPDATE SET
-        stamp = excluded.stamp, put_at = excluded.put_at, deadline = excluded.deadline,
-        checksum = excluded.checksum, body = excluded.body
-    WHERE held.stamp < excluded.stamp
+        view = greatest(held.view, excluded.view),
+        stamp = greatest(held.stamp, excluded.stamp),
+        put_at = CASE WHEN held.stamp < excluded.stamp THEN excluded.put_at
+                      ELSE held.put_at END,
+        deadline = CASE WHEN held.stamp < excluded.stamp THEN excluded.deadline
+                        ELSE held.deadline END,
+        checksum = CASE WHEN held.stamp < excluded.stamp THEN excluded.checksum
+                        ELSE held.checksum END,
+        body = CASE WHEN held.stamp < excluded.stamp THEN excluded.body ELSE held.body END
+    WHERE held.stamp < excluded.stamp OR held.view < excluded.view
 ";
 /// The rows are locked in the order that every writer keeps, then deleted.
 const REMOVE: &str = "
     DELETE FROM record WHERE (slot, key) IN (
         SELECT held.slot, held.key FROM record AS held
-        JOIN unnest($1::int2[], $2::bytea[], $3::bytea[]) AS due (slot, key, stamp)
+        JOIN unnest($1::int2[], $2::bytea[], $3::bytea[], $4::int8[])
+                AS due (slot, key, stamp, view)
             ON held.slot = due.slot AND held.key = due.key AND held.stamp <= due.stamp
+                AND held.view <= due.view
         ORDER BY held.slot, held.key FOR UPDATE OF held)
 ";
+const CLEAR: &str = "
+    DELETE FROM record WHERE (slot, key) IN (
+        SELECT held.slot, held.key FROM record AS held
+        JOIN unnest($1::int2[], $2::int2[]) AS run (first, last)
+            ON held.slot BETWEEN run.first AND run.last
+        WHERE held.view < $3::int8
+        ORDER BY held.slot, held.key LIMIT $4::int8 FOR UPDATE OF held)
+";
 const FETCH: &str = "
-    SELECT slot, key, stamp, put_at, deadline, checksum, body FROM record
+    SELECT slot, key, stamp, view, put_at, deadline, checksum, body FROM record
     JOIN unnest($1::int2[], $2::bytea[]) AS asked (slot, key) USING (slot, key)
-";
-/// `ahead` is what the page holds before a row.
-const SCAN_ROWS: &str = "
-    SELECT slot, key, stamp, put_at, deadline, checksum, body FROM (
-        SELECT *, sum(octet_length(body)) OVER (ORDER BY slot, key ROWS UNBOUNDED PRECEDING)
-                - octet_length(body) AS ahead
-        FROM record WHERE (slot, key) > ($1::int2, $2::bytea) AND slot <= $3::int2
-        ORDER BY slot, key LIMIT $4::int8) AS page
-    WHERE ahead < $5::int8 ORDER BY slot, key
-";
-const SCAN_NAMES: &str = "
-    SELECT key, stamp FROM record WHERE (slot, key) > ($1::int2, $2::bytea) AND slot <= $3::int2
-    ORDER BY slot, key LIMIT $4::int8
 ";
 const SET_ASIDE: &str = "
     WITH gone AS (
         DELETE FROM record WHERE slot = $2::int2 AND key = $3::bytea AND checksum = $4::int8
         RETURNING *)
     INSERT INTO set_aside
-    SELECT $1::int8, slot, key, stamp, put_at, deadline, checksum, body FROM gone
+    SELECT $1::int8, slot, key, stamp, view, put_at, deadline, checksum, body FROM gone
 ";
 const END_OTHERS: &str = "
     SELECT coalesce(bool_and(pg_terminate_backend(pid, $2::int8)), true) FROM pg_stat_activity
@@ -239,9 +242,8 @@ pub(super) struct Session {
     driver: Driver,
     store: Statement,
     remove: Statement,
+    clear: Statement,
     fetch: Statement,
-    scan_rows: Statement,
-    scan_names: Statement,
 }
 
 /// What a fetch found, by key.
@@ -252,14 +254,13 @@ pub(super) struct Fetched {
 
 impl Session {
     async fn prepare(client: Client, driver: Driver) -> Result<Self, Error> {
-        let (store, remove, fetch, scan_rows, scan_names) = tokio::try_join!(
+        let (store, remove, clear, fetch) = tokio::try_join!(
             client.prepare(STORE),
             client.prepare(REMOVE),
+            client.prepare(CLEAR),
             client.prepare(FETCH),
-            client.prepare(SCAN_ROWS),
-            client.prepare(SCAN_NAMES),
         )?;
-        Ok(Self { client, driver, store, remove, fetch, scan_rows, scan_names })
+        Ok(Self { client, driver, store, remove, clear, fetch })
     }
 
     /// Waits for the connection's end; not to be asked again afterwards.
@@ -273,6 +274,7 @@ impl Session {
         let keys: Vec<&[u8]> = rows.values().map(|row| &row.key.0[..]).collect();
         let stamps: Vec<_> = rows.values().map(|row| row::stamp_bytes(&row.stamp)).collect();
         let stamps: Vec<&[u8]> = stamps.iter().map(|stamp| &stamp[..]).collect();
+        let views: Vec<i64> = rows.values().map(|row| row::view_column(row.view)).collect();
         let put_at: Vec<i64> = rows.values().map(|row| row::moment(row.put_at)).collect();
         let deadlines: Vec<Option<i64>> =
             rows.values().map(|row| row.deadline.map(row::moment)).collect();
@@ -281,20 +283,30 @@ impl Session {
         self.client
             .execute(
                 &self.store,
-                &[&slots, &keys, &stamps, &put_at, &deadlines, &checksums, &bodies],
+                &[&slots, &keys, &stamps, &views, &put_at, &deadlines, &checksums, &bodies],
             )
             .await
     }
 
     pub(super) async fn remove(
         &self,
-        due: &BTreeMap<(Slot, CallKey), Stamp>,
+        due: &BTreeMap<(Slot, CallKey), (Stamp, ViewNumber)>,
     ) -> Result<u64, Error> {
         let slots: Vec<i16> = due.keys().map(|(_, key)| row::slot_column(key)).collect();
         let keys: Vec<&[u8]> = due.keys().map(|(_, key)| &key.0[..]).collect();
-        let stamps: Vec<_> = due.values().map(row::stamp_bytes).collect();
+        let stamps: Vec<_> = due.values().map(|(stamp, _)| row::stamp_bytes(stamp)).collect();
         let stamps: Vec<&[u8]> = stamps.iter().map(|stamp| &stamp[..]).collect();
-        self.client.execute(&self.remove, &[&slots, &keys, &stamps]).await
+        let views: Vec<i64> = due.values().map(|(_, view)| row::view_column(*view)).collect();
+        self.client.execute(&self.remove, &[&slots, &keys, &stamps, &views]).await
+    }
+
+    /// Whether there may be more to remove.
+    pub(super) async fn clear(&self, clearing: &Clearing) -> Result<bool, Error> {
+        let (first, last): (Vec<i16>, Vec<i16>) = work::runs(&clearing.slots).into_iter().unzip();
+        let view = row::view_column(clearing.view);
+        let removed =
+            self.client.execute(&self.clear, &[&first, &last, &view, &CLEAR_ROWS]).await?;
+        Ok(removed >= CLEAR_ROWS.cast_unsigned())
     }
 
     pub(super) async fn fetch(&self, keys: &[CallKey]) -> Result<Fetched, Error> {
@@ -311,42 +323,6 @@ impl Session {
         Ok(fetched)
     }
 
-    /// A page, and the rows that it lacks as they are corrupt.
-    pub(super) async fn scan(&self, scan: &Scan) -> Result<(Page, Vec<Corrupt>), Error> {
-        let limit = usize::from(scan.rows_max());
-        let limit_column = i64::from(scan.rows_max());
-        let (slot, key) = scan.begins_after();
-        let last = scan.last_slot();
-        let ask = scan.ask;
-        if scan.what == Wanted::Names {
-            let found =
-                self.client.query(&self.scan_names, &[&slot, &key, &last, &limit_column]).await?;
-            let mut names = Vec::with_capacity(found.len());
-            for row in &found {
-                names.push((row::key_of(row.try_get(0)?), row::stamp_or_lowest(row.try_get(1)?)));
-            }
-            let next = names.last().filter(|_| names.len() == limit).map(|(key, _)| *key);
-            return Ok((Page { ask, found: Found::Names(names), next }, Vec::new()));
-        }
-        let bytes_max = i64::try_from(PAGE_BYTES_MAX).unwrap_or(i64::MAX);
-        let found = self
-            .client
-            .query(&self.scan_rows, &[&slot, &key, &last, &limit_column, &bytes_max])
-            .await?;
-        let (mut rows, mut corrupt, mut bytes) = (Vec::new(), Vec::new(), 0);
-        for row in &found {
-            let columns = columns(row)?;
-            bytes += columns.body.len();
-            match columns.read() {
-                Ok(row) => rows.push(row),
-                Err(row) => corrupt.push(row),
-            }
-        }
-        let is_last = found.len() < limit && bytes < PAGE_BYTES_MAX;
-        let next = rows.last().filter(|_| !is_last).map(|row| row.key);
-        Ok((Page { ask, found: Found::Rows(rows), next }, corrupt))
-    }
-
     pub(super) async fn set_aside(&self, corrupt: &Corrupt) -> Result<u64, Error> {
         let Corrupt { slot, key, checksum } = corrupt;
         tracing::error!(%key, "a row of the database of calls is corrupt: set aside");
@@ -360,9 +336,10 @@ fn columns(row: &tokio_postgres::Row) -> Result<Columns<'_>, Error> {
         slot: row.try_get(0)?,
         key: row.try_get(1)?,
         stamp: row.try_get(2)?,
-        put_at: row.try_get(3)?,
-        deadline: row.try_get(4)?,
-        checksum: row.try_get(5)?,
-        body: row.try_get(6)?,
+        view: row.try_get(3)?,
+        put_at: row.try_get(4)?,
+        deadline: row.try_get(5)?,
+        checksum: row.try_get(6)?,
+        body: row.try_get(7)?,
     })
 }

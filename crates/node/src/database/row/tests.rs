@@ -60,6 +60,7 @@ fn a_changed_column_is_corrupt() {
     let row = Row {
         key: CallKey([7; 16]),
         stamp: stamp_of(&[1; STAMP_BYTES]).unwrap(),
+        view: ViewNumber(6),
         body: Bytes::from_static(b"a record"),
         put_at: WallTime(5),
         deadline: Some(WallTime(0)),
@@ -69,12 +70,15 @@ fn a_changed_column_is_corrupt() {
         slot: slot_column(&row.key),
         key: &row.key.0,
         stamp: &stamp,
+        view: 6,
         put_at: 5,
         deadline: Some(0),
         checksum: checksum_of(&row),
         body: &row.body,
     };
     assert_eq!(whole.read(), Ok(row.clone()));
+    let later = Row { view: ViewNumber(9), ..row.clone() };
+    assert_eq!(Columns { view: 9, ..whole }.read(), Ok(later), "a later writer left the rest");
     for changed in [
         Columns { slot: whole.slot + 1, ..whole },
         Columns { key: &[8; 16], ..whole },

@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use rusqlite::ffi;
-use vocab::{Epoch, LockToken, SiteId, Version, WallTime};
+use vocab::{Epoch, LockToken, SiteId, Stamp, Version, ViewNumber, WallTime};
 
+use super::super::Row;
 use super::super::work::{Room, Write};
-use super::super::{Refusal, Refused};
 use super::*;
 use crate::scratch::Scratch;
 
@@ -26,6 +26,7 @@ fn row(number: u64) -> Row {
     Row {
         key: CallKey(key),
         stamp: stamp(),
+        view: ViewNumber(1),
         body: Bytes::from(vec![u8::try_from(number % 251).unwrap(); 300]),
         put_at: WallTime(number),
         deadline: None,
@@ -105,10 +106,10 @@ fn a_read_does_not_wait_for_a_backlog() {
         orders.send((store, room.take(1).unwrap())).unwrap();
     }
     let key = row(9_999).key;
-    orders.send((Load::Read(Read::Fetch { key, ask: 8 }), room.take(1).unwrap())).unwrap();
+    orders.send((Load::Read(key), room.take(1).unwrap())).unwrap();
     drop(orders);
     while worker.turn().is_continue() {}
-    assert_eq!(told.try_recv().unwrap(), Answer::Fetched { key, ask: 8, row: None });
+    assert_eq!(told.try_recv().unwrap(), Answer::Fetched { key, row: None });
     let mut stored = 0;
     while let Ok(Answer::Stored(names)) = told.try_recv() {
         stored += names.len();
@@ -137,17 +138,17 @@ fn a_disk_that_fails_is_away_until_it_can_be_written() {
     let store = |number| (Load::Write(Write::Store(vec![row(number)])), room.take(1).unwrap());
     let key = row(2).key;
     orders.send(store(1)).unwrap();
-    orders.send((Load::Read(Read::Fetch { key, ask: 8 }), room.take(1).unwrap())).unwrap();
+    orders.send((Load::Read(key), room.take(1).unwrap())).unwrap();
     assert!(worker.turn().is_continue());
     let refused = |what| Answer::Refused(Refusal { what, why: Why::Away });
     let names = vec![(row(1).key, stamp())];
     assert_eq!(told.try_recv().unwrap(), refused(Refused::Store(names.clone())));
-    assert_eq!(told.try_recv().unwrap(), refused(Refused::Fetch { key, ask: 8 }));
+    assert_eq!(told.try_recv().unwrap(), refused(Refused::Fetch { key }));
 
     // Orders that come all the time do not keep it from being tried.
     let mut refusals = 0;
     let back = loop {
-        orders.send((Load::Read(Read::Fetch { key, ask: 9 }), room.take(1).unwrap())).unwrap();
+        orders.send((Load::Read(key), room.take(1).unwrap())).unwrap();
         assert!(worker.turn().is_continue());
         match told.try_recv().unwrap() {
             Answer::Refused(_) => refusals += 1,

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use super::desk::{Desk, all_slots, key, put, row, stamp};
+use super::desk::{Desk, VIEW, key, put, row, stamp};
 use super::*;
 
 /// A database that a test can also reach behind the program's back.
@@ -26,8 +26,8 @@ pub(super) fn run(ground: &dyn Ground) {
         ("the same row again changes nothing", again),
         ("a removal takes what is not newer", removals),
         ("orders of a key keep their order", order_of_a_key),
-        ("pages follow slots and keys", paging),
-        ("a page has a bound in bytes", pages_of_large_rows),
+        ("rows of later views stay", views),
+        ("slots are cleared", clears),
         ("ten thousand rows", many_rows),
         ("two writers race", race),
         ("a corrupt row is set aside", corrupt_rows),
@@ -62,13 +62,11 @@ fn read_back(ground: &dyn Ground, site: u16) {
     desk.store(vec![far.clone()]);
     let at = WallTime(i64::MAX.cast_unsigned());
     assert_eq!(desk.fetch(far.key), Some(Row { put_at: at, ..far }));
-    for ask in 0..3 {
-        desk.order(Order::Fetch { key: key(1), ask });
+    for _ in 0..3 {
+        desk.order(Order::Fetch { key: key(1) });
     }
-    for ask in 0..3 {
-        let row = Some(rows[0].clone());
-        let wanted = Answer::Fetched { key: key(1), ask, row };
-        desk.wait_for(|answer| *answer == wanted);
+    for _ in 0..3 {
+        assert_eq!(desk.next(), Answer::Fetched { key: key(1), row: Some(rows[0].clone()) });
     }
     drop(desk.close());
     let mut desk = Desk::open(&ground.settings(site));
@@ -141,7 +139,8 @@ fn removals(ground: &dyn Ground, site: u16) {
     desk.remove(key(9), put(1));
     desk.store((0..50).map(|number| row(number, put(5))).collect());
     for number in 0..50 {
-        desk.order(Order::Remove { key: key(number), stamp: put(4 + number % 2) });
+        let rows = vec![(key(number), put(4 + number % 2))];
+        desk.order(Order::Remove { view: VIEW, rows });
     }
     let mut left = 50;
     while left > 0 {
@@ -155,9 +154,11 @@ fn order_of_a_key(ground: &dyn Ground, site: u16) {
     let mut desk = Desk::open(&ground.settings(site));
     for round in 0..40 {
         desk.order(Order::Store { rows: vec![row(1, put(10 * round)), row(2, put(round))] });
-        desk.order(Order::Remove { key: key(1), stamp: put(10 * round + 5) });
+        let rows = vec![(key(1), put(10 * round + 5))];
+        desk.order(Order::Remove { view: VIEW, rows });
         desk.order(Order::Store { rows: vec![row(1, put(10 * round + 3))] });
-        desk.order(Order::Remove { key: key(2), stamp: put(round) });
+        let rows = vec![(key(2), put(round))];
+        desk.order(Order::Remove { view: VIEW, rows });
     }
     let (mut stored, mut removed) = (0, 0);
     while stored + removed < 40 * 5 {
@@ -172,49 +173,58 @@ fn order_of_a_key(ground: &dyn Ground, site: u16) {
     assert_eq!(desk.fetch(key(2)), None);
 }
 
-fn paging(ground: &dyn Ground, site: u16) {
+/// What a replica ordered before it was voted out may come late.
+fn views(ground: &dyn Ground, site: u16) {
     let mut desk = Desk::open(&ground.settings(site));
-    assert_eq!(desk.pages(all_slots(), 10), [Vec::new()]);
-    let mut rows: Vec<Row> = (0..300).map(|number| row(number, put(number))).collect();
-    // Several keys of one slot, and the ends of the range.
-    for number in 1..21_u8 {
-        for first in [[0, 7], [4, 7], [0, 0], [3, 255]] {
-            let mut key = [number; 16];
-            key[..2].copy_from_slice(&first);
-            rows.push(Row { key: CallKey(key), ..row(1, put(2)) });
-        }
-    }
-    desk.store(rows.clone());
-    rows.sort_by_key(|row| (row.key.slot(), row.key));
-    for limit in [1, 7, 1_000] {
-        let pages = desk.pages(all_slots(), limit);
-        assert!(pages.iter().all(|page| page.len() <= limit));
-        assert_eq!(pages.concat(), rows, "limit {limit}");
-    }
-    for slots in [Slot(7)..=Slot(7), Slot(0)..=Slot(0), Slot(100)..=Slot(767)] {
-        let within = rows.iter().filter(|row| slots.contains(&row.key.slot()));
-        let within: Vec<Row> = within.cloned().collect();
-        assert_eq!(desk.pages(slots.clone(), 5).concat(), within, "{slots:?}");
-    }
-    // A key before the range begins at the range.
-    let what = Wanted::Names;
-    let after = Some(CallKey([0; 16]));
-    let page = desk.page(Scan { ask: 1, slots: Slot(7)..=Slot(7), after, limit: 3, what });
-    let names: Vec<_> = rows.iter().filter(|row| row.key.slot() == Slot(7)).collect();
-    let names: Vec<_> = names[..3].iter().map(|row| (row.key, row.stamp)).collect();
-    assert_eq!((page.next, &page.found), (Some(names[2].0), &Found::Names(names.clone())));
-    let page = desk.page(Scan { ask: 2, slots: all_slots(), after: None, limit: 999, what });
-    let names: Vec<_> = rows.iter().map(|row| (row.key, row.stamp)).collect();
-    assert_eq!(page, Page { ask: 2, found: Found::Names(names), next: None });
+    let of = |view, version| Row { view: ViewNumber(view), ..row(1, put(version)) };
+    let remove = |desk: &mut Desk, view, version| {
+        let rows = vec![(key(1), put(version))];
+        desk.order(Order::Remove { view: ViewNumber(view), rows: rows.clone() });
+        assert_eq!(desk.next(), Answer::Removed(rows));
+    };
+    desk.store(vec![of(7, 3)]);
+    remove(&mut desk, 6, 3);
+    assert_eq!(desk.fetch(key(1)), Some(of(7, 3)), "a later view wrote it");
+    desk.store(vec![of(9, 2)]);
+    assert_eq!(desk.fetch(key(1)), Some(of(9, 3)), "the newer stamp and the later view");
+    remove(&mut desk, 8, 3);
+    assert_eq!(desk.fetch(key(1)), Some(of(9, 3)));
+    desk.store(vec![of(4, 5)]);
+    assert_eq!(desk.fetch(key(1)), Some(of(9, 5)), "views do not go back");
+    remove(&mut desk, 9, 5);
+    assert_eq!(desk.fetch(key(1)), None);
+    desk.store(vec![of(3, 1), of(2, 4), of(6, 2)]);
+    assert_eq!(desk.fetch(key(1)), Some(of(6, 4)), "all in one order");
 }
 
-fn pages_of_large_rows(ground: &dyn Ground, site: u16) {
+fn clears(ground: &dyn Ground, site: u16) {
+    const ROWS: u64 = 12_000;
     let mut desk = Desk::open(&ground.settings(site));
-    let body = Bytes::from(vec![7; 1 << 20]);
-    let rows: Vec<Row> = (0..10).map(|n| Row { body: body.clone(), ..row(n, put(1)) }).collect();
-    desk.store(rows.clone());
-    let pages = desk.pages(all_slots(), 100);
-    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+    let of = |number, view| Row { view: ViewNumber(view), ..row(number, put(1)) };
+    desk.clear(SlotSet::ALL, VIEW);
+    let view = |number: u64| if number.is_multiple_of(6) { 8 } else { 7 };
+    desk.store((0..ROWS).map(|number| of(number, view(number))).collect());
+    let half = SlotSet::share(0, 2);
+    let in_half = |number: &u64| half.contains(key(*number).slot());
+    // A store that is ordered behind it stays.
+    desk.order(Order::Clear { slots: half, view: ViewNumber(8) });
+    let first = (0..ROWS).filter(in_half).find(|number| view(*number) == 7).unwrap();
+    desk.order(Order::Store { rows: vec![of(first, 8)] });
+    assert_eq!(desk.next(), Answer::Cleared);
+    assert_eq!(desk.next(), Answer::Stored(vec![(key(first), put(1))]));
+    let stays = |number: &u64| !in_half(number) || view(*number) == 8 || *number == first;
+    let left = i64::try_from((0..ROWS).filter(stays).count()).unwrap();
+    assert!(left > 6_000 && left < 8_000, "{left}");
+    assert_eq!(ground.number(site, "SELECT count(*) FROM record"), left);
+    for number in (0..ROWS).step_by(97) {
+        assert_eq!(desk.fetch(key(number)).is_some(), stays(&number), "{number}");
+    }
+    let mut some = SlotSet::NONE;
+    (0..vocab::SLOTS).step_by(3).for_each(|slot| some.insert(vocab::Slot(slot)));
+    desk.clear(some, ViewNumber(9));
+    let stays = |number: &u64| stays(number) && !some.contains(key(*number).slot());
+    let left = i64::try_from((0..ROWS).filter(stays).count()).unwrap();
+    assert_eq!(ground.number(site, "SELECT count(*) FROM record"), left, "runs of one slot");
 }
 
 fn many_rows(ground: &dyn Ground, site: u16) {
@@ -222,15 +232,17 @@ fn many_rows(ground: &dyn Ground, site: u16) {
     let rows: Vec<Row> = (0..10_000).map(|number| row(number, put(1))).collect();
     desk.store(rows.clone());
     assert_eq!(ground.number(site, "SELECT count(*) FROM record"), 10_000);
-    let mut found: BTreeMap<CallKey, Row> = BTreeMap::new();
-    for row in desk.pages(all_slots(), 1_000).concat() {
-        found.insert(row.key, row);
-    }
-    assert_eq!(found.len(), rows.len());
-    assert!(rows.iter().all(|row| found[&row.key] == *row));
     for row in &rows {
-        desk.order(Order::Remove { key: row.key, stamp: row.stamp });
+        desk.order(Order::Fetch { key: row.key });
     }
+    let mut left: BTreeMap<CallKey, &Row> = rows.iter().map(|row| (row.key, row)).collect();
+    while !left.is_empty() {
+        let Answer::Fetched { key, row: Some(found) } = desk.next() else {
+            panic!("all are there")
+        };
+        assert_eq!(left.remove(&key), Some(&found));
+    }
+    desk.order(Order::Remove { view: VIEW, rows: work::names(&rows) });
     let mut left = rows.len();
     while left > 0 {
         let Answer::Removed(names) = desk.next() else { panic!("they are removed") };
@@ -259,9 +271,8 @@ fn race(ground: &dyn Ground, site: u16) {
                     }
                     let rows = numbers.iter().map(|number| row(*number, put(version))).collect();
                     desk.order(Order::Store { rows });
-                    for number in numbers {
-                        desk.order(Order::Remove { key: key(number), stamp: put(version - 3) });
-                    }
+                    let old = numbers.iter().map(|number| (key(*number), put(version - 3)));
+                    desk.order(Order::Remove { view: VIEW, rows: old.collect() });
                 }
                 let mut left = usize::try_from(2 * KEYS * ROUNDS).unwrap();
                 while left > 0 {
@@ -285,46 +296,25 @@ fn corrupt_rows(ground: &dyn Ground, site: u16) {
     let spoil = "UPDATE record SET checksum = checksum + 1";
     desk.store(vec![row(1, put(1))]);
     ground.run(site, spoil);
-    desk.order(Order::Fetch { key: key(1), ask: 4 });
-    assert_eq!(desk.next(), Answer::Corrupt { key: key(1), ask: Some(4) });
+    desk.order(Order::Fetch { key: key(1) });
+    assert_eq!(desk.next(), Answer::Corrupt { key: key(1) });
     assert_eq!(desk.fetch(key(1)), None);
     assert_eq!(ground.number(site, "SELECT count(*) FROM set_aside"), 1);
 
     desk.store((2..6).map(|number| row(number, put(1))).collect());
-    ground.run(site, spoil);
+    ground.run(site, "UPDATE record SET put_at = put_at + 1");
     desk.store((5..9).map(|number| row(number, put(2))).collect());
-    let what = Wanted::Rows;
-    desk.order(Order::Scan(Scan { ask: 6, slots: all_slots(), after: None, limit: 3, what }));
-    let mut told = Vec::new();
-    let page = loop {
-        match desk.next() {
-            Answer::Corrupt { key, ask: None } => told.push(key),
-            Answer::Page(page) => break page,
-            other => panic!("{other:?}"),
-        }
-    };
-    let mut good: Vec<Row> = (5..9).map(|number| row(number, put(2))).collect();
-    good.sort_by_key(|row| (row.key.slot(), row.key));
-    assert_eq!(page.found, Found::Rows(good[..3].to_vec()), "a whole page of good rows");
-    assert!(told.iter().all(|told| [2, 3, 4].map(key).contains(told)), "{told:?}");
-    let after = page.next;
-    desk.order(Order::Scan(Scan { ask: 7, slots: all_slots(), after, limit: 3, what }));
-    let page = loop {
-        match desk.next() {
-            Answer::Corrupt { ask: None, .. } => {}
-            Answer::Page(page) => break page,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(page.found, Found::Rows(good[3..].to_vec()));
+    for number in 2..5 {
+        desk.order(Order::Fetch { key: key(number) });
+        assert_eq!(desk.next(), Answer::Corrupt { key: key(number) });
+    }
+    for number in 5..9 {
+        assert_eq!(desk.fetch(key(number)), Some(row(number, put(2))), "a newer one replaced it");
+    }
     assert_eq!(ground.number(site, "SELECT count(*) FROM set_aside"), 4);
     assert_eq!(ground.number(site, "SELECT count(*) FROM record"), 4);
-
-    ground.run(site, "UPDATE record SET put_at = put_at + 1");
-    desk.order(Order::Fetch { key: key(5), ask: 8 });
-    assert_eq!(desk.next(), Answer::Corrupt { key: key(5), ask: Some(8) });
-    desk.store(vec![row(5, put(1))]);
-    assert_eq!(desk.fetch(key(5)), Some(row(5, put(1))), "it can be stored anew");
+    desk.store(vec![row(2, put(1))]);
+    assert_eq!(desk.fetch(key(2)), Some(row(2, put(1))), "it can be stored anew");
 }
 
 fn schema(ground: &dyn Ground, site: u16) {
@@ -383,8 +373,8 @@ fn locked(ground: &dyn Ground, site: u16) {
     desk.store(vec![row(1, put(1))]);
     ground.hold(site, "UPDATE record SET put_at = put_at", &mut || {
         desk.order(Order::Store { rows: vec![row(1, put(2))] });
-        desk.order(Order::Fetch { key: key(1), ask: 3 });
-        let found = Answer::Fetched { key: key(1), ask: 3, row: Some(row(1, put(1))) };
+        desk.order(Order::Fetch { key: key(1) });
+        let found = Answer::Fetched { key: key(1), row: Some(row(1, put(1))) };
         desk.wait_for(|answer| *answer == found);
         let what = Refused::Store(vec![(key(1), put(2))]);
         assert_eq!(desk.next(), Answer::Refused(Refusal { what, why: Why::Failed }));
@@ -397,17 +387,19 @@ fn close_answers_all(ground: &dyn Ground, site: u16) {
     let desk = Desk::open(&ground.settings(site));
     let rows: Vec<Row> = (0..3_000).map(|number| row(number, put(1))).collect();
     desk.order(Order::Store { rows });
-    desk.order(Order::Fetch { key: key(9_999), ask: 1 });
-    desk.order(Order::Remove { key: key(1), stamp: put(1) });
-    let (mut stored, mut removed, mut fetched) = (0, 0, 0);
+    desk.order(Order::Fetch { key: key(9_999) });
+    desk.order(Order::Remove { view: VIEW, rows: vec![(key(1), put(1))] });
+    desk.order(Order::Clear { slots: SlotSet::NONE, view: VIEW });
+    let (mut stored, mut removed, mut fetched, mut cleared) = (0, 0, 0, 0);
     for answer in desk.close() {
         match answer {
             Answer::Stored(names) => stored += names.len(),
             Answer::Removed(names) => removed += names.len(),
             Answer::Fetched { row: None, .. } => fetched += 1,
+            Answer::Cleared => cleared += 1,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((stored, removed, fetched), (3_000, 1, 1));
+    assert_eq!((stored, removed, fetched, cleared), (3_000, 1, 1, 1));
     assert_eq!(ground.number(site, "SELECT count(*) FROM record"), 2_999);
 }

@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 
 use tokio::runtime::Runtime;
-use vocab::{Epoch, LockToken, Version, ViewNumber};
+use vocab::{Epoch, LockToken, Version};
 
 use super::*;
 
 /// What is certain comes within this; a test that waits longer has failed.
 pub(super) const SOON: Duration = Duration::from_secs(20);
+
+/// Of the writer of rows that no test is particular about.
+pub(super) const VIEW: ViewNumber = ViewNumber(5);
 
 /// The bound of one statement in tests.
 pub(super) fn timeout() -> Duration {
@@ -82,40 +85,23 @@ impl Desk {
         }
     }
 
+    /// Removes as a replica of view 5 does, which is the view of [`row`].
     pub(super) fn remove(&mut self, key: CallKey, stamp: Stamp) {
-        self.order(Order::Remove { key, stamp });
-        assert_eq!(self.next(), Answer::Removed(vec![(key, stamp)]));
+        let rows = vec![(key, stamp)];
+        self.order(Order::Remove { view: VIEW, rows: rows.clone() });
+        assert_eq!(self.next(), Answer::Removed(rows));
+    }
+
+    pub(super) fn clear(&mut self, slots: SlotSet, view: ViewNumber) {
+        self.order(Order::Clear { slots, view });
+        assert_eq!(self.next(), Answer::Cleared);
     }
 
     pub(super) fn fetch(&mut self, key: CallKey) -> Option<Row> {
-        self.order(Order::Fetch { key, ask: 77 });
+        self.order(Order::Fetch { key });
         match self.next() {
-            Answer::Fetched { key: found, ask: 77, row } if found == key => row,
+            Answer::Fetched { key: found, row } if found == key => row,
             other => panic!("{other:?}"),
-        }
-    }
-
-    pub(super) fn page(&mut self, scan: Scan) -> Page {
-        let ask = scan.ask;
-        self.order(Order::Scan(scan));
-        match self.next() {
-            Answer::Page(page) if page.ask == ask => page,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// All pages; each but the last has a `next`.
-    pub(super) fn pages(&mut self, slots: RangeInclusive<Slot>, limit: usize) -> Vec<Vec<Row>> {
-        let (mut pages, mut after) = (Vec::new(), None);
-        loop {
-            let what = Wanted::Rows;
-            let page = self.page(Scan { ask: 5, slots: slots.clone(), after, limit, what });
-            let Found::Rows(rows) = page.found else { panic!("rows were wanted") };
-            pages.push(rows);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return pages,
-            }
         }
     }
 
@@ -130,10 +116,6 @@ impl Desk {
         assert_eq!(room.bytes_taken(), 0, "what is answered takes no room");
         left
     }
-}
-
-pub(super) fn all_slots() -> RangeInclusive<Slot> {
-    Slot(0)..=Slot(vocab::SLOTS - 1)
 }
 
 pub(super) fn stamp(n: u64, site: u16, view: u64, counter: u64, version: u64) -> Stamp {
@@ -162,6 +144,7 @@ pub(super) fn row(number: u64, stamp: Stamp) -> Row {
     Row {
         key: key(number),
         stamp,
+        view: VIEW,
         body: Bytes::from(vec![filler; 300 + usize::try_from(number % 50).unwrap()]),
         put_at: WallTime(1_700_000_000_000 + number),
         deadline: (!number.is_multiple_of(3)).then_some(WallTime(1_700_000_100_000)),

@@ -27,6 +27,8 @@ pub(crate) struct Places {
     pub(crate) engines: Vec<Host>,
     /// Balancer, caller and callee.
     pub(crate) edge: Option<Host>,
+    /// What the configuration of each state process has beside the rest.
+    pub(crate) states_say: String,
 }
 
 /// A state process.
@@ -107,7 +109,8 @@ impl Many {
         let (admin, tier) = (stage.address(), netns::at(host, stage.address()));
         let text = config::head("state", 1, Some(&folder(stage, name)), admin)
             + &config::tier_shared(tier, name, partition, self.partitions, self.replicas)
-            + &config::coordination(&self.etcd.endpoint());
+            + &config::coordination(&self.etcd.endpoint())
+            + &self.places.states_say;
         let node = Node::start_on(host, stage, name, &text, admin);
         self.tiers.push(tier);
         self.states.push(State { node, is_up: true });

@@ -55,6 +55,11 @@ impl Postgres {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port)
     }
 
+    /// The same as a URL.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
     /// Runs one statement with PostgreSQL's own client; `None` when the server is away.
     pub(crate) fn query(&self, statement: &str) -> Option<String> {
         let mut psql = Command::new(program("psql"));
