@@ -140,7 +140,7 @@ pub(crate) struct Loaded {
 }
 
 impl Load {
-    /// `clones` of `originals`, in turn, named `name`.
+    /// `clones` of `originals`, named `name`.
     pub(crate) fn new(
         secret: TokenSecret,
         name: &str,
@@ -177,6 +177,11 @@ impl Load {
     /// The key of a clone. Keys of real calls come from the same hash.
     pub(crate) fn key(secret: &TokenSecret, name: &str, clone: u64) -> CallKey {
         secret.call_key(&[b"clone", name.as_bytes(), &clone.to_be_bytes()])
+    }
+
+    /// Which of `originals` a clone's key stands for.
+    pub(crate) fn original(key: CallKey, originals: usize) -> usize {
+        usize::from(key.0[15]) % originals.max(1)
     }
 
     /// Puts the clones, at most `depth` at a time.
@@ -217,8 +222,7 @@ impl Work for Load {
             self.there += 1;
             return None;
         }
-        let place = usize::try_from(self.put).unwrap_or_default() % self.originals.len();
-        let original = &self.originals[place];
+        let original = &self.originals[Self::original(key, self.originals.len())];
         let mut clone = original.clone();
         clone.header.key = key;
         clone.header.age = self.age(original);

@@ -79,7 +79,7 @@ fn measure(
     rate: u32,
     seconds: u32,
 ) -> Result<Option<f64>, String> {
-    let _callee = Callee::start(root, folder, CALLEE)?;
+    let _callee = Callee::start(root, folder, CALLEE, "uas.xml")?;
     wait_until_bound(&mut server)?;
     // Code, caches and pools are warm before the clock runs.
     load::place(root, folder, SERVER, CALLER, 50, 2)?;

@@ -1,22 +1,53 @@
 //! SIPp on both ends of a server: the same load for every peer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// SIPp puts the number of the call in the place of `%u`.
+const CALL_ID: &str = "held-%u";
+/// A callee that hears nothing new for so long has heard all.
+const NO_MORE_COME: Duration = Duration::from_secs(5);
 
 /// A callee that answers everything, ended with this value.
 pub(crate) struct Callee(Child);
 
 impl Callee {
-    /// Starts the `uas.xml` scenario on `port`.
-    pub(crate) fn start(root: &Path, folder: &Path, port: u16) -> Result<Self, String> {
+    /// Starts a scenario on `port`.
+    pub(crate) fn start(
+        root: &Path,
+        folder: &Path,
+        port: u16,
+        scenario: &str,
+    ) -> Result<Self, String> {
         let child = sipp(folder)
             .arg("-sf")
-            .arg(root.join("interop/sipp/uas.xml"))
+            .arg(root.join("interop/sipp").join(scenario))
+            .args(["-trace_stat", "-fd", "1", "-stf"])
+            .arg(folder.join("callee.csv"))
             .args(["-i", "127.0.0.1", "-p", &port.to_string()])
             .args(["-buff_size", "4194304"])
             .spawn()
             .map_err(|error| format!("sipp (callee) did not start: {error}"))?;
         Ok(Self(child))
+    }
+}
+
+impl Callee {
+    /// Calls that went as the scenario says, once these are `wanted`, or no more come.
+    pub(crate) fn wait_for(&self, folder: &Path, wanted: u64) -> Result<u64, String> {
+        let (mut last, mut since) = (0, Instant::now());
+        while since.elapsed() < NO_MORE_COME {
+            let now = read(&folder.join("callee.csv")).map_or(0, |outcome| outcome.successful);
+            if now >= wanted {
+                return Ok(now);
+            }
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(last)
     }
 }
 
@@ -67,22 +98,116 @@ pub(crate) fn place(
     read(&csv)
 }
 
-/// Places `calls` calls that are held for as long as the caller lives.
-pub(crate) fn hold(
+/// A caller that holds its calls, ended with this value.
+pub(crate) struct Holder {
+    child: Child,
+    lines: PathBuf,
+}
+
+impl Holder {
+    /// Places `calls` calls that are held for as long as the caller lives.
+    pub(crate) fn start(
+        root: &Path,
+        folder: &Path,
+        server: u16,
+        port: u16,
+        calls: usize,
+    ) -> Result<Self, String> {
+        let lines = folder.join("holder.lines");
+        let child = sipp(folder)
+            .arg(format!("127.0.0.1:{server}"))
+            .arg("-sf")
+            .arg(root.join("interop/sipp/uac_hold_logged.xml"))
+            .args(["-i", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-r", "50", "-m", &calls.to_string(), "-d", "3600000"])
+            .args(["-cid_str", CALL_ID, "-trace_logs", "-log_file"])
+            .arg(&lines)
+            .spawn()
+            .map_err(|error| format!("sipp (caller) did not start: {error}"))?;
+        Ok(Self { child, lines })
+    }
+
+    /// The dialogs of the calls that were answered so far.
+    pub(crate) fn dialogs(&self) -> Vec<Dialog> {
+        let text = std::fs::read_to_string(&self.lines).unwrap_or_default();
+        let dialog = |line: &str| {
+            let (number, tag) = line.strip_prefix("dialog ")?.split_once(" ;tag=")?;
+            Some(Dialog {
+                call_id: CALL_ID.replace("%u", number),
+                from_tag: format!("{}c{number}", self.child.id()),
+                to_tag: tag.trim().to_owned(),
+            })
+        };
+        text.lines().filter_map(dialog).collect()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // One that has ended already is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A dialog as its caller knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialog {
+    pub(crate) call_id: String,
+    pub(crate) from_tag: String,
+    pub(crate) to_tag: String,
+}
+
+/// Hangs up dialogs that have one Call-ID, one after the other; says how many were answered 200.
+pub(crate) fn hang_up(
     root: &Path,
     folder: &Path,
     server: u16,
-    port: u16,
-    calls: usize,
-) -> Result<Child, String> {
-    sipp(folder)
+    dialogs: &[Dialog],
+) -> Result<HangUp, String> {
+    let Some(first) = dialogs.first() else { return Err("there is no dialog to end".to_owned()) };
+    let name = format!("bye-{}", first.call_id);
+    let (fields, csv) = (folder.join(format!("{name}.fields")), folder.join(format!("{name}.csv")));
+    let mut text = "SEQUENTIAL\n".to_owned();
+    for dialog in dialogs {
+        text.push_str(&format!("{};{};\n", dialog.from_tag, dialog.to_tag));
+    }
+    std::fs::write(&fields, text).map_err(|error| format!("{}: {error}", fields.display()))?;
+    let child = sipp(folder)
         .arg(format!("127.0.0.1:{server}"))
         .arg("-sf")
-        .arg(root.join("interop/sipp/uac_hold.xml"))
-        .args(["-i", "127.0.0.1", "-p", &port.to_string()])
-        .args(["-r", "50", "-m", &calls.to_string(), "-d", "3600000"])
+        .arg(root.join("interop/sipp/uac_bye.xml"))
+        .args(["-i", "127.0.0.1", "-m", &dialogs.len().to_string(), "-l", "1", "-r", "1000"])
+        // A call that is over leaves its Call-ID to the next.
+        .args(["-cid_str", &first.call_id, "-deadcall_wait", "0", "-timeout", "60"])
+        .args(["-trace_stat", "-stf"])
+        .arg(&csv)
+        .arg("-inf")
+        .arg(&fields)
         .spawn()
-        .map_err(|error| format!("sipp (caller) did not start: {error}"))
+        .map_err(|error| format!("sipp (caller) did not start: {error}"))?;
+    Ok(HangUp { child, csv })
+}
+
+/// A caller that hangs up, ended with this value.
+pub(crate) struct HangUp {
+    child: Child,
+    csv: PathBuf,
+}
+
+impl HangUp {
+    /// BYEs that were answered 200.
+    pub(crate) fn finish(mut self) -> Result<u64, String> {
+        self.child.wait().map_err(|error| format!("sipp (caller): {error}"))?;
+        read(&self.csv).map(|outcome| outcome.successful)
+    }
+}
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn sipp(folder: &Path) -> Command {

@@ -4,6 +4,8 @@
 //! of the processes' resident memory is divided by the clones. So the figure has everything in it:
 //! the record, the tables that find it, what the allocator rounds up.
 //!
+//! SIPp then ends a thousand of the clones, with the tags that are theirs: they are calls.
+//!
 //! A third site moves its calls to a database (SQLite): what stays in memory of each is measured
 //! the same way, once all have gone.
 
@@ -13,8 +15,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vocab::CallKey;
 
-use super::site::{self, Etcd, Folder, Site};
+use super::site::{self, Etcd, Folder, Originals, Site};
 use crate::load::Load;
 
 /// What a steady call may take in RAM, in bytes.
@@ -24,6 +27,8 @@ const SPILLED_BYTES_MAX: u64 = 200;
 /// Real calls that are cloned.
 const ORIGINALS: usize = 16;
 const DEPTH: usize = 256;
+/// Clones that SIPp ends, to see that they are calls.
+const ENDED: u64 = 1_000;
 /// Memory is at rest when it did not change by more than 1 in 200 for so long.
 const REST: Duration = Duration::from_secs(2);
 const REST_WITHIN: Duration = Duration::from_secs(120);
@@ -37,6 +42,23 @@ struct Row {
     per_call: u64,
     /// Bytes of both sections of a record.
     record_bytes: u64,
+}
+
+/// Has SIPp end [`ENDED`] clones, the first ones of each of these loads.
+fn end_some(site: &Site, originals: &Originals, loads: &[String]) -> Result<(), String> {
+    let secret = site::secret()?;
+    let share = ENDED / loads.len() as u64;
+    let keys = loads
+        .iter()
+        .flat_map(|name| (0..share).map(|clone| Load::key(&secret, name, clone)))
+        .collect::<Vec<CallKey>>();
+    let (answered, reached) = site.hang_up(originals, &keys)?;
+    let all = keys.len() as u64;
+    println!("SIPp ended {all} of them: {answered} BYEs answered, {reached} reached the callee");
+    if answered == all && reached == all {
+        return Ok(());
+    }
+    Err(site.with_log(format!("SIPp could not end all of {all} clones")))
 }
 
 impl Row {
@@ -87,7 +109,8 @@ fn measure(
     let mut client = site.client()?;
     let originals = site.originals(&mut client, ORIGINALS)?;
     let before = at_rest(&site)?;
-    let mut load = Load::new(site::secret()?, "memory", originals, calls, None)?;
+    let records = originals.records.clone();
+    let mut load = Load::new(site::secret()?, "memory", records, calls, None)?;
     let loaded = load.run(&mut client, DEPTH)?;
     let after = at_rest(&site)?;
     println!(
@@ -96,6 +119,7 @@ fn measure(
         loaded.took.as_secs_f64(),
         calls as f64 / loaded.took.as_secs_f64()
     );
+    end_some(&site, &originals, &["memory".to_owned()])?;
     let row = |(replica, (before, after)): (usize, (u64, u64))| {
         Row::new((replicas, replica), (before, after), calls, loaded.record_bytes)
     };

@@ -3,15 +3,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tier_protocol::Record;
-use vocab::TokenSecret;
+use vocab::{CallKey, Token, TokenSecret};
 
-use super::load::{self, Callee};
+use super::load::{self, Callee, Holder};
 use super::process::Server;
-use crate::load::{self as clones, list, read};
+use crate::load::{self as clones, Load, list, read};
 use crate::tier::Client;
 
 /// Guards loopback for the length of a bench, nothing else.
@@ -138,12 +138,66 @@ impl Site {
 
     /// Has SIPp set up `count` calls through an engine, and reads their records once nothing of
     /// the set-up lingers. Then the peers and the engine are gone; the calls stay.
-    pub(crate) fn originals(
+    pub(crate) fn originals(&self, client: &mut Client, count: usize) -> Result<Originals, String> {
+        let (sip, caller, callee) = (udp()?, udp()?, udp()?);
+        let engine = self.engine(sip, callee)?;
+        let _callee = Callee::start(&self.root, &self.folder, callee, "uas.xml")?;
+        let holder = Holder::start(&self.root, &self.folder, sip, caller, count)?;
+        let deadline = Instant::now() + SOON;
+        let (keys, dialogs) = loop {
+            let (keys, dialogs) = (self.list()?, holder.dialogs());
+            if keys.len() >= count && dialogs.len() >= count {
+                break (keys, dialogs);
+            }
+            if Instant::now() >= deadline {
+                let problem = format!("SIPp set up {} of {count} calls", dialogs.len());
+                return Err(self.with_log(problem));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let records = read(client, &keys, SOON).map_err(|error| self.with_log(error))?;
+        drop(engine);
+        Ok(Originals { records, dialogs, sip, callee })
+    }
+
+    /// Has SIPp end the clones of these keys, through an engine again: says how many BYEs were
+    /// answered, and how many reached the callee.
+    pub(crate) fn hang_up(
         &self,
-        client: &mut Client,
-        count: usize,
-    ) -> Result<Vec<Record>, String> {
-        let (sip, admin, caller, callee) = (udp()?, address()?, udp()?, udp()?);
+        originals: &Originals,
+        keys: &[CallKey],
+    ) -> Result<(u64, u64), String> {
+        let Originals { records, dialogs, sip, callee } = originals;
+        let _engine = self.engine(*sip, *callee)?;
+        let there = Callee::start(&self.root, &self.folder, *callee, "uas_bye.xml")?;
+        let secret = secret()?;
+        let mut ours = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            let of_record = dialogs.iter().find_map(|dialog| {
+                let token = secret.read(dialog.to_tag.as_bytes())?;
+                (token.key == record.header.key).then_some((dialog, token))
+            });
+            let (dialog, token) = of_record.ok_or("a call to clone has no dialog of SIPp's")?;
+            let clones = keys.iter().filter(|key| Load::original(**key, records.len()) == place);
+            let clones = clones.map(|key| {
+                let to_tag = secret.mint(&Token { key: *key, ..token });
+                load::Dialog { to_tag, ..dialog.clone() }
+            });
+            let clones: Vec<load::Dialog> = clones.collect();
+            if !clones.is_empty() {
+                ours.push(load::hang_up(&self.root, &self.folder, *sip, &clones)?);
+            }
+        }
+        let mut answered = 0;
+        for caller in ours {
+            answered += caller.finish()?;
+        }
+        Ok((answered, there.wait_for(&self.folder, keys.len() as u64)?))
+    }
+
+    /// An engine of the site, once it is linked.
+    fn engine(&self, sip: u16, callee: u16) -> Result<Server, String> {
+        let admin = address()?;
         let tiers: Vec<String> = self.tiers.iter().map(|tier| format!("\"{tier}\"")).collect();
         let text = format!(
             "role = \"engine\"\n[site]\nid = 1\nsecret = \"{SECRET}\"\n[admin]\n\
@@ -157,21 +211,14 @@ impl Site {
         let file = write(&self.folder, "engine.toml", &text)?;
         let mut engine = serve(&self.root, "rehome (engine)", &file)?;
         wait_until_taken(&mut engine, admin)?;
-        let _callee = Callee::start(&self.root, &self.folder, callee)?;
-        let _caller = Caller(load::hold(&self.root, &self.folder, sip, caller, count)?);
         let deadline = Instant::now() + SOON;
-        let keys = loop {
-            let keys = self.list()?;
-            if keys.len() >= count {
-                break keys;
-            }
+        while clones::ask(admin, "/v1/status")?["state"] != "serving" {
             if Instant::now() >= deadline {
-                let problem = format!("SIPp set up {} of {count} calls", keys.len());
-                return Err(self.with_log(problem));
+                return Err(self.with_log("the engine does not serve".to_owned()));
             }
             std::thread::sleep(Duration::from_millis(50));
-        };
-        read(client, &keys, SOON).map_err(|error| self.with_log(error))
+        }
+        Ok(engine)
     }
 
     /// What the first of its processes says of itself.
@@ -180,7 +227,7 @@ impl Site {
     }
 
     /// Any member lists what the partition holds.
-    fn list(&self) -> Result<Vec<vocab::CallKey>, String> {
+    fn list(&self) -> Result<Vec<CallKey>, String> {
         list(self.admin)
     }
 
@@ -207,15 +254,13 @@ impl Site {
     }
 }
 
-/// A caller that holds its calls, ended with this value.
-struct Caller(Child);
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        // One that has ended already is what is wanted.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Real calls, as who cloned them and as who placed them knows them.
+pub(crate) struct Originals {
+    pub(crate) records: Vec<Record>,
+    dialogs: Vec<load::Dialog>,
+    /// Ports of the engine and of the callee.
+    sip: u16,
+    callee: u16,
 }
 
 fn serve(root: &Path, name: &'static str, config: &Path) -> Result<Server, String> {

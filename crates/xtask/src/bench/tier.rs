@@ -93,7 +93,7 @@ impl Store {
     ) -> Result<Self, String> {
         let site = Site::start(root, folder, replicas, etcd, 10 * CALLS, "")?;
         let mut client = site.client()?;
-        let originals = site.originals(&mut client, ORIGINALS)?;
+        let originals = site.originals(&mut client, ORIGINALS)?.records;
         let record = originals.first().cloned().ok_or("SIPp set up no call")?;
         let secret = site::secret()?;
         Load::new(secret.clone(), NAME, originals, CALLS, None)?.run(&mut client, 64)?;

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{DEPTH, ORIGINALS, Row, at_rest};
+use super::{DEPTH, ORIGINALS, Row, at_rest, end_some};
 use crate::bench::site::{self, Folder, Site};
 use crate::load::Load;
 
@@ -23,15 +23,16 @@ pub(super) fn measure(root: &Path, folder: &Folder, calls: u64) -> Result<Row, S
     let mut client = site.client()?;
     let originals = site.originals(&mut client, ORIGINALS)?;
     let round = calls / ROUNDS;
-    let (mut before, mut record_bytes) = (0, 0);
+    let (mut before, mut record_bytes, mut names) = (0, 0, Vec::new());
     let began = Instant::now();
     for done in 0..ROUNDS {
         if done == FIRST {
             before = at_rest(&site)?[0];
         }
         let name = format!("spilled-{done}");
-        let mut load = Load::new(site::secret()?, &name, originals.clone(), round, None)?;
+        let mut load = Load::new(site::secret()?, &name, originals.records.clone(), round, None)?;
         record_bytes = load.run(&mut client, DEPTH)?.record_bytes;
+        names.push(name);
         wait_left(&site, (done + 1) * round + ORIGINALS as u64)?;
     }
     let after = at_rest(&site)?[0];
@@ -40,6 +41,7 @@ pub(super) fn measure(root: &Path, folder: &Folder, calls: u64) -> Result<Row, S
         ROUNDS * round,
         began.elapsed().as_secs_f64()
     );
+    end_some(&site, &originals, &names)?;
     Ok(Row::new((1, 0), (before, after), (ROUNDS - FIRST) * round, record_bytes))
 }
 
