@@ -105,6 +105,10 @@ pub struct ViewStatus {
     pub to_copy: u64,
     /// The coordination store does not answer: views cannot change.
     pub store_away: bool,
+    /// The order about partitions that waits to be carried out; empty for none.
+    pub order: String,
+    /// The last order that was dropped, and why; empty for none, and once another was given.
+    pub order_dropped: String,
     /// For how long there have been fewer members than there should be; 0 when there are enough.
     pub short_for_ms: u64,
     /// How long it took the last time to have enough again; 0 before the first time.

@@ -233,7 +233,17 @@ pub enum Order {
     /// Slots of this partition go to one that is to be made, by replicas that wait for it.
     MoveSlots(SlotMove),
     /// Every member of the view is lost: this replica begins the partition anew, without calls.
+    /// Dropped at the first sign of life of a member, and when the view changes.
     Refound,
+}
+
+/// Why an order about the site's map is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapse {
+    /// This member of the view answers: it has the calls that were taken to be lost.
+    Heard(ReplicaId),
+    /// The map is another one by now, on which the order makes no sense.
+    Overtaken,
 }
 
 /// What a replica wants done.
@@ -263,6 +273,13 @@ pub enum Output {
     Database(DatabaseAsk),
     /// The site's map changed: engines are told it before anything else that follows.
     Map(SiteMap),
+    /// An order about the map that waited is not going to be carried out.
+    Dropped {
+        /// The order.
+        order: Order,
+        /// Why not.
+        why: Lapse,
+    },
     /// The others went on without this replica: it ends here, and [`crate::Replica::reborn`] gives
     /// its next life. Nothing else comes out.
     Expelled,

@@ -29,6 +29,7 @@ use crate::change::{self, Change};
 use crate::config::{Config, Pace, Shared};
 use crate::door::{Output, PeerNews, StoreAsk, StoreWord};
 use crate::lock::Ending;
+use crate::ordered::Ordered;
 
 /// Signs of life that must have stayed out, however much time has passed: a process that stood
 /// still itself has not been listening.
@@ -51,10 +52,11 @@ enum Step {
     Idle,
     /// The newest map is asked for, to see whether it still wants this change, if any.
     Reading(Option<Change>),
-    /// The store decides about `next`, which replaces the map of the revision.
-    Deciding { change: Change, expected: u64, next: SiteMap },
+    /// The store decides about `next`, which replaces the map of the revision; without a change it
+    /// is the same map.
+    Deciding { change: Option<Change>, expected: u64, next: SiteMap },
     /// It may have decided; `is_asked` when the newest map is asked for.
-    Unsure { change: Change, expected: u64, is_asked: bool },
+    Unsure { change: Option<Change>, expected: u64, is_asked: bool },
 }
 
 /// Another replica, as this one sees it.
@@ -82,7 +84,7 @@ pub(crate) struct Membership {
     pub(crate) is_away: bool,
     step: Step,
     /// What an operator ordered.
-    ordered: Option<Change>,
+    pub(crate) ordered: Option<Ordered>,
     others: BTreeMap<ReplicaId, Other>,
     pinged_at: Instant,
     pings: u64,
@@ -225,6 +227,7 @@ impl Replica {
                 other.is_up = true;
                 other.gone_since = None;
                 other.is_replaced = false;
+                self.note_life(replica);
                 self.tell_news(replica);
             }
             PeerNews::Down => other.is_up = false,
@@ -237,6 +240,7 @@ impl Replica {
                 other.unanswered = 0;
                 other.heard_at = Some(now);
                 other.gone_since = None;
+                self.note_life(replica);
                 self.peer_says(now, replica, word);
             }
         }
@@ -395,8 +399,8 @@ impl Replica {
     /// The change that the map, as known, should see next.
     fn wanted(&self, now: Instant) -> Option<Change> {
         let membership = &self.membership;
-        if membership.ordered.is_some() {
-            return membership.ordered;
+        if let Some(ordered) = membership.ordered {
+            return Some(ordered.change);
         }
         if !membership.is_known {
             return None;
@@ -482,10 +486,6 @@ impl Replica {
         Some(if waits { ping_at.min(membership.retry_at) } else { ping_at })
     }
 
-    pub(crate) fn order_change(&mut self, change: Change) {
-        self.membership.ordered = Some(change);
-    }
-
     pub(crate) fn store_says(&mut self, now: Instant, word: StoreWord) {
         match word {
             StoreWord::Map { is_answer, revision, store_revision, map } => {
@@ -500,7 +500,7 @@ impl Replica {
                 self.membership.is_away = false;
                 let step = std::mem::replace(&mut self.membership.step, Step::Idle);
                 if let Step::Deciding { change, expected: _, next } = step {
-                    self.forget_order(change);
+                    change.into_iter().for_each(|change| self.forget_order(change));
                     self.counts.views_proposed += 1;
                     self.learn(now, revision, next);
                 }
@@ -541,41 +541,37 @@ impl Replica {
             }
             // Another map was written since: the one that was proposed was, or never will be.
             Step::Unsure { expected, .. } if expected != self.membership.revision => (None, false),
-            Step::Unsure { change, .. } => (Some(change), true),
+            // Its reason may be over by now, and what it loses is lost for good.
+            Step::Unsure { change, .. } => {
+                let is_over = |change| self.wanted(now) != Some(change);
+                (change.filter(|change| *change != Change::Refound || !is_over(*change)), true)
+            }
             step @ (Step::Idle | Step::Deciding { .. }) => {
                 self.membership.step = step;
                 return;
             }
         };
-        let Some(change) = change else { return };
+        if change.is_none() && !must_write {
+            return;
+        }
         let membership = &self.membership;
         let shared = self.config.shared.as_ref();
         let partitions = shared.map_or(1, |shared| shared.partitions);
         let acting = membership.acting(&self.config);
-        let next = change::apply(
-            change,
-            &membership.map,
-            membership.store_revision,
-            &self.seat(),
-            acting,
-            partitions,
-        );
+        let (map, revision) = (&membership.map, membership.store_revision);
+        let next = change.and_then(|change| {
+            change::apply(change, map, revision, &self.seat(), acting, partitions)
+        });
         // The same map at a later revision settles what became of the write before.
-        let next = next.or_else(|| must_write.then(|| membership.map.clone()));
+        let next = next.or_else(|| must_write.then(|| map.clone()));
         let Some(next) = next else {
-            self.forget_order(change);
+            change.into_iter().for_each(|change| self.give_order_up(change));
             self.membership.retry_at = now + RETRY_AFTER;
             return;
         };
         let expected = membership.revision;
         self.out.push_back(Output::Store(StoreAsk::CompareAndSet { expected, map: next.clone() }));
         self.membership.step = Step::Deciding { change, expected, next };
-    }
-
-    fn forget_order(&mut self, change: Change) {
-        if self.membership.ordered == Some(change) {
-            self.membership.ordered = None;
-        }
     }
 
     fn seat(&self) -> Seat {
@@ -620,6 +616,7 @@ impl Replica {
         membership.is_known = true;
         membership.revision = revision;
         membership.map = map;
+        self.note_view();
         let (me, was_named) = (self.config.replica, self.config.view.names(self.config.replica));
         let view = self.acting_view().filter(|view| view.names(me)).cloned();
         match view {

@@ -8,6 +8,7 @@ mod homing;
 mod inbound;
 mod lock;
 mod many;
+mod ordered;
 mod quarantine;
 mod random;
 mod shared;
@@ -148,6 +149,7 @@ impl Bench {
                 other @ (Output::Peer { .. }
                 | Output::Store(_)
                 | Output::Map(_)
+                | Output::Dropped { .. }
                 | Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
         }
@@ -186,6 +188,7 @@ impl Bench {
             | Output::Store(_)
             | Output::Database(_)
             | Output::Map(_)
+            | Output::Dropped { .. }
             | Output::Expelled => None,
         });
         replies.collect()

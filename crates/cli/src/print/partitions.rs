@@ -115,6 +115,12 @@ pub(super) fn view(lines: &mut Lines, view: &ViewStatus) {
     if view.store_away {
         lines.add("coordination", AWAY);
     }
+    if !view.order.is_empty() {
+        lines.add("order", format!("waits: {}", view.order));
+    }
+    if !view.order_dropped.is_empty() {
+        lines.add("order", format!("DROPPED: {}", view.order_dropped));
+    }
 }
 
 #[cfg(test)]

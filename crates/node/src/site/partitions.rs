@@ -1,7 +1,7 @@
 //! What the admin API says of partitions, and what it may order.
 
 use admin_api::{Move, MoveOrder, OrderReply, Partition, PartitionsReply, Replica, ViewStatus};
-use replica::Order;
+use replica::{Lapse, Order};
 use tier_protocol::{PartitionView, SiteMap, SlotMove, SlotSet};
 use vocab::{Instant, PartitionId, ReplicaId, SLOTS, Slot};
 
@@ -74,6 +74,38 @@ fn ask_a_member(map: &SiteMap, partition: u16) -> String {
     format!("ask a member of partition {partition}, which are {}", members.join(", "))
 }
 
+fn order_text(order: Order) -> String {
+    match order {
+        Order::MoveSlots(SlotMove { from, to, slots, replicas: _ }) => {
+            format!("slots {slots} from partition {} to {}", from.0, to.0)
+        }
+        Order::Refound => "`refound`".into(),
+        Order::ActivateAll { .. }
+        | Order::StopActivating { .. }
+        | Order::DropBackup { .. }
+        | Order::Replication { .. }
+        | Order::BackupTo { .. }
+        | Order::Sweep { .. }
+        | Order::HandBackPause(_)
+        | Order::DropQuarantined(_) => format!("{order:?}"),
+    }
+}
+
+/// What an operator reads of an order that is not carried out.
+pub(super) fn dropped_text(map: &SiteMap, order: Order, why: Lapse) -> String {
+    let what = order_text(order);
+    match why {
+        Lapse::Heard(member) => format!(
+            "{what}: {} answers and has the calls; this replica joins it by itself",
+            named(map, member)
+        ),
+        Lapse::Overtaken => format!(
+            "{what}: the site's map is another one than when it was given; look with `rehome \
+             partitions`, and order it again if it is still to be"
+        ),
+    }
+}
+
 /// How a state process stands in its view.
 pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
     let core = &seat.replica;
@@ -96,6 +128,8 @@ pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
         copied: stats.copy.map(|copy| copy.copied).unwrap_or_default(),
         to_copy: stats.copy.map(|copy| copy.total).unwrap_or_default(),
         store_away: seat.is_store_away(),
+        order: stats.ordered.map(order_text).unwrap_or_default(),
+        order_dropped: seat.order_dropped.clone(),
         short_for_ms: stats.short_for.map(ms).unwrap_or_default(),
         healed_after_ms: stats.healed_after.map(ms).unwrap_or_default(),
     }

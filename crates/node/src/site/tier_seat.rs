@@ -10,6 +10,7 @@ use tier_protocol::{Command, PROTOCOL_VERSION, Record, Reply, SiteMap, SiteState
 use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 
 use super::Word;
+use super::partitions::dropped_text;
 use super::peers::Myself;
 use super::shared::{Shared, new_replica_id};
 use crate::coordination::{Coordination, Told};
@@ -38,6 +39,8 @@ pub(crate) struct TierSeat {
     gate_wake_at: Instant,
     /// Answer to the last `Get`, which only [`Self::record`] asks.
     got: Option<Record>,
+    /// The last order about partitions that was dropped, and why.
+    pub(super) order_dropped: String,
 }
 
 /// A link that an engine, or another replica, dialled.
@@ -86,6 +89,7 @@ impl TierSeat {
             replica_wake_at: Instant::NEVER,
             gate_wake_at: Instant::NEVER,
             got: None,
+            order_dropped: String::new(),
         }
     }
 
@@ -145,6 +149,9 @@ impl TierSeat {
         input: replica::Input,
         words: &mut VecDeque<Word>,
     ) {
+        if let replica::Input::Order(_) = input {
+            self.order_dropped.clear();
+        }
         self.replica.handle_input(now, input);
         loop {
             match self.replica.poll_output() {
@@ -169,6 +176,10 @@ impl TierSeat {
                 replica::Output::Store(ask) => {
                     let refused = self.shared.as_mut().and_then(|shared| shared.ask(ask));
                     words.extend(refused.map(|w| Word::Replica(replica::Input::Store(w))));
+                }
+                replica::Output::Dropped { order, why } => {
+                    self.order_dropped = dropped_text(self.replica.map(), order, why);
+                    tracing::warn!(order = self.order_dropped, "an order was dropped");
                 }
                 replica::Output::Map(map) => self.tell_map(&map),
                 replica::Output::Expelled => self.begin_again(now, words),

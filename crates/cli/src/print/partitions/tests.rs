@@ -116,12 +116,16 @@ redundancy         SHORT for 4.2 s
         short_for_ms: 0,
         healed_after_ms: 3_100,
         store_away: true,
+        order: "`refound`".into(),
+        order_dropped: "`refound`: s1 answers".into(),
         ..primary
     };
     let expected = "\
 view               31, member of partition 1, 1 member
 redundancy         full, again after 3.1 s
 coordination       AWAY: views cannot change; calls go on
+order              waits: `refound`
+order              DROPPED: `refound`: s1 answers
 ";
     check(&whole, expected);
 }

@@ -90,6 +90,14 @@ async fn a_partition_is_begun_anew_only_when_nobody_has_its_calls() {
     hear(&mut site, PeerNews::Down);
     site.answer(now, Ask::Refound).expect("its last member is gone");
     assert!(site.has_words(), "the order was given");
+    let view = |site: &Site| crate::status::of_site(site, now).view.expect("it has a tier");
+    site.turn(now);
+    assert_eq!(view(&site).order, "`refound`");
+    // It is back before the store has answered.
+    hear(&mut site, PeerNews::Up);
+    let view = view(&site);
+    assert_eq!(view.order, "");
+    assert!(view.order_dropped.starts_with("`refound`: s1 answers"), "{}", view.order_dropped);
 }
 
 #[tokio::test(flavor = "current_thread")]
