@@ -83,6 +83,15 @@ pub struct MoveOrder {
     pub last_slot: Option<u16>,
 }
 
+/// Body of `POST /v1/partitions/move/cancel`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelOrder {
+    /// The partition that was to be divided; the state process that is asked must serve it.
+    pub from: u16,
+    /// The partition that was to be made.
+    pub to: u16,
+}
+
 /// How a state process stands in its view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

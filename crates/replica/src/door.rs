@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tier_protocol::{
     Command, KeysetEntry, PeerWord, PullAnswer, Reply, SiteMap, SiteState, SlotMove, Superseded,
 };
-use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 use crate::database::{DatabaseAsk, DatabaseWord};
 
@@ -232,6 +232,14 @@ pub enum Order {
     DropQuarantined(Option<CallKey>),
     /// Slots of this partition go to one that is to be made, by replicas that wait for it.
     MoveSlots(SlotMove),
+    /// A move that was ordered and is not done is taken back: the replicas that wait for `to` leave
+    /// the view of `from`, and wait again. Dropped when no other complete member would be left.
+    CancelMove {
+        /// The partition that was to be divided.
+        from: PartitionId,
+        /// The one that was to be made.
+        to: PartitionId,
+    },
     /// Every member of the view is lost: this replica begins the partition anew, without calls.
     /// Dropped at the first sign of life of a member, and when the view changes.
     Refound,

@@ -35,6 +35,7 @@ mod planted;
 mod put;
 mod quarantine;
 mod refill;
+mod seats;
 mod spill;
 pub mod stats;
 mod store;
@@ -364,6 +365,9 @@ impl Replica {
             Order::DropQuarantined(key) => self.drop_quarantined(key),
             Order::HandBackPause(paused) => self.hand_back_paused = paused,
             Order::MoveSlots(slots) => self.order_change(now, order, Change::Plan(slots)),
+            Order::CancelMove { from, to } => {
+                self.order_change(now, order, Change::Cancel { from, to });
+            }
             Order::Refound => self.order_change(now, order, Change::Refound),
         }
     }

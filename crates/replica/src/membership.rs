@@ -26,7 +26,7 @@ use vocab::{EngineId, Instant, PartitionId, ReplicaId, ViewNumber};
 
 use crate::Replica;
 use crate::change::{self, Change};
-use crate::config::{Config, Pace, Shared};
+use crate::config::{Pace, Shared};
 use crate::door::{Output, PeerNews, StoreAsk, StoreWord};
 use crate::lock::Ending;
 use crate::ordered::Ordered;
@@ -76,7 +76,7 @@ struct Other {
 /// What a replica knows of its site's map and of those in it.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    map: SiteMap,
+    pub(crate) map: SiteMap,
     revision: u64,
     store_revision: u64,
     is_known: bool,
@@ -135,7 +135,7 @@ impl Membership {
     }
 
     /// Since when the replica is taken to be dead; `None` while it is not.
-    fn dead_since(&self, replica: ReplicaId, pace: &Pace) -> Option<Instant> {
+    pub(crate) fn dead_since(&self, replica: ReplicaId, pace: &Pace) -> Option<Instant> {
         let other = self.others.get(&replica)?;
         if other.gone_since.is_some() {
             return other.gone_since;
@@ -356,13 +356,9 @@ impl Replica {
         };
         self.membership.pings += 1;
         let number = self.membership.pings;
-        let named: Vec<ReplicaId> =
-            self.acting_view().into_iter().flat_map(|v| v.everybody()).collect();
-        self.membership.others.retain(|replica, other| other.is_up || named.contains(replica));
-        for replica in named {
-            if replica == self.config.replica {
-                continue;
-            }
+        let heard = self.listened_to();
+        self.membership.others.retain(|replica, other| other.is_up || heard.contains(replica));
+        for replica in heard {
             let other = self.membership.others.entry(replica).or_insert_with(|| Other::new(now));
             if stood_still {
                 other.unanswered = 0;
@@ -393,7 +389,7 @@ impl Replica {
     #[must_use]
     pub fn acting_view(&self) -> Option<&PartitionView> {
         let membership = &self.membership;
-        membership.map.view(membership.acting(&self.config))
+        membership.map.view(membership.acting(self.config.partition))
     }
 
     /// The change that the map, as known, should see next.
@@ -462,6 +458,9 @@ impl Replica {
             .find(|other| view.members != [*other]);
         if let Some(replica) = remove {
             return Some(Change::Remove(replica));
+        }
+        if let Some(replica) = self.silent_seat(now, view, patience) {
+            return Some(Change::Unseat(replica));
         }
         let map = &self.membership.map;
         let of = map.moves.iter().find(|of| of.from == view.partition)?;
@@ -557,7 +556,7 @@ impl Replica {
         let membership = &self.membership;
         let shared = self.config.shared.as_ref();
         let partitions = shared.map_or(1, |shared| shared.partitions);
-        let acting = membership.acting(&self.config);
+        let acting = membership.acting(self.config.partition);
         let (map, revision) = (&membership.map, membership.store_revision);
         let next = change.and_then(|change| {
             change::apply(change, map, revision, &self.seat(), acting, partitions)
@@ -726,10 +725,9 @@ impl Replica {
 }
 
 impl Membership {
-    /// The partition in whose view the replica acts: its own, or the one that it is to be divided
-    /// from.
-    fn acting(&self, config: &Config) -> PartitionId {
-        let home = config.partition;
+    /// The partition in whose view a replica of `home` acts: that, or the one that it is to be
+    /// divided from.
+    pub(crate) fn acting(&self, home: PartitionId) -> PartitionId {
         if self.map.view(home).is_some() {
             return home;
         }

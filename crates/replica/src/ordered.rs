@@ -66,7 +66,19 @@ impl Replica {
 
     /// The change makes no sense on the newest map, on which it may be made already.
     pub(crate) fn give_order_up(&mut self, change: Change) {
-        let is_made = matches!(change, Change::Plan(of) if self.map().moves.contains(&of));
+        let moves = &self.membership.map.moves;
+        let is_made = match change {
+            Change::Plan(of) => moves.contains(&of),
+            Change::Cancel { from, to } => !moves.iter().any(|of| (of.from, of.to) == (from, to)),
+            Change::Sit
+            | Change::Found
+            | Change::Refound
+            | Change::Join
+            | Change::Complete
+            | Change::Remove(_)
+            | Change::Divide
+            | Change::Unseat(_) => false,
+        };
         if is_made {
             self.forget_order(change);
         } else if self.membership.ordered.is_some_and(|ordered| ordered.change == change) {

@@ -11,6 +11,7 @@ mod many;
 mod ordered;
 mod quarantine;
 mod random;
+mod seats;
 mod shared;
 mod spill;
 mod spill_pair;

@@ -243,6 +243,12 @@ impl SiteMap {
         self.seats.iter().find(|seat| seat.replica == replica)
     }
 
+    /// Whether the replica is in a view.
+    #[must_use]
+    pub fn names(&self, replica: ReplicaId) -> bool {
+        self.partitions.iter().any(|view| view.names(replica))
+    }
+
     /// The map as the coordination store keeps it.
     #[must_use]
     pub fn encode(&self) -> Bytes {

@@ -1,6 +1,8 @@
 //! What the admin API says of partitions, and what it may order.
 
-use admin_api::{Move, MoveOrder, OrderReply, Partition, PartitionsReply, Replica, ViewStatus};
+use admin_api::{
+    CancelOrder, Move, MoveOrder, OrderReply, Partition, PartitionsReply, Replica, ViewStatus,
+};
 use replica::{Lapse, Order};
 use tier_protocol::{PartitionView, SiteMap, SlotMove, SlotSet};
 use vocab::{Instant, PartitionId, ReplicaId, SLOTS, Slot};
@@ -78,6 +80,9 @@ fn order_text(order: Order) -> String {
     match order {
         Order::MoveSlots(SlotMove { from, to, slots, replicas: _ }) => {
             format!("slots {slots} from partition {} to {}", from.0, to.0)
+        }
+        Order::CancelMove { from, to } => {
+            format!("no slots from partition {} to {}", from.0, to.0)
         }
         Order::Refound => "`refound`".into(),
         Order::ActivateAll { .. }
@@ -189,6 +194,47 @@ impl Site {
         let of = SlotMove { from: view.partition, to, slots, replicas: order.replicas };
         self.words.push_back(Word::Replica(replica::Input::Order(Order::MoveSlots(of))));
         let accepted = format!("slots {slots} go from partition {} to {}", order.from, order.to);
+        tracing::info!(accepted, "an order was given");
+        Body::json(&OrderReply { accepted, calls: 0 })
+    }
+
+    pub(super) fn cancel_move(&mut self, order: &CancelOrder) -> Answer {
+        let CancelOrder { from, to } = *order;
+        let core = &self.tier()?.replica;
+        self.must_be_shared()?;
+        let (view, map) = (core.view(), core.map());
+        if view.partition != PartitionId(from) || !view.members.contains(&core.id()) {
+            return Err(Refusal::conflict(ask_a_member(map, from)));
+        }
+        let (from, to) = (PartitionId(from), PartitionId(to));
+        let is_it = |of: &SlotMove| (of.from, of.to) == (from, to);
+        let waits = core.stats(self.clock.now()).view.ordered;
+        let waits = matches!(waits, Some(Order::MoveSlots(of)) if is_it(&of));
+        if !waits && !map.moves.iter().any(is_it) {
+            let (from, to) = (from.0, to.0);
+            return Err(Refusal::conflict(match map.view(PartitionId(to)) {
+                Some(view) => format!(
+                    "partition {to} has slots {} by now: a move that is done stays",
+                    view.slots
+                ),
+                None => format!(
+                    "no move from partition {from} to {to} is under way: `rehome partitions` shows \
+                     those that are"
+                ),
+            }));
+        }
+        let is_leaving = |id: &ReplicaId| map.seat(*id).is_some_and(|seat| seat.partition == to);
+        if view.members.iter().all(is_leaving) {
+            return Err(Refusal::conflict(format!(
+                "only replicas that wait for partition {to} have the calls of partition {from}: \
+                 start a state process with `partition = {from}` in [tier], and cancel when \
+                 `rehome partitions` shows it as a member",
+                from = from.0,
+                to = to.0
+            )));
+        }
+        self.words.push_back(Word::Replica(replica::Input::Order(Order::CancelMove { from, to })));
+        let accepted = format!("no slots go from partition {} to {}", from.0, to.0);
         tracing::info!(accepted, "an order was given");
         Body::json(&OrderReply { accepted, calls: 0 })
     }

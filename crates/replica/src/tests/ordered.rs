@@ -3,7 +3,7 @@
 use super::shared::{ME, Seated, map_of};
 use super::*;
 use crate::{Lapse, PeerNews, StoreAsk, StoreWord};
-use tier_protocol::PeerWord;
+use tier_protocol::{PeerWord, SlotMove, SlotSet};
 
 const PONG: PeerNews = PeerNews::Said(PeerWord::Pong { number: 1 });
 const AWAY: Input = Input::Store(StoreWord::Away { may_have_happened: false });
@@ -93,4 +93,26 @@ fn a_write_that_may_have_happened_is_not_said_again_once_a_member_is_heard() {
     assert_eq!(dropped(&bench), Some(Lapse::Heard(ReplicaId(1))));
     let members = proposed_later(&mut bench, 5).expect("only another write brings certainty");
     assert_eq!(members, [ReplicaId(1), ReplicaId(2)], "the map stays what it was");
+}
+
+#[test]
+fn a_move_is_taken_back_before_it_was_begun_and_after() {
+    let (from, to) = (PartitionId(0), PartitionId(2));
+    let of = SlotMove { from, to, slots: SlotSet::ALL.upper_half(), replicas: 1 };
+    let cancel = Input::Order(Order::CancelMove { from, to });
+    let mut bench = Seated::new("t1", ReplicaId(1));
+    let mut map = map_of(5, &[1]);
+    bench.map(true, 5, &map);
+    bench.input(Input::Order(Order::MoveSlots(of)));
+    bench.input(AWAY);
+    bench.input(cancel.clone());
+    bench.now = bench.now + ms(1_000);
+    bench.input(Input::Wake);
+    assert_eq!(bench.proposed(5, &map), None, "nothing was planned yet");
+    assert_eq!(bench.replica.stats(bench.now).view.ordered, None);
+    map.moves.push(of);
+    bench.map(false, 6, &map);
+    bench.input(cancel);
+    let next = bench.proposed(6, &map).expect("it was planned");
+    assert!(next.moves.is_empty());
 }
