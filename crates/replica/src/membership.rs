@@ -710,7 +710,9 @@ impl Replica {
 
     fn note_redundancy(&mut self, now: Instant) {
         let wanted = self.config.shared.as_ref().map_or(1, |shared| usize::from(shared.replicas));
-        let is_short = self.config.view.members.len() < wanted;
+        let view = &self.config.view;
+        // Who is in no view holds nothing that more replicas could hold.
+        let is_short = view.names(self.config.replica) && view.members.len() < wanted;
         let membership = &mut self.membership;
         if is_short {
             membership.short_since.get_or_insert(now);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use admin_api::{StatusReply, route::Health};
+use admin_api::{StatusReply, ViewStatus, route::Health};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -36,7 +36,8 @@ pub(crate) fn print(status: &StatusReply) -> String {
     page.sample("build_info", &labels, 1);
     page.gauge("uptime_milliseconds", "Time since the process started.", status.uptime_ms);
     if status.site > 0 {
-        let is_serving = status.state == "serving";
+        let is_member = |view: &ViewStatus| matches!(view.role.as_str(), "primary" | "member");
+        let is_serving = status.state == "serving" && status.view.as_ref().is_none_or(is_member);
         page.gauge("serving", "Whether the site takes traffic.", u64::from(is_serving));
     }
     // An engine's zeros would be mistaken for those of the site's state process.
@@ -59,7 +60,7 @@ pub(crate) fn print(status: &StatusReply) -> String {
     page.0
 }
 
-fn view(page: &mut Page, view: &admin_api::ViewStatus) {
+fn view(page: &mut Page, view: &ViewStatus) {
     page.gauge("view_number", "Number of the partition's view.", view.number);
     let is_primary = u64::from(view.role == "primary");
     page.gauge("view_primary", "Whether this replica is primary.", is_primary);
