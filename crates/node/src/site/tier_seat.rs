@@ -37,7 +37,8 @@ pub(crate) struct TierSeat {
     is_serving: bool,
     replica_wake_at: Instant,
     gate_wake_at: Instant,
-    /// Answer to the last `Get`, which only [`Self::record`] asks.
+    /// The call that [`Self::record`] asks for at this moment: its answer goes to no engine.
+    asked: Option<CallKey>,
     got: Option<Record>,
     /// The last order about partitions that was dropped, and why.
     pub(super) order_dropped: String,
@@ -88,6 +89,7 @@ impl TierSeat {
             is_serving: false,
             replica_wake_at: Instant::NEVER,
             gate_wake_at: Instant::NEVER,
+            asked: None,
             got: None,
             order_dropped: String::new(),
         }
@@ -138,8 +140,9 @@ impl TierSeat {
     ) -> Option<Record> {
         let (engine, view) = (self.any_engine()?, self.view_number());
         let command = Command::Get { view, key, turn: 0 };
-        self.got = None;
+        self.asked = Some(key);
         self.run_replica(now, replica::Input::Command { engine, command }, words);
+        self.asked = None;
         self.got.take()
     }
 
@@ -155,7 +158,9 @@ impl TierSeat {
         self.replica.handle_input(now, input);
         loop {
             match self.replica.poll_output() {
-                replica::Output::Reply { reply: Reply::Got { record, .. }, .. } => {
+                replica::Output::Reply { reply: Reply::Got { key, record, .. }, .. }
+                    if self.asked == Some(key) =>
+                {
                     self.got = record;
                 }
                 replica::Output::Reply { engine, view, reply }
