@@ -52,6 +52,7 @@ pub use door::{
 pub use membership::outside;
 #[doc(hidden)]
 pub use planted::Planted;
+pub use seats::Conflict;
 pub use stats::{CallStory, CallSummary, Stats};
 
 use agenda::Agenda;

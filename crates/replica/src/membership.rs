@@ -61,8 +61,8 @@ enum Step {
 
 /// Another replica, as this one sees it.
 #[derive(Debug)]
-struct Other {
-    is_up: bool,
+pub(crate) struct Other {
+    pub(crate) is_up: bool,
     /// Since when its address refuses connections, or answers as another.
     gone_since: Option<Instant>,
     is_replaced: bool,
@@ -82,10 +82,12 @@ pub(crate) struct Membership {
     is_known: bool,
     /// The store did not answer the last ask.
     pub(crate) is_away: bool,
+    /// It did not answer the last write, which is still to be made: it may answer reads.
+    writes_fail: bool,
     step: Step,
     /// What an operator ordered.
     pub(crate) ordered: Option<Ordered>,
-    others: BTreeMap<ReplicaId, Other>,
+    pub(crate) others: BTreeMap<ReplicaId, Other>,
     pinged_at: Instant,
     pings: u64,
     retry_at: Instant,
@@ -109,6 +111,7 @@ impl Membership {
             store_revision: 0,
             is_known: false,
             is_away: false,
+            writes_fail: false,
             step: Step::Idle,
             ordered: None,
             others: BTreeMap::new(),
@@ -329,6 +332,7 @@ impl Replica {
         match &mut self.membership.step {
             Step::Idle => {
                 let change = self.wanted(now);
+                self.membership.writes_fail &= change.is_some();
                 if change.is_some() || !self.membership.is_known {
                     self.membership.step = Step::Reading(change);
                     self.out.push_back(Output::Store(StoreAsk::Read));
@@ -402,6 +406,9 @@ impl Replica {
             return None;
         }
         let (me, shared) = (self.config.replica, self.config.shared.as_ref()?);
+        if !membership.map.names(me) && self.may_have_namesake(now) {
+            return None;
+        }
         let Some(view) = self.acting_view() else {
             let deals =
                 membership.map.partitions.is_empty() && self.config.partition.0 < shared.partitions;
@@ -497,6 +504,7 @@ impl Replica {
             }
             StoreWord::Written { revision } => {
                 self.membership.is_away = false;
+                self.membership.writes_fail = false;
                 let step = std::mem::replace(&mut self.membership.step, Step::Idle);
                 if let Step::Deciding { change, expected: _, next } = step {
                     change.into_iter().for_each(|change| self.forget_order(change));
@@ -505,11 +513,14 @@ impl Replica {
                 }
             }
             StoreWord::Lost => {
+                self.membership.writes_fail = false;
                 self.membership.step = Step::Idle;
                 self.membership.retry_at = now + RETRY_AFTER / 4;
             }
             StoreWord::Away { may_have_happened } => {
                 self.membership.is_away = true;
+                self.membership.writes_fail |=
+                    matches!(self.membership.step, Step::Deciding { .. });
                 self.store_away(now, may_have_happened);
             }
         }
@@ -581,6 +592,8 @@ impl Replica {
             partition: self.config.partition,
             name: told(|shared| &shared.name),
             address: told(|shared| &shared.address),
+            partitions: shared.map_or(0, |shared| shared.partitions),
+            replicas: shared.map_or(0, |shared| shared.replicas),
         }
     }
 
@@ -613,6 +626,7 @@ impl Replica {
             return;
         }
         membership.is_known = true;
+        membership.writes_fail = false;
         membership.revision = revision;
         membership.map = map;
         self.note_view();
@@ -719,6 +733,13 @@ impl Replica {
         } else if let Some(since) = membership.short_since.take() {
             membership.healed_after = Some(now.since(since));
         }
+    }
+
+    /// Whether the coordination store cannot be written to, as far as this replica had to: it may
+    /// answer reads all the same.
+    #[must_use]
+    pub fn is_store_unwritable(&self) -> bool {
+        self.membership.writes_fail
     }
 
     pub(crate) fn short_for(&self, now: Instant) -> Option<Duration> {

@@ -67,7 +67,13 @@ fn view(page: &mut Page, view: &ViewStatus) {
     page.gauge("view_members", "Complete members of the view.", view.members);
     page.gauge("view_joining", "Members that are being copied to.", view.joining);
     let away = u64::from(view.store_away);
-    page.gauge("coordination_away", "Whether the coordination store stays silent.", away);
+    page.gauge(
+        "coordination_away",
+        "Whether the coordination store stays silent, or takes no write.",
+        away,
+    );
+    let conflicts = u64::try_from(view.conflicts.len()).unwrap_or(u64::MAX);
+    page.gauge("tier_conflicts", "Configurations that do not fit together.", conflicts);
     let what = "For how long there have been fewer replicas than there should be.";
     page.gauge("redundancy_short_milliseconds", what, view.short_for_ms);
     let what = "How long it took the last time to have all replicas again.";

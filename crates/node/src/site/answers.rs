@@ -39,7 +39,7 @@ impl Site {
                 self.order(now, site, Order::Replication { site, on }, what)
             }
             Ask::Forget(key) => self.forget(now, key),
-            Ask::Partitions => partitions::told(self.tier()?),
+            Ask::Partitions => partitions::told(self.tier()?, now),
             Ask::MoveSlots(order) => self.move_slots(&order),
             Ask::CancelMove(order) => self.cancel_move(&order),
             Ask::Refound => self.refound(now),

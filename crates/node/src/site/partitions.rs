@@ -3,7 +3,7 @@
 use admin_api::{
     CancelOrder, Move, MoveOrder, OrderReply, Partition, PartitionsReply, Replica, ViewStatus,
 };
-use replica::{Lapse, Order};
+use replica::{Conflict, Lapse, Order};
 use tier_protocol::{PartitionView, SiteMap, SlotMove, SlotSet};
 use vocab::{Instant, PartitionId, ReplicaId, SLOTS, Slot};
 
@@ -11,7 +11,7 @@ use super::{Site, TierSeat, Word};
 use crate::admin::{Answer, Body, Refusal};
 
 /// Answer to `GET /v1/partitions`.
-pub(crate) fn told(seat: &TierSeat) -> Answer {
+pub(crate) fn told(seat: &TierSeat, now: Instant) -> Answer {
     let core = &seat.replica;
     let map = core.map();
     let lone = SiteMap { partitions: vec![core.view().clone()], ..SiteMap::default() };
@@ -19,17 +19,18 @@ pub(crate) fn told(seat: &TierSeat) -> Answer {
     let map = if map.partitions.is_empty() && core.leads() { &lone } else { map };
     let named = |replica: ReplicaId| map.partitions.iter().any(|view| view.names(replica));
     let waiting = map.seats.iter().filter(|seat| !named(seat.replica));
+    let shown = |id: ReplicaId| replica(map, id, core.heard(now, id));
     Body::json(&PartitionsReply {
         here: core.id().0,
-        partitions: map.partitions.iter().map(|view| partition(map, view)).collect(),
-        waiting: waiting.map(|seat| replica(map, seat.replica)).collect(),
+        partitions: map.partitions.iter().map(|view| partition(view, shown)).collect(),
+        waiting: waiting.map(|seat| shown(seat.replica)).collect(),
         moves: map.moves.iter().map(|of| slot_move(map, of)).collect(),
         store_away: seat.is_store_away(),
     })
 }
 
-fn partition(map: &SiteMap, view: &PartitionView) -> Partition {
-    let named = |replicas: &[ReplicaId]| replicas.iter().map(|id| replica(map, *id)).collect();
+fn partition(view: &PartitionView, shown: impl Fn(ReplicaId) -> Replica) -> Partition {
+    let named = |replicas: &[ReplicaId]| replicas.iter().copied().map(&shown).collect();
     Partition {
         partition: view.partition.0,
         view: view.number.0,
@@ -40,13 +41,14 @@ fn partition(map: &SiteMap, view: &PartitionView) -> Partition {
     }
 }
 
-fn replica(map: &SiteMap, id: ReplicaId) -> Replica {
+fn replica(map: &SiteMap, id: ReplicaId, heard: Option<bool>) -> Replica {
     let seat = map.seat(id);
     Replica {
         replica: id.0,
         name: seat.map(|seat| seat.name.clone()).unwrap_or_default(),
         address: seat.map(|seat| seat.address.clone()).unwrap_or_default(),
         partition: seat.map(|seat| seat.partition.0).unwrap_or_default(),
+        heard,
     }
 }
 
@@ -111,6 +113,32 @@ pub(super) fn dropped_text(map: &SiteMap, order: Order, why: Lapse) -> String {
     }
 }
 
+/// What does not fit together in the configurations of this process and others, and what to do.
+pub(super) fn conflicts(seat: &TierSeat) -> Vec<String> {
+    let map = seat.replica.map();
+    let text = |conflict: Conflict| match conflict {
+        Conflict::Name { other } => {
+            let (name, address) = map
+                .seat(other)
+                .map(|seat| (seat.name.as_str(), seat.address.as_str()))
+                .unwrap_or_default();
+            format!(
+                "the state process at {address} is named `{name}` too, and lives: give this one a \
+                 `name` of its own in [tier] and start it again; until then it waits"
+            )
+        }
+        Conflict::Partitions { other, here, there } => format!(
+            "`partitions` in [tier] is {here} here and {there} at {}: give both the same",
+            named(map, other)
+        ),
+        Conflict::Replicas { other, here, there } => format!(
+            "`replicas` in [tier] is {here} here and {there} at {}: give both the same",
+            named(map, other)
+        ),
+    };
+    seat.replica.conflicts().into_iter().map(text).collect()
+}
+
 /// How a state process stands in its view.
 pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
     let core = &seat.replica;
@@ -133,6 +161,7 @@ pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
         copied: stats.copy.map(|copy| copy.copied).unwrap_or_default(),
         to_copy: stats.copy.map(|copy| copy.total).unwrap_or_default(),
         store_away: seat.is_store_away(),
+        conflicts: conflicts(seat),
         order: stats.ordered.map(order_text).unwrap_or_default(),
         order_dropped: seat.order_dropped.clone(),
         short_for_ms: stats.short_for.map(ms).unwrap_or_default(),

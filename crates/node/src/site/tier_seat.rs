@@ -10,7 +10,7 @@ use tier_protocol::{Command, PROTOCOL_VERSION, Record, Reply, SiteMap, SiteState
 use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 
 use super::Word;
-use super::partitions::dropped_text;
+use super::partitions::{conflicts, dropped_text};
 use super::peers::Myself;
 use super::shared::{Shared, new_replica_id};
 use crate::coordination::{Coordination, Told};
@@ -42,6 +42,8 @@ pub(crate) struct TierSeat {
     got: Option<Record>,
     /// The last order about partitions that was dropped, and why.
     pub(super) order_dropped: String,
+    /// What did not fit together when it was looked at last.
+    conflicts: Vec<String>,
 }
 
 /// A link that an engine, or another replica, dialled.
@@ -92,6 +94,7 @@ impl TierSeat {
             asked: None,
             got: None,
             order_dropped: String::new(),
+            conflicts: Vec::new(),
         }
     }
 
@@ -155,7 +158,18 @@ impl TierSeat {
         if let replica::Input::Order(_) = input {
             self.order_dropped.clear();
         }
+        let may_conflict = matches!(
+            &input,
+            replica::Input::Store(_)
+                | replica::Input::Peer {
+                    news: PeerNews::Up | PeerNews::Down | PeerNews::Gone { .. },
+                    ..
+                }
+        );
         self.replica.handle_input(now, input);
+        if may_conflict {
+            self.note_conflicts();
+        }
         loop {
             match self.replica.poll_output() {
                 replica::Output::Reply { reply: Reply::Got { key, record, .. }, .. }
@@ -274,9 +288,18 @@ impl TierSeat {
         tracing::info!(partition = view.partition.0, number, leads, members, joining, "a new map");
     }
 
-    /// Whether the coordination store does not answer.
+    /// Says aloud what does not fit together, once.
+    fn note_conflicts(&mut self) {
+        let seen = conflicts(self);
+        for conflict in seen.iter().filter(|conflict| !self.conflicts.contains(conflict)) {
+            tracing::error!(conflict, "the configurations of two state processes do not fit");
+        }
+        self.conflicts = seen;
+    }
+
+    /// Whether the coordination store does not answer, or takes no write.
     pub(super) fn is_store_away(&self) -> bool {
-        self.shared.as_ref().is_some_and(Shared::is_away)
+        self.shared.as_ref().is_some_and(Shared::is_away) || self.replica.is_store_unwritable()
     }
 
     /// What the coordination store told.
@@ -324,9 +347,13 @@ impl TierSeat {
         let Some(known) = self.engines.get_mut(&link) else { return };
         match (known.from, frame) {
             (Some(_), TierFrame::Ping) => TierFrame::Pong.encode_into(known.outbox.buffer()),
-            (None, TierFrame::Replica { replica, version, .. })
+            (None, TierFrame::Replica { replica, version, name, .. })
                 if version == PROTOCOL_VERSION && self.shared.is_some() =>
             {
+                let own = self.shared.as_ref().map(|shared| shared.peers.myself());
+                if own.is_some_and(|own| own.name == name && own.replica != replica) {
+                    tracing::error!(name, %replica, "another state process has this one's name");
+                }
                 known.from = Some(Dialler::Replica(replica));
                 self.myself().encode_into(self.link_buffer(link));
             }

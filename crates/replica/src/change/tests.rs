@@ -10,6 +10,8 @@ fn seat(number: u64, partition: u16) -> Seat {
         partition: PartitionId(partition),
         name: format!("state-{}", number % 10),
         address: format!("192.0.2.{number}:9000"),
+        partitions: 2,
+        replicas: 3,
     }
 }
 

@@ -99,6 +99,8 @@ pub(super) fn map_of(number: u64, members: &[u64]) -> SiteMap {
         partition: PartitionId(0),
         name: format!("t{member}"),
         address: format!("t{member}:7100"),
+        partitions: 1,
+        replicas: 2,
     });
     SiteMap {
         last: ViewNumber(number),

@@ -60,6 +60,8 @@ fn map() -> Told {
         partition: PartitionId(0),
         name: name.into(),
         address: "127.0.0.1:9".into(),
+        partitions: 0,
+        replicas: 0,
     };
     let map = SiteMap {
         last: ViewNumber(3),
@@ -122,6 +124,8 @@ fn moving(number: u64, members: &[ReplicaId]) -> Told {
         partition: PartitionId(partition),
         name: name.into(),
         address: "127.0.0.1:9".into(),
+        partitions: 0,
+        replicas: 0,
     };
     let view = PartitionView {
         members: members.to_vec(),
@@ -153,6 +157,37 @@ async fn a_move_is_taken_back_only_while_another_member_has_the_calls() {
     let refusal = refused(&mut site, now, cancel(2));
     let error = refusal.error;
     assert!(error.contains("start a state process with `partition = 0`"), "{error}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_second_process_of_one_name_is_told_and_waits() {
+    let scratch = Scratch::new("namesake");
+    let mut site = waiting(&scratch, 0);
+    let mut map = SiteMap {
+        last: ViewNumber(3),
+        partitions: vec![PartitionView::alone(PartitionId(0), ViewNumber(3), OTHER)],
+        seats: Vec::new(),
+        moves: Vec::new(),
+    };
+    map.seats.push(Seat {
+        replica: OTHER,
+        partition: PartitionId(0),
+        name: "s2".into(),
+        address: "127.0.0.1:9".into(),
+        partitions: 1,
+        replicas: 3,
+    });
+    let stored = Some(Stored { revision: 5, bytes: map.encode() });
+    let now = told(&mut site, Told::Document(Current { store_revision: 5, stored }));
+    hear(&mut site, PeerNews::Up);
+    let status = crate::status::of_site(&site, now);
+    let view = status.view.clone().expect("it has a tier");
+    let told = view.conflicts;
+    assert!(told[0].contains("127.0.0.1:9 is named `s2` too"), "{told:?}");
+    assert!(told[1].contains("`replicas` in [tier] is 2 here and 3 at s2"), "{told:?}");
+    assert_eq!((told.len(), view.role.as_str()), (2, "waiting"));
+    let page = crate::admin::metrics::print(&status);
+    assert!(page.contains("\nrehome_tier_conflicts 2\n"), "{page}");
 }
 
 #[tokio::test(flavor = "current_thread")]

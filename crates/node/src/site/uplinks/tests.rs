@@ -22,6 +22,8 @@ fn seat(address: SocketAddr) -> Seat {
         partition: PartitionId(0),
         name: String::new(),
         address: address.to_string(),
+        partitions: 1,
+        replicas: 1,
     }
 }
 
