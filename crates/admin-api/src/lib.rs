@@ -13,7 +13,9 @@ pub mod status;
 
 pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintLine};
-pub use partitions::{Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus};
+pub use partitions::{
+    CancelOrder, Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus,
+};
 pub use quarantine::{QuarantineLine, QuarantineReply, QuarantineStory, StrikeLine};
 pub use route::{Health, RouteOrder, RouteReply};
 pub use status::{
@@ -42,6 +44,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/replication"),
     ("get", "/v1/partitions"),
     ("post", "/v1/partitions/move"),
+    ("post", "/v1/partitions/move/cancel"),
     ("post", "/v1/partitions/refound"),
     ("get", "/v1/route"),
     ("post", "/v1/route"),

@@ -14,7 +14,7 @@ pub struct PartitionsReply {
     pub waiting: Vec<Replica>,
     /// Slots on the move.
     pub moves: Vec<Move>,
-    /// The coordination store does not answer: views cannot change.
+    /// The coordination store does not answer, or takes no write: views cannot change.
     pub store_away: bool,
 }
 
@@ -48,6 +48,9 @@ pub struct Replica {
     pub address: String,
     /// The partition it is configured for.
     pub partition: u16,
+    /// Whether it answers the state process that was asked; absent where that one does not know, as
+    /// it listens to its own partition and to those who wait.
+    pub heard: Option<bool>,
 }
 
 /// Slots that are to go from one partition to another.
@@ -83,6 +86,15 @@ pub struct MoveOrder {
     pub last_slot: Option<u16>,
 }
 
+/// Body of `POST /v1/partitions/move/cancel`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelOrder {
+    /// The partition that was to be divided; the state process that is asked must serve it.
+    pub from: u16,
+    /// The partition that was to be made.
+    pub to: u16,
+}
+
 /// How a state process stands in its view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -103,8 +115,14 @@ pub struct ViewStatus {
     pub copied: u64,
     /// See `copied`.
     pub to_copy: u64,
-    /// The coordination store does not answer: views cannot change.
+    /// The coordination store does not answer, or takes no write: views cannot change.
     pub store_away: bool,
+    /// What does not fit together in the configurations of this process and others.
+    pub conflicts: Vec<String>,
+    /// The order about partitions that waits to be carried out; empty for none.
+    pub order: String,
+    /// The last order that was dropped, and why; empty for none, and once another was given.
+    pub order_dropped: String,
     /// For how long there have been fewer members than there should be; 0 when there are enough.
     pub short_for_ms: u64,
     /// How long it took the last time to have enough again; 0 before the first time.

@@ -211,6 +211,7 @@ impl Site {
                 | replica::Output::Store(_)
                 | replica::Output::Database(_)
                 | replica::Output::Map(_)
+                | replica::Output::Dropped { .. }
                 | replica::Output::Expelled => {}
             }
         }

@@ -9,7 +9,9 @@ pub(crate) mod metrics;
 
 use std::time::Duration;
 
-use admin_api::{BackupOrder, ErrorReply, ForgetOrder, MoveOrder, ReplicationOrder, RouteOrder};
+use admin_api::{
+    BackupOrder, CancelOrder, ErrorReply, ForgetOrder, MoveOrder, ReplicationOrder, RouteOrder,
+};
 use axum::Router;
 use axum::body::Body as HttpBody;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -50,6 +52,7 @@ pub(crate) enum Ask {
     Replication(SiteId, bool),
     Partitions,
     MoveSlots(MoveOrder),
+    CancelMove(CancelOrder),
     Refound,
     Route,
     SetRoute(RouteOrder),
@@ -134,6 +137,7 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/replication", post(replication))
         .route("/v1/partitions", get(partitions))
         .route("/v1/partitions/move", post(move_slots))
+        .route("/v1/partitions/move/cancel", post(cancel_move))
         .route("/v1/partitions/refound", post(refound))
         .route("/v1/route", get(route).post(set_route))
         .route("/v1/test/forget", post(forget))
@@ -279,6 +283,13 @@ async fn move_slots(
     body: Given<MoveOrder>,
 ) -> Result<Response, Refusal> {
     Ok(ask(&owner, Ask::MoveSlots(given(body)?)).await)
+}
+
+async fn cancel_move(
+    State(owner): State<Owner>,
+    body: Given<CancelOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::CancelMove(given(body)?)).await)
 }
 
 async fn refound(State(owner): State<Owner>) -> Response {

@@ -93,6 +93,7 @@ impl BalancerShell {
             Ask::Sites
             | Ask::Partitions
             | Ask::MoveSlots(_)
+            | Ask::CancelMove(_)
             | Ask::Refound
             | Ask::Calls { .. }
             | Ask::Call(_)

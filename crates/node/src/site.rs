@@ -301,10 +301,10 @@ impl Site {
             }
             News::Said(_, TierFrame::Gate(word)) => engine::Input::Gate(word),
             News::Said(_, TierFrame::View(view)) => engine::Input::NewView(view),
-            News::Said(_, TierFrame::Seats(seats)) => {
-                if let Some(uplinks) = &mut self.uplinks {
-                    uplinks.note_seats(&seats);
-                }
+            News::Said(from, TierFrame::Seats(seats)) => {
+                let uplinks = self.uplinks.as_mut();
+                let lost = uplinks.map(|uplinks| uplinks.note_seats(from, &seats));
+                lost.into_iter().flatten().for_each(|news| self.take_uplink_news(news));
                 return;
             }
             News::Said(

@@ -26,8 +26,12 @@ pub(crate) enum Change {
     Remove(ReplicaId),
     /// The order to move slots of this partition to another.
     Plan(SlotMove),
+    /// That order is taken back.
+    Cancel { from: PartitionId, to: PartitionId },
     /// The replicas of the partition to come are complete: slots move.
     Divide,
+    /// A replica that waits for a partition has been silent for long.
+    Unseat(ReplicaId),
 }
 
 /// Gives out view numbers above all that were given before.
@@ -105,7 +109,12 @@ pub(crate) fn apply(
             }
             next.moves.push(of);
         }
+        Change::Cancel { from, to } => cancel(&mut next, &mut numbers, from, to)?,
         Change::Divide => divide(&mut next, &mut numbers, acting)?,
+        Change::Unseat(replica) => {
+            map.seat(replica).filter(|_| !map.names(replica))?;
+            next.seats.retain(|other| other.replica != replica);
+        }
     }
     next.last = ViewNumber(numbers.0);
     Some(next)
@@ -175,10 +184,32 @@ fn remove(view: &mut PartitionView, numbers: &mut Numbers, replica: ReplicaId) -
 
 /// The replicas of the partition to come that are complete members of the one they come from.
 pub(crate) fn ready(map: &SiteMap, of: &SlotMove) -> Vec<ReplicaId> {
-    let is_for =
-        |replica: &ReplicaId| map.seat(*replica).is_some_and(|seat| seat.partition == of.to);
     let members = map.view(of.from).map(|view| view.members.as_slice()).unwrap_or_default();
-    members.iter().copied().filter(is_for).collect()
+    members.iter().copied().filter(is_seat_of(map, of.to)).collect()
+}
+
+/// The replicas that were to take the slots leave the view; not when they alone have its calls.
+fn cancel(
+    map: &mut SiteMap,
+    numbers: &mut Numbers,
+    from: PartitionId,
+    to: PartitionId,
+) -> Option<()> {
+    let index = map.moves.iter().position(|of| (of.from, of.to) == (from, to))?;
+    let leaving: Vec<ReplicaId> = map.view(from)?.everybody().filter(is_seat_of(map, to)).collect();
+    let view = map.view_mut(from)?;
+    let stays = view.members.iter().any(|member| !leaving.contains(member));
+    if !stays || !leaving.iter().all(|replica| remove(view, numbers, *replica)) {
+        return None;
+    }
+    map.seats.retain(|seat| !leaving.contains(&seat.replica));
+    map.moves.remove(index);
+    Some(())
+}
+
+/// Whether a replica's seat is for the partition.
+fn is_seat_of(map: &SiteMap, partition: PartitionId) -> impl Fn(&ReplicaId) -> bool {
+    move |replica| map.seat(*replica).is_some_and(|seat| seat.partition == partition)
 }
 
 fn divide(map: &mut SiteMap, numbers: &mut Numbers, from: PartitionId) -> Option<()> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tier_protocol::{
     Command, KeysetEntry, PeerWord, PullAnswer, Reply, SiteMap, SiteState, SlotMove, Superseded,
 };
-use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 use crate::database::{DatabaseAsk, DatabaseWord};
 
@@ -232,8 +232,26 @@ pub enum Order {
     DropQuarantined(Option<CallKey>),
     /// Slots of this partition go to one that is to be made, by replicas that wait for it.
     MoveSlots(SlotMove),
+    /// A move that was ordered and is not done is taken back: the replicas that wait for `to` leave
+    /// the view of `from`, and wait again. Dropped when no other complete member would be left.
+    CancelMove {
+        /// The partition that was to be divided.
+        from: PartitionId,
+        /// The one that was to be made.
+        to: PartitionId,
+    },
     /// Every member of the view is lost: this replica begins the partition anew, without calls.
+    /// Dropped at the first sign of life of a member, and when the view changes.
     Refound,
+}
+
+/// Why an order about the site's map is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapse {
+    /// This member of the view answers: it has the calls that were taken to be lost.
+    Heard(ReplicaId),
+    /// The map is another one by now, on which the order makes no sense.
+    Overtaken,
 }
 
 /// What a replica wants done.
@@ -263,6 +281,13 @@ pub enum Output {
     Database(DatabaseAsk),
     /// The site's map changed: engines are told it before anything else that follows.
     Map(SiteMap),
+    /// An order about the map that waited is not going to be carried out.
+    Dropped {
+        /// The order.
+        order: Order,
+        /// Why not.
+        why: Lapse,
+    },
     /// The others went on without this replica: it ends here, and [`crate::Replica::reborn`] gives
     /// its next life. Nothing else comes out.
     Expelled,

@@ -28,12 +28,14 @@ mod homing;
 mod inbound;
 mod lock;
 mod membership;
+mod ordered;
 mod outbound;
 mod pace;
 mod planted;
 mod put;
 mod quarantine;
 mod refill;
+mod seats;
 mod spill;
 pub mod stats;
 mod store;
@@ -44,11 +46,13 @@ pub use config::{Config, Limits, Pace, Shared, Spill, SpillAfter};
 pub use copy::CopyStats;
 pub use database::{DatabaseAsk, DatabaseWord, FoundRow, Refused, SpillRow};
 pub use door::{
-    GateBound, Input, Order, Output, PeerNews, Reason, SiteInput, SiteStatus, StoreAsk, StoreWord,
+    GateBound, Input, Lapse, Order, Output, PeerNews, Reason, SiteInput, SiteStatus, StoreAsk,
+    StoreWord,
 };
 pub use membership::outside;
 #[doc(hidden)]
 pub use planted::Planted;
+pub use seats::Conflict;
 pub use stats::{CallStory, CallSummary, Stats};
 
 use agenda::Agenda;
@@ -197,7 +201,7 @@ impl Replica {
                 self.answer_in_old_view(view);
             }
             Input::Site(input) => self.site(now, input),
-            Input::Order(order) => self.order(order),
+            Input::Order(order) => self.order(now, order),
             Input::Peer { replica, news } => self.peer(now, replica, news),
             Input::Store(word) => self.store_says(now, word),
             Input::Database(word) => self.database_says(now, word),
@@ -347,7 +351,7 @@ impl Replica {
         }
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, now: Instant, order: Order) {
         match order {
             Order::ActivateAll { site } => self.begin_bulk(BulkKind::Activate, site),
             Order::StopActivating { site } => {
@@ -361,8 +365,11 @@ impl Replica {
             Order::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
             Order::DropQuarantined(key) => self.drop_quarantined(key),
             Order::HandBackPause(paused) => self.hand_back_paused = paused,
-            Order::MoveSlots(slots) => self.order_change(Change::Plan(slots)),
-            Order::Refound => self.order_change(Change::Refound),
+            Order::MoveSlots(slots) => self.order_change(now, order, Change::Plan(slots)),
+            Order::CancelMove { from, to } => {
+                self.order_change(now, order, Change::Cancel { from, to });
+            }
+            Order::Refound => self.order_change(now, order, Change::Refound),
         }
     }
 

@@ -26,9 +26,10 @@ use vocab::{EngineId, Instant, PartitionId, ReplicaId, ViewNumber};
 
 use crate::Replica;
 use crate::change::{self, Change};
-use crate::config::{Config, Pace, Shared};
+use crate::config::{Pace, Shared};
 use crate::door::{Output, PeerNews, StoreAsk, StoreWord};
 use crate::lock::Ending;
+use crate::ordered::Ordered;
 
 /// Signs of life that must have stayed out, however much time has passed: a process that stood
 /// still itself has not been listening.
@@ -51,16 +52,17 @@ enum Step {
     Idle,
     /// The newest map is asked for, to see whether it still wants this change, if any.
     Reading(Option<Change>),
-    /// The store decides about `next`, which replaces the map of the revision.
-    Deciding { change: Change, expected: u64, next: SiteMap },
+    /// The store decides about `next`, which replaces the map of the revision; without a change it
+    /// is the same map.
+    Deciding { change: Option<Change>, expected: u64, next: SiteMap },
     /// It may have decided; `is_asked` when the newest map is asked for.
-    Unsure { change: Change, expected: u64, is_asked: bool },
+    Unsure { change: Option<Change>, expected: u64, is_asked: bool },
 }
 
 /// Another replica, as this one sees it.
 #[derive(Debug)]
-struct Other {
-    is_up: bool,
+pub(crate) struct Other {
+    pub(crate) is_up: bool,
     /// Since when its address refuses connections, or answers as another.
     gone_since: Option<Instant>,
     is_replaced: bool,
@@ -74,16 +76,18 @@ struct Other {
 /// What a replica knows of its site's map and of those in it.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    map: SiteMap,
+    pub(crate) map: SiteMap,
     revision: u64,
     store_revision: u64,
     is_known: bool,
     /// The store did not answer the last ask.
     pub(crate) is_away: bool,
+    /// It did not answer the last write, which is still to be made: it may answer reads.
+    writes_fail: bool,
     step: Step,
     /// What an operator ordered.
-    ordered: Option<Change>,
-    others: BTreeMap<ReplicaId, Other>,
+    pub(crate) ordered: Option<Ordered>,
+    pub(crate) others: BTreeMap<ReplicaId, Other>,
     pinged_at: Instant,
     pings: u64,
     retry_at: Instant,
@@ -107,6 +111,7 @@ impl Membership {
             store_revision: 0,
             is_known: false,
             is_away: false,
+            writes_fail: false,
             step: Step::Idle,
             ordered: None,
             others: BTreeMap::new(),
@@ -133,7 +138,7 @@ impl Membership {
     }
 
     /// Since when the replica is taken to be dead; `None` while it is not.
-    fn dead_since(&self, replica: ReplicaId, pace: &Pace) -> Option<Instant> {
+    pub(crate) fn dead_since(&self, replica: ReplicaId, pace: &Pace) -> Option<Instant> {
         let other = self.others.get(&replica)?;
         if other.gone_since.is_some() {
             return other.gone_since;
@@ -225,6 +230,7 @@ impl Replica {
                 other.is_up = true;
                 other.gone_since = None;
                 other.is_replaced = false;
+                self.note_life(replica);
                 self.tell_news(replica);
             }
             PeerNews::Down => other.is_up = false,
@@ -237,6 +243,7 @@ impl Replica {
                 other.unanswered = 0;
                 other.heard_at = Some(now);
                 other.gone_since = None;
+                self.note_life(replica);
                 self.peer_says(now, replica, word);
             }
         }
@@ -325,6 +332,7 @@ impl Replica {
         match &mut self.membership.step {
             Step::Idle => {
                 let change = self.wanted(now);
+                self.membership.writes_fail &= change.is_some();
                 if change.is_some() || !self.membership.is_known {
                     self.membership.step = Step::Reading(change);
                     self.out.push_back(Output::Store(StoreAsk::Read));
@@ -352,13 +360,9 @@ impl Replica {
         };
         self.membership.pings += 1;
         let number = self.membership.pings;
-        let named: Vec<ReplicaId> =
-            self.acting_view().into_iter().flat_map(|v| v.everybody()).collect();
-        self.membership.others.retain(|replica, other| other.is_up || named.contains(replica));
-        for replica in named {
-            if replica == self.config.replica {
-                continue;
-            }
+        let heard = self.listened_to();
+        self.membership.others.retain(|replica, other| other.is_up || heard.contains(replica));
+        for replica in heard {
             let other = self.membership.others.entry(replica).or_insert_with(|| Other::new(now));
             if stood_still {
                 other.unanswered = 0;
@@ -389,19 +393,22 @@ impl Replica {
     #[must_use]
     pub fn acting_view(&self) -> Option<&PartitionView> {
         let membership = &self.membership;
-        membership.map.view(membership.acting(&self.config))
+        membership.map.view(membership.acting(self.config.partition))
     }
 
     /// The change that the map, as known, should see next.
     fn wanted(&self, now: Instant) -> Option<Change> {
         let membership = &self.membership;
-        if membership.ordered.is_some() {
-            return membership.ordered;
+        if let Some(ordered) = membership.ordered {
+            return Some(ordered.change);
         }
         if !membership.is_known {
             return None;
         }
         let (me, shared) = (self.config.replica, self.config.shared.as_ref()?);
+        if !membership.map.names(me) && self.may_have_namesake(now) {
+            return None;
+        }
         let Some(view) = self.acting_view() else {
             let deals =
                 membership.map.partitions.is_empty() && self.config.partition.0 < shared.partitions;
@@ -459,6 +466,9 @@ impl Replica {
         if let Some(replica) = remove {
             return Some(Change::Remove(replica));
         }
+        if let Some(replica) = self.silent_seat(now, view, patience) {
+            return Some(Change::Unseat(replica));
+        }
         let map = &self.membership.map;
         let of = map.moves.iter().find(|of| of.from == view.partition)?;
         let is_ready = change::ready(map, of).len() >= usize::from(of.replicas.max(1));
@@ -482,10 +492,6 @@ impl Replica {
         Some(if waits { ping_at.min(membership.retry_at) } else { ping_at })
     }
 
-    pub(crate) fn order_change(&mut self, change: Change) {
-        self.membership.ordered = Some(change);
-    }
-
     pub(crate) fn store_says(&mut self, now: Instant, word: StoreWord) {
         match word {
             StoreWord::Map { is_answer, revision, store_revision, map } => {
@@ -498,19 +504,23 @@ impl Replica {
             }
             StoreWord::Written { revision } => {
                 self.membership.is_away = false;
+                self.membership.writes_fail = false;
                 let step = std::mem::replace(&mut self.membership.step, Step::Idle);
                 if let Step::Deciding { change, expected: _, next } = step {
-                    self.forget_order(change);
+                    change.into_iter().for_each(|change| self.forget_order(change));
                     self.counts.views_proposed += 1;
                     self.learn(now, revision, next);
                 }
             }
             StoreWord::Lost => {
+                self.membership.writes_fail = false;
                 self.membership.step = Step::Idle;
                 self.membership.retry_at = now + RETRY_AFTER / 4;
             }
             StoreWord::Away { may_have_happened } => {
                 self.membership.is_away = true;
+                self.membership.writes_fail |=
+                    matches!(self.membership.step, Step::Deciding { .. });
                 self.store_away(now, may_have_happened);
             }
         }
@@ -541,41 +551,37 @@ impl Replica {
             }
             // Another map was written since: the one that was proposed was, or never will be.
             Step::Unsure { expected, .. } if expected != self.membership.revision => (None, false),
-            Step::Unsure { change, .. } => (Some(change), true),
+            // Its reason may be over by now, and what it loses is lost for good.
+            Step::Unsure { change, .. } => {
+                let is_over = |change| self.wanted(now) != Some(change);
+                (change.filter(|change| *change != Change::Refound || !is_over(*change)), true)
+            }
             step @ (Step::Idle | Step::Deciding { .. }) => {
                 self.membership.step = step;
                 return;
             }
         };
-        let Some(change) = change else { return };
+        if change.is_none() && !must_write {
+            return;
+        }
         let membership = &self.membership;
         let shared = self.config.shared.as_ref();
         let partitions = shared.map_or(1, |shared| shared.partitions);
-        let acting = membership.acting(&self.config);
-        let next = change::apply(
-            change,
-            &membership.map,
-            membership.store_revision,
-            &self.seat(),
-            acting,
-            partitions,
-        );
+        let acting = membership.acting(self.config.partition);
+        let (map, revision) = (&membership.map, membership.store_revision);
+        let next = change.and_then(|change| {
+            change::apply(change, map, revision, &self.seat(), acting, partitions)
+        });
         // The same map at a later revision settles what became of the write before.
-        let next = next.or_else(|| must_write.then(|| membership.map.clone()));
+        let next = next.or_else(|| must_write.then(|| map.clone()));
         let Some(next) = next else {
-            self.forget_order(change);
+            change.into_iter().for_each(|change| self.give_order_up(change));
             self.membership.retry_at = now + RETRY_AFTER;
             return;
         };
         let expected = membership.revision;
         self.out.push_back(Output::Store(StoreAsk::CompareAndSet { expected, map: next.clone() }));
         self.membership.step = Step::Deciding { change, expected, next };
-    }
-
-    fn forget_order(&mut self, change: Change) {
-        if self.membership.ordered == Some(change) {
-            self.membership.ordered = None;
-        }
     }
 
     fn seat(&self) -> Seat {
@@ -586,6 +592,8 @@ impl Replica {
             partition: self.config.partition,
             name: told(|shared| &shared.name),
             address: told(|shared| &shared.address),
+            partitions: shared.map_or(0, |shared| shared.partitions),
+            replicas: shared.map_or(0, |shared| shared.replicas),
         }
     }
 
@@ -618,8 +626,10 @@ impl Replica {
             return;
         }
         membership.is_known = true;
+        membership.writes_fail = false;
         membership.revision = revision;
         membership.map = map;
+        self.note_view();
         let (me, was_named) = (self.config.replica, self.config.view.names(self.config.replica));
         let view = self.acting_view().filter(|view| view.names(me)).cloned();
         match view {
@@ -714,7 +724,9 @@ impl Replica {
 
     fn note_redundancy(&mut self, now: Instant) {
         let wanted = self.config.shared.as_ref().map_or(1, |shared| usize::from(shared.replicas));
-        let is_short = self.config.view.members.len() < wanted;
+        let view = &self.config.view;
+        // Who is in no view holds nothing that more replicas could hold.
+        let is_short = view.names(self.config.replica) && view.members.len() < wanted;
         let membership = &mut self.membership;
         if is_short {
             membership.short_since.get_or_insert(now);
@@ -723,16 +735,22 @@ impl Replica {
         }
     }
 
+    /// Whether the coordination store cannot be written to, as far as this replica had to: it may
+    /// answer reads all the same.
+    #[must_use]
+    pub fn is_store_unwritable(&self) -> bool {
+        self.membership.writes_fail
+    }
+
     pub(crate) fn short_for(&self, now: Instant) -> Option<Duration> {
         self.membership.short_since.map(|since| now.since(since))
     }
 }
 
 impl Membership {
-    /// The partition in whose view the replica acts: its own, or the one that it is to be divided
-    /// from.
-    fn acting(&self, config: &Config) -> PartitionId {
-        let home = config.partition;
+    /// The partition in whose view a replica of `home` acts: that, or the one that it is to be
+    /// divided from.
+    pub(crate) fn acting(&self, home: PartitionId) -> PartitionId {
         if self.map.view(home).is_some() {
             return home;
         }

@@ -9,6 +9,7 @@ use tier_protocol::{Cause, RecordHeader};
 use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
 use crate::copy::CopyStats;
+use crate::door::Order;
 
 /// A replica's numbers. Counters only grow; the others are as of the question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub struct ViewStats {
     pub copy: Option<CopyStats>,
     /// The coordination store did not answer the last ask: views cannot change.
     pub is_store_away: bool,
+    /// An order about the map that waits to be carried out.
+    pub ordered: Option<Order>,
     /// For how long the view has had fewer members than it should.
     pub short_for: Option<Duration>,
     /// How long it took the last time to have all of them again.

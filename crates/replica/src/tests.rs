@@ -8,8 +8,10 @@ mod homing;
 mod inbound;
 mod lock;
 mod many;
+mod ordered;
 mod quarantine;
 mod random;
+mod seats;
 mod shared;
 mod spill;
 mod spill_pair;
@@ -148,6 +150,7 @@ impl Bench {
                 other @ (Output::Peer { .. }
                 | Output::Store(_)
                 | Output::Map(_)
+                | Output::Dropped { .. }
                 | Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
         }
@@ -186,6 +189,7 @@ impl Bench {
             | Output::Store(_)
             | Output::Database(_)
             | Output::Map(_)
+            | Output::Dropped { .. }
             | Output::Expelled => None,
         });
         replies.collect()

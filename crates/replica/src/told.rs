@@ -47,6 +47,7 @@ impl Replica {
             joining: view.joining.len() as u64,
             copy: self.copy_stats(),
             is_store_away: self.membership.is_away,
+            ordered: self.membership.ordered.map(|ordered| ordered.order),
             short_for: self.short_for(now),
             healed_after: self.membership.healed_after,
         }

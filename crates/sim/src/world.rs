@@ -257,6 +257,7 @@ impl World {
                 | replica::Output::Store(_)
                 | replica::Output::Database(_)
                 | replica::Output::Map(_)
+                | replica::Output::Dropped { .. }
                 | replica::Output::Expelled => {}
                 replica::Output::Gate(output) => {
                     let input = GateInput::FromReplica { partition: PARTITION, output };

@@ -193,6 +193,10 @@ pub struct Seat {
     pub name: String,
     /// `host:port` at which engines and other replicas reach it.
     pub address: String,
+    /// Among how many partitions its process would deal the slots; 0 where it does not say.
+    pub partitions: u16,
+    /// How many members a full view has, as its process was told; 0 where it does not say.
+    pub replicas: u16,
 }
 
 /// Slots that are to move: the replicas of `to` join `from`, and take the slots with them when all
@@ -241,6 +245,12 @@ impl SiteMap {
     #[must_use]
     pub fn seat(&self, replica: ReplicaId) -> Option<&Seat> {
         self.seats.iter().find(|seat| seat.replica == replica)
+    }
+
+    /// Whether the replica is in a view.
+    #[must_use]
+    pub fn names(&self, replica: ReplicaId) -> bool {
+        self.partitions.iter().any(|view| view.names(replica))
     }
 
     /// The map as the coordination store keeps it.

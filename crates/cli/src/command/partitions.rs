@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use admin_api::{MoveOrder, OrderReply, Partition, PartitionsReply, StatusReply};
+use admin_api::{CancelOrder, MoveOrder, OrderReply, Partition, PartitionsReply, StatusReply};
 use clap::{Args, Subcommand};
 
 use super::Target;
@@ -48,7 +48,8 @@ pub enum PartitionsCommand {
     /// are complete they take the slots with them.
     #[command(after_help = "Examples:\n  \
         rehome partitions move --from 0 --to 2 --replicas 3 --wait\n  \
-        rehome partitions move --from 0 --to 2 --replicas 3 --slots 256-511")]
+        rehome partitions move --from 0 --to 2 --replicas 3 --slots 256-511\n  \
+        rehome partitions move --from 0 --to 2 --cancel")]
     Move(MoveArguments),
     /// Begins a partition anew of which every member is lost. Its calls are lost with them.
     ///
@@ -76,14 +77,18 @@ pub struct MoveArguments {
     #[arg(long, value_name = "PARTITION")]
     pub to: u16,
     /// Replicas of the new one that must have the calls before the slots move.
-    #[arg(long, value_name = "NUMBER")]
-    pub replicas: u16,
+    #[arg(long, value_name = "NUMBER", required_unless_present = "cancel")]
+    pub replicas: Option<u16>,
     /// The slots that move; the upper half of what the partition has, unless given.
     #[arg(long, value_name = "FIRST-LAST", value_parser = slots)]
     pub slots: Option<(u16, u16)>,
     /// Waits until they have moved, shows how far it is, and prints the partitions then.
     #[arg(long)]
     pub wait: bool,
+    /// Takes the order back, as long as the slots have not moved: the replicas of the new partition
+    /// give their copies up, and wait again.
+    #[arg(long, conflicts_with_all = ["replicas", "slots", "wait"])]
+    pub cancel: bool,
     /// Which node: a member of the partition that is divided.
     #[command(flatten)]
     pub target: Target,
@@ -107,11 +112,17 @@ pub(super) fn run(arguments: &PartitionsArguments) -> Result<String, ClientError
 }
 
 fn move_slots(arguments: &MoveArguments) -> Result<String, ClientError> {
-    let MoveArguments { from, to, replicas, slots, wait, target } = arguments;
+    let MoveArguments { from, to, replicas, slots, wait, cancel, target } = arguments;
+    if *cancel {
+        let order = CancelOrder { from: *from, to: *to };
+        let accepted: OrderReply = target.client()?.post("/v1/partitions/move/cancel", &order)?;
+        return target.print(&accepted, print::accepted);
+    }
     let order = MoveOrder {
         from: *from,
         to: *to,
-        replicas: *replicas,
+        // Required unless the move is cancelled.
+        replicas: replicas.unwrap_or_default(),
         first_slot: slots.map(|(first, _)| first),
         last_slot: slots.map(|(_, last)| last),
     };

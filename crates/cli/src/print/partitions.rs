@@ -10,8 +10,9 @@ const AWAY: &str = "AWAY: views cannot change; calls go on";
 
 /// What a replica is called: by its name, or by its number while it has no seat.
 fn name(replica: &Replica) -> String {
-    let Replica { replica, name, .. } = replica;
-    if name.is_empty() { format!("#{replica}") } else { name.clone() }
+    let Replica { replica, name, heard, .. } = replica;
+    let name = if name.is_empty() { format!("#{replica}") } else { name.clone() };
+    if *heard == Some(false) { format!("{name} (SILENT)") } else { name }
 }
 
 fn names(replicas: &[Replica]) -> String {
@@ -114,6 +115,15 @@ pub(super) fn view(lines: &mut Lines, view: &ViewStatus) {
     }
     if view.store_away {
         lines.add("coordination", AWAY);
+    }
+    for conflict in &view.conflicts {
+        lines.add("configuration", format!("WRONG: {conflict}"));
+    }
+    if !view.order.is_empty() {
+        lines.add("order", format!("waits: {}", view.order));
+    }
+    if !view.order_dropped.is_empty() {
+        lines.add("order", format!("DROPPED: {}", view.order_dropped));
     }
 }
 

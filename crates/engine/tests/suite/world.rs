@@ -287,6 +287,7 @@ impl World {
                 | replica::Output::Store(_)
                 | replica::Output::Database(_)
                 | replica::Output::Map(_)
+                | replica::Output::Dropped { .. }
                 | replica::Output::Expelled) => panic!("a replica of its own said {other:?}"),
             }
             moved = true;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use admin_api::{StatusReply, route::Health};
+use admin_api::{StatusReply, ViewStatus, route::Health};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -36,7 +36,8 @@ pub(crate) fn print(status: &StatusReply) -> String {
     page.sample("build_info", &labels, 1);
     page.gauge("uptime_milliseconds", "Time since the process started.", status.uptime_ms);
     if status.site > 0 {
-        let is_serving = status.state == "serving";
+        let is_member = |view: &ViewStatus| matches!(view.role.as_str(), "primary" | "member");
+        let is_serving = status.state == "serving" && status.view.as_ref().is_none_or(is_member);
         page.gauge("serving", "Whether the site takes traffic.", u64::from(is_serving));
     }
     // An engine's zeros would be mistaken for those of the site's state process.
@@ -59,14 +60,20 @@ pub(crate) fn print(status: &StatusReply) -> String {
     page.0
 }
 
-fn view(page: &mut Page, view: &admin_api::ViewStatus) {
+fn view(page: &mut Page, view: &ViewStatus) {
     page.gauge("view_number", "Number of the partition's view.", view.number);
     let is_primary = u64::from(view.role == "primary");
     page.gauge("view_primary", "Whether this replica is primary.", is_primary);
     page.gauge("view_members", "Complete members of the view.", view.members);
     page.gauge("view_joining", "Members that are being copied to.", view.joining);
     let away = u64::from(view.store_away);
-    page.gauge("coordination_away", "Whether the coordination store stays silent.", away);
+    page.gauge(
+        "coordination_away",
+        "Whether the coordination store stays silent, or takes no write.",
+        away,
+    );
+    let conflicts = u64::try_from(view.conflicts.len()).unwrap_or(u64::MAX);
+    page.gauge("tier_conflicts", "Configurations that do not fit together.", conflicts);
     let what = "For how long there have been fewer replicas than there should be.";
     page.gauge("redundancy_short_milliseconds", what, view.short_for_ms);
     let what = "How long it took the last time to have all replicas again.";

@@ -52,6 +52,8 @@ async fn every_route_of_the_document_is_served() {
             r#"{"site":2}"#
         } else if path.ends_with("/move") {
             r#"{"from":0,"to":2,"replicas":3}"#
+        } else if path.ends_with("/cancel") {
+            r#"{"from":0,"to":2}"#
         } else {
             "{}"
         };

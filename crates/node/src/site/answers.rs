@@ -39,8 +39,9 @@ impl Site {
                 self.order(now, site, Order::Replication { site, on }, what)
             }
             Ask::Forget(key) => self.forget(now, key),
-            Ask::Partitions => partitions::told(self.tier()?),
+            Ask::Partitions => partitions::told(self.tier()?, now),
             Ask::MoveSlots(order) => self.move_slots(&order),
+            Ask::CancelMove(order) => self.cancel_move(&order),
             Ask::Refound => self.refound(now),
             Ask::Route | Ask::SetRoute(_) => {
                 Err(Refusal::wrong_role("only a balancer has a routing policy"))
@@ -154,6 +155,7 @@ impl Site {
             | Order::HandBackPause(_)
             | Order::DropQuarantined(_)
             | Order::MoveSlots(_)
+            | Order::CancelMove { .. }
             | Order::Refound => stats.dormant.get(&site).copied().unwrap_or(0),
         };
         self.words.push_back(Word::Replica(replica::Input::Order(order)));

@@ -1,7 +1,9 @@
 //! What the admin API says of partitions, and what it may order.
 
-use admin_api::{Move, MoveOrder, OrderReply, Partition, PartitionsReply, Replica, ViewStatus};
-use replica::Order;
+use admin_api::{
+    CancelOrder, Move, MoveOrder, OrderReply, Partition, PartitionsReply, Replica, ViewStatus,
+};
+use replica::{Conflict, Lapse, Order};
 use tier_protocol::{PartitionView, SiteMap, SlotMove, SlotSet};
 use vocab::{Instant, PartitionId, ReplicaId, SLOTS, Slot};
 
@@ -9,7 +11,7 @@ use super::{Site, TierSeat, Word};
 use crate::admin::{Answer, Body, Refusal};
 
 /// Answer to `GET /v1/partitions`.
-pub(crate) fn told(seat: &TierSeat) -> Answer {
+pub(crate) fn told(seat: &TierSeat, now: Instant) -> Answer {
     let core = &seat.replica;
     let map = core.map();
     let lone = SiteMap { partitions: vec![core.view().clone()], ..SiteMap::default() };
@@ -17,17 +19,18 @@ pub(crate) fn told(seat: &TierSeat) -> Answer {
     let map = if map.partitions.is_empty() && core.leads() { &lone } else { map };
     let named = |replica: ReplicaId| map.partitions.iter().any(|view| view.names(replica));
     let waiting = map.seats.iter().filter(|seat| !named(seat.replica));
+    let shown = |id: ReplicaId| replica(map, id, core.heard(now, id));
     Body::json(&PartitionsReply {
         here: core.id().0,
-        partitions: map.partitions.iter().map(|view| partition(map, view)).collect(),
-        waiting: waiting.map(|seat| replica(map, seat.replica)).collect(),
+        partitions: map.partitions.iter().map(|view| partition(view, shown)).collect(),
+        waiting: waiting.map(|seat| shown(seat.replica)).collect(),
         moves: map.moves.iter().map(|of| slot_move(map, of)).collect(),
         store_away: seat.is_store_away(),
     })
 }
 
-fn partition(map: &SiteMap, view: &PartitionView) -> Partition {
-    let named = |replicas: &[ReplicaId]| replicas.iter().map(|id| replica(map, *id)).collect();
+fn partition(view: &PartitionView, shown: impl Fn(ReplicaId) -> Replica) -> Partition {
+    let named = |replicas: &[ReplicaId]| replicas.iter().copied().map(&shown).collect();
     Partition {
         partition: view.partition.0,
         view: view.number.0,
@@ -38,13 +41,14 @@ fn partition(map: &SiteMap, view: &PartitionView) -> Partition {
     }
 }
 
-fn replica(map: &SiteMap, id: ReplicaId) -> Replica {
+fn replica(map: &SiteMap, id: ReplicaId, heard: Option<bool>) -> Replica {
     let seat = map.seat(id);
     Replica {
         replica: id.0,
         name: seat.map(|seat| seat.name.clone()).unwrap_or_default(),
         address: seat.map(|seat| seat.address.clone()).unwrap_or_default(),
         partition: seat.map(|seat| seat.partition.0).unwrap_or_default(),
+        heard,
     }
 }
 
@@ -74,6 +78,67 @@ fn ask_a_member(map: &SiteMap, partition: u16) -> String {
     format!("ask a member of partition {partition}, which are {}", members.join(", "))
 }
 
+fn order_text(order: Order) -> String {
+    match order {
+        Order::MoveSlots(SlotMove { from, to, slots, replicas: _ }) => {
+            format!("slots {slots} from partition {} to {}", from.0, to.0)
+        }
+        Order::CancelMove { from, to } => {
+            format!("no slots from partition {} to {}", from.0, to.0)
+        }
+        Order::Refound => "`refound`".into(),
+        Order::ActivateAll { .. }
+        | Order::StopActivating { .. }
+        | Order::DropBackup { .. }
+        | Order::Replication { .. }
+        | Order::BackupTo { .. }
+        | Order::Sweep { .. }
+        | Order::HandBackPause(_)
+        | Order::DropQuarantined(_) => format!("{order:?}"),
+    }
+}
+
+/// What an operator reads of an order that is not carried out.
+pub(super) fn dropped_text(map: &SiteMap, order: Order, why: Lapse) -> String {
+    let what = order_text(order);
+    match why {
+        Lapse::Heard(member) => format!(
+            "{what}: {} answers and has the calls; this replica joins it by itself",
+            named(map, member)
+        ),
+        Lapse::Overtaken => format!(
+            "{what}: the site's map is another one than when it was given; look with `rehome \
+             partitions`, and order it again if it is still to be"
+        ),
+    }
+}
+
+/// What does not fit together in the configurations of this process and others, and what to do.
+pub(super) fn conflicts(seat: &TierSeat) -> Vec<String> {
+    let map = seat.replica.map();
+    let text = |conflict: Conflict| match conflict {
+        Conflict::Name { other } => {
+            let (name, address) = map
+                .seat(other)
+                .map(|seat| (seat.name.as_str(), seat.address.as_str()))
+                .unwrap_or_default();
+            format!(
+                "the state process at {address} is named `{name}` too, and lives: give this one a \
+                 `name` of its own in [tier] and start it again; until then it waits"
+            )
+        }
+        Conflict::Partitions { other, here, there } => format!(
+            "`partitions` in [tier] is {here} here and {there} at {}: give both the same",
+            named(map, other)
+        ),
+        Conflict::Replicas { other, here, there } => format!(
+            "`replicas` in [tier] is {here} here and {there} at {}: give both the same",
+            named(map, other)
+        ),
+    };
+    seat.replica.conflicts().into_iter().map(text).collect()
+}
+
 /// How a state process stands in its view.
 pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
     let core = &seat.replica;
@@ -96,6 +161,9 @@ pub(crate) fn view_status(seat: &TierSeat, now: Instant) -> ViewStatus {
         copied: stats.copy.map(|copy| copy.copied).unwrap_or_default(),
         to_copy: stats.copy.map(|copy| copy.total).unwrap_or_default(),
         store_away: seat.is_store_away(),
+        conflicts: conflicts(seat),
+        order: stats.ordered.map(order_text).unwrap_or_default(),
+        order_dropped: seat.order_dropped.clone(),
         short_for_ms: stats.short_for.map(ms).unwrap_or_default(),
         healed_after_ms: stats.healed_after.map(ms).unwrap_or_default(),
     }
@@ -155,6 +223,47 @@ impl Site {
         let of = SlotMove { from: view.partition, to, slots, replicas: order.replicas };
         self.words.push_back(Word::Replica(replica::Input::Order(Order::MoveSlots(of))));
         let accepted = format!("slots {slots} go from partition {} to {}", order.from, order.to);
+        tracing::info!(accepted, "an order was given");
+        Body::json(&OrderReply { accepted, calls: 0 })
+    }
+
+    pub(super) fn cancel_move(&mut self, order: &CancelOrder) -> Answer {
+        let CancelOrder { from, to } = *order;
+        let core = &self.tier()?.replica;
+        self.must_be_shared()?;
+        let (view, map) = (core.view(), core.map());
+        if view.partition != PartitionId(from) || !view.members.contains(&core.id()) {
+            return Err(Refusal::conflict(ask_a_member(map, from)));
+        }
+        let (from, to) = (PartitionId(from), PartitionId(to));
+        let is_it = |of: &SlotMove| (of.from, of.to) == (from, to);
+        let waits = core.stats(self.clock.now()).view.ordered;
+        let waits = matches!(waits, Some(Order::MoveSlots(of)) if is_it(&of));
+        if !waits && !map.moves.iter().any(is_it) {
+            let (from, to) = (from.0, to.0);
+            return Err(Refusal::conflict(match map.view(PartitionId(to)) {
+                Some(view) => format!(
+                    "partition {to} has slots {} by now: a move that is done stays",
+                    view.slots
+                ),
+                None => format!(
+                    "no move from partition {from} to {to} is under way: `rehome partitions` shows \
+                     those that are"
+                ),
+            }));
+        }
+        let is_leaving = |id: &ReplicaId| map.seat(*id).is_some_and(|seat| seat.partition == to);
+        if view.members.iter().all(is_leaving) {
+            return Err(Refusal::conflict(format!(
+                "only replicas that wait for partition {to} have the calls of partition {from}: \
+                 start a state process with `partition = {from}` in [tier], and cancel when \
+                 `rehome partitions` shows it as a member",
+                from = from.0,
+                to = to.0
+            )));
+        }
+        self.words.push_back(Word::Replica(replica::Input::Order(Order::CancelMove { from, to })));
+        let accepted = format!("no slots go from partition {} to {}", from.0, to.0);
         tracing::info!(accepted, "an order was given");
         Body::json(&OrderReply { accepted, calls: 0 })
     }

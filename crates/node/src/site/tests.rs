@@ -4,8 +4,8 @@ mod shared;
 
 use replica::Replica;
 use replica::gate::Gate;
-use tier_protocol::SiteWord;
-use vocab::SiteId;
+use tier_protocol::{Command, Reply, SiteWord};
+use vocab::{CallKey, EngineId, SiteId, ViewNumber};
 
 use super::*;
 use crate::admin::{Ask, Refusal};
@@ -17,6 +17,10 @@ const PEER: SiteId = SiteId(2);
 
 /// A state process of site 1 whose one peer is [`PEER`].
 fn site(scratch: &Scratch, peer_words: &str) -> Site {
+    site_with(scratch, peer_words, None)
+}
+
+fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) -> Site {
     let text = format!(
         "role = \"state\"\n[site]\nid = 1\ndata_dir = \"{}\"\nsecret = \"{}\"\n\
          [tier]\nlisten = \"127.0.0.1:9000\"\n[sites]\nlisten = \"127.0.0.1:9100\"\n\
@@ -32,7 +36,7 @@ fn site(scratch: &Scratch, peer_words: &str) -> Site {
         Gate::new(clock.now(), setting::gate(&config, 1)),
         queue,
         None,
-        None,
+        own_engine,
         vec![PEER],
     );
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
@@ -111,4 +115,26 @@ fn a_stopped_sending_is_told() {
         let line = format!("\nrehome_replication_stopped{{site=\"2\"}} {}\n", u8::from(!on));
         assert!(page.contains(&line), "{page}");
     }
+}
+
+#[test]
+fn an_engine_that_reads_a_call_is_answered() {
+    let scratch = Scratch::new("get");
+    let engine = EngineId(4);
+    let mut site = site_with(&scratch, "", Some(engine));
+    let (now, mut words) = (site.clock.now(), VecDeque::new());
+    let seat = site.tier.as_mut().expect("it has a tier");
+    let (key, view, turn): (_, ViewNumber, _) = (CallKey([1; 16]), seat.view_number(), 9);
+    seat.run_replica(now, replica::Input::EngineUp { engine }, &mut words);
+    words.clear();
+    assert_eq!(seat.record(now, key, &mut words), None, "there is no such call");
+    assert!(words.is_empty(), "no engine asked");
+    let command = Command::Get { view, key, turn };
+    seat.run_replica(now, replica::Input::Command { engine, command }, &mut words);
+    let got = Reply::Got { key, turn, record: None, dormant: false };
+    let said = words.pop_front();
+    assert!(
+        matches!(&said, Some(Word::Engine(engine::Input::Reply { reply, .. })) if *reply == got),
+        "the engine is told"
+    );
 }

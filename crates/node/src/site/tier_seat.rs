@@ -9,6 +9,7 @@ use tier_protocol::frame::{SiteFrame, TierFrame};
 use tier_protocol::{Command, PROTOCOL_VERSION, Record, Reply, SiteMap, SiteState, SiteWord};
 use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
 
+use super::partitions::{conflicts, dropped_text};
 use super::peers::Myself;
 use super::shared::{Shared, new_replica_id};
 use super::{Word, database};
@@ -39,8 +40,13 @@ pub(crate) struct TierSeat {
     is_serving: bool,
     replica_wake_at: Instant,
     gate_wake_at: Instant,
-    /// Answer to the last `Get`, which only [`Self::record`] asks.
+    /// The call that [`Self::record`] asks for at this moment: its answer goes to no engine.
+    asked: Option<CallKey>,
     got: Option<Record>,
+    /// The last order about partitions that was dropped, and why.
+    pub(super) order_dropped: String,
+    /// What did not fit together when it was looked at last.
+    conflicts: Vec<String>,
 }
 
 /// A link that an engine, or another replica, dialled.
@@ -89,7 +95,10 @@ impl TierSeat {
             is_serving: false,
             replica_wake_at: Instant::NEVER,
             gate_wake_at: Instant::NEVER,
+            asked: None,
             got: None,
+            order_dropped: String::new(),
+            conflicts: Vec::new(),
         }
     }
 
@@ -143,8 +152,9 @@ impl TierSeat {
     ) -> Option<Record> {
         let (engine, view) = (self.any_engine()?, self.view_number());
         let command = Command::Get { view, key, turn: 0 };
-        self.got = None;
+        self.asked = Some(key);
         self.run_replica(now, replica::Input::Command { engine, command }, words);
+        self.asked = None;
         self.got.take()
     }
 
@@ -154,10 +164,26 @@ impl TierSeat {
         input: replica::Input,
         words: &mut VecDeque<Word>,
     ) {
+        if let replica::Input::Order(_) = input {
+            self.order_dropped.clear();
+        }
+        let may_conflict = matches!(
+            &input,
+            replica::Input::Store(_)
+                | replica::Input::Peer {
+                    news: PeerNews::Up | PeerNews::Down | PeerNews::Gone { .. },
+                    ..
+                }
+        );
         self.replica.handle_input(now, input);
+        if may_conflict {
+            self.note_conflicts();
+        }
         loop {
             match self.replica.poll_output() {
-                replica::Output::Reply { reply: Reply::Got { record, .. }, .. } => {
+                replica::Output::Reply { reply: Reply::Got { key, record, .. }, .. }
+                    if self.asked == Some(key) =>
+                {
                     self.got = record;
                 }
                 replica::Output::Reply { engine, view, reply }
@@ -178,6 +204,10 @@ impl TierSeat {
                 replica::Output::Store(ask) => {
                     let refused = self.shared.as_mut().and_then(|shared| shared.ask(ask));
                     words.extend(refused.map(|w| Word::Replica(replica::Input::Store(w))));
+                }
+                replica::Output::Dropped { order, why } => {
+                    self.order_dropped = dropped_text(self.replica.map(), order, why);
+                    tracing::warn!(order = self.order_dropped, "an order was dropped");
                 }
                 replica::Output::Map(map) => self.tell_map(&map),
                 replica::Output::Expelled => self.begin_again(now, words),
@@ -271,9 +301,18 @@ impl TierSeat {
         tracing::info!(partition = view.partition.0, number, leads, members, joining, "a new map");
     }
 
-    /// Whether the coordination store does not answer.
+    /// Says aloud what does not fit together, once.
+    fn note_conflicts(&mut self) {
+        let seen = conflicts(self);
+        for conflict in seen.iter().filter(|conflict| !self.conflicts.contains(conflict)) {
+            tracing::error!(conflict, "the configurations of two state processes do not fit");
+        }
+        self.conflicts = seen;
+    }
+
+    /// Whether the coordination store does not answer, or takes no write.
     pub(super) fn is_store_away(&self) -> bool {
-        self.shared.as_ref().is_some_and(Shared::is_away)
+        self.shared.as_ref().is_some_and(Shared::is_away) || self.replica.is_store_unwritable()
     }
 
     /// What the coordination store told.
@@ -321,9 +360,13 @@ impl TierSeat {
         let Some(known) = self.engines.get_mut(&link) else { return };
         match (known.from, frame) {
             (Some(_), TierFrame::Ping) => TierFrame::Pong.encode_into(known.outbox.buffer()),
-            (None, TierFrame::Replica { replica, version, .. })
+            (None, TierFrame::Replica { replica, version, name, .. })
                 if version == PROTOCOL_VERSION && self.shared.is_some() =>
             {
+                let own = self.shared.as_ref().map(|shared| shared.peers.myself());
+                if own.is_some_and(|own| own.name == name && own.replica != replica) {
+                    tracing::error!(name, %replica, "another state process has this one's name");
+                }
                 known.from = Some(Dialler::Replica(replica));
                 self.myself().encode_into(self.link_buffer(link));
             }

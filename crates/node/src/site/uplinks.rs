@@ -4,7 +4,7 @@
 //! replica has said who it is. One that is silent for a second is given up, whatever its socket
 //! says: the process at its other end may stand still. Who serves what is not decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ struct Uplink {
     /// Known once it said who it is.
     replica: Option<ReplicaId>,
     heard_at: Instant,
+    /// Where replicas are, as it last told.
+    seats: BTreeSet<SocketAddr>,
 }
 
 /// All links of one engine process to its state tier.
@@ -44,6 +46,8 @@ pub(crate) struct Uplinks {
     links: Links,
     engine: EngineId,
     name: String,
+    /// Those that are dialled whatever the map says.
+    configured: BTreeSet<SocketAddr>,
     dialled: BTreeMap<SocketAddr, (u64, Dialling)>,
     up: BTreeMap<u64, Uplink>,
     by_replica: BTreeMap<ReplicaId, u64>,
@@ -63,6 +67,7 @@ impl Uplinks {
             links,
             engine,
             name,
+            configured: addresses.iter().copied().collect(),
             dialled: BTreeMap::new(),
             up: BTreeMap::new(),
             by_replica: BTreeMap::new(),
@@ -82,14 +87,38 @@ impl Uplinks {
         self.dialled.insert(address, (self.numbers, dialling));
     }
 
-    /// Dials the replicas that the state tier names.
-    pub(crate) fn note_seats(&mut self, seats: &[Seat]) {
+    /// Dials the replicas that one of them names, and gives up the addresses that none names any
+    /// more. One of them may know an older map than the others do.
+    pub(crate) fn note_seats(&mut self, from: ReplicaId, seats: &[Seat]) -> Vec<News> {
+        let mut named = BTreeSet::new();
         for seat in seats {
             match seat.address.parse() {
-                Ok(address) => self.dial(address),
+                Ok(address) => {
+                    named.insert(address);
+                }
                 Err(_) => tracing::warn!(address = seat.address, "a replica names no address"),
             }
         }
+        let link = self.by_replica.get(&from).and_then(|link| self.up.get_mut(link));
+        if let Some(uplink) = link {
+            uplink.seats.clone_from(&named);
+        }
+        let is_named = |address: &SocketAddr| {
+            self.configured.contains(address)
+                || named.contains(address)
+                || self.up.values().any(|uplink| uplink.seats.contains(address))
+        };
+        let all = self.dialled.keys().copied();
+        let left: Vec<SocketAddr> = all.filter(|address| !is_named(address)).collect();
+        let lost = left.into_iter().filter_map(|address| self.forget(address)).collect();
+        named.into_iter().for_each(|address| self.dial(address));
+        lost
+    }
+
+    fn forget(&mut self, address: SocketAddr) -> Option<News> {
+        let (link, dialling) = self.dialled.remove(&address)?;
+        drop(dialling);
+        self.lose(link)
     }
 
     /// Whether a replica can be reached at all.
@@ -109,7 +138,11 @@ impl Uplinks {
                 let (role, name) = (self.engine, self.name.clone());
                 let hello = TierFrame::Hello { role, name, version: PROTOCOL_VERSION };
                 hello.encode_into(outbox.buffer());
-                self.up.insert(link, Uplink { outbox, replica: None, heard_at: now });
+                // A link that stood up just as its address was given up is one too many.
+                if self.dialled.values().any(|(number, _)| *number == link) {
+                    let (replica, seats) = (None, BTreeSet::new());
+                    self.up.insert(link, Uplink { outbox, replica, heard_at: now, seats });
+                }
                 None
             }
             LinkWord::Frame(frame) => self.take_frame(now, link, frame),
@@ -208,3 +241,6 @@ impl Uplinks {
         broken.into_iter().filter_map(|link| self.lose(link)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

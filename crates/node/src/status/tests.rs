@@ -44,6 +44,16 @@ fn the_size_of_the_queue_is_a_gauge() {
 }
 
 #[test]
+fn a_state_process_serves_when_it_is_a_member() {
+    for (role, serves) in [("primary", 1), ("member", 1), ("joining", 0), ("waiting", 0)] {
+        let view = Some(admin_api::ViewStatus { role: role.into(), ..Default::default() });
+        let state = String::from("serving");
+        let page = metrics::print(&StatusReply { site: 1, state, view, ..Default::default() });
+        assert!(page.contains(&format!("\nrehome_serving {serves}\n")), "{role}: {page}");
+    }
+}
+
+#[test]
 fn a_role_leaves_out_what_it_does_not_have() {
     let page = |role: &str, site: u16| {
         metrics::print(&StatusReply { role: role.into(), site, ..Default::default() })

@@ -10,6 +10,8 @@ fn seat(number: u64, partition: u16) -> Seat {
         partition: PartitionId(partition),
         name: format!("state-{}", number % 10),
         address: format!("192.0.2.{number}:9000"),
+        partitions: 2,
+        replicas: 3,
     }
 }
 
@@ -124,6 +126,59 @@ fn slots_move_when_enough_takers_are_complete() {
     assert_eq!(old.slots, SlotSet::share(0, 2).without(&slots));
     assert_eq!(old.led_since, complete.view(HOME).expect("founded").led_since);
     assert!(divided.moves.is_empty());
+}
+
+/// A move of one partition for which replica 8 has a copy.
+fn moving(map: &SiteMap) -> SiteMap {
+    let slots = SlotSet::share(0, 2).upper_half();
+    let of = SlotMove { from: HOME, to: PartitionId(2), slots, replicas: 2 };
+    let planned = must_sit(map, Change::Plan(of));
+    let joined = apply(Change::Join, &planned, 0, &seat(8, 2), HOME, 2).expect("joins");
+    let joined = apply(Change::Join, &joined, 0, &seat(9, 2), HOME, 2).expect("joins");
+    apply(Change::Complete, &joined, 0, &seat(8, 2), HOME, 2).expect("complete")
+}
+
+#[test]
+fn a_move_that_is_taken_back_leaves_the_view_as_it_was() {
+    let moving = moving(&three());
+    let cancel = Change::Cancel { from: HOME, to: PartitionId(2) };
+    let other = Change::Cancel { from: HOME, to: PartitionId(3) };
+    assert_eq!(after(&moving, other, 1), None, "no such move");
+    let back = must(&moving, cancel, 1);
+    assert_eq!((members(&back), back.moves.len()), (vec![1, 2, 3], 0));
+    assert!(back.view(HOME).expect("founded").joining.is_empty());
+    assert!(!back.seats.iter().any(|seat| seat.partition == PartitionId(2)), "they begin again");
+    assert_eq!(after(&back, cancel, 1), None, "it was taken back");
+    let slots = back.view(HOME).expect("founded").slots;
+    assert_eq!(slots, SlotSet::share(0, 2));
+}
+
+#[test]
+fn a_move_is_not_taken_back_when_only_its_takers_have_the_calls() {
+    let mut map = moving(&three());
+    for number in [1, 2, 3] {
+        let remove = Change::Remove(ReplicaId(number));
+        map = apply(remove, &map, 0, &seat(8, 2), HOME, 2).expect("dead");
+    }
+    assert_eq!(members(&map), [8]);
+    let cancel = Change::Cancel { from: HOME, to: PartitionId(2) };
+    assert_eq!(apply(cancel, &map, 0, &seat(8, 2), HOME, 2), None, "the calls would be lost");
+    // It led: once another has the calls too, an era ends with it.
+    let joined = must(&must(&map, Change::Join, 4), Change::Complete, 4);
+    let back = must(&joined, cancel, 4);
+    let view = back.view(HOME).expect("founded");
+    assert_eq!(members(&back), [4]);
+    assert!(view.led_since > joined.view(HOME).expect("founded").number, "its locks are over");
+}
+
+#[test]
+fn only_who_waits_is_unseated() {
+    let map = after(&three(), Change::Sit, 7).expect("it has no seat yet");
+    let unseat = |replica: u64| Change::Unseat(ReplicaId(replica));
+    assert_eq!(after(&map, unseat(3), 1), None, "it is a member");
+    let without = must_sit(&map, unseat(7));
+    assert_eq!(without.seats, three().seats);
+    assert_eq!(after(&without, unseat(7), 1), None, "somebody else was first");
 }
 
 fn must_sit(map: &SiteMap, change: Change) -> SiteMap {

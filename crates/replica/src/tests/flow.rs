@@ -255,6 +255,7 @@ impl Script {
             | Output::Store(_)
             | Output::Database(_)
             | Output::Map(_)
+            | Output::Dropped { .. }
             | Output::Expelled => {}
         }
     }

@@ -86,7 +86,8 @@ impl Site {
                 Output::Store(ask) => self.asks.push_back((number, ask)),
                 Output::Peer { replica, word } => self.words.push_back((number, replica.0, word)),
                 Output::Expelled => self.expelled.push(number),
-                Output::Map(_) | Output::Gate(_) | Output::Database(_) => {}
+                Output::Map(_) | Output::Gate(_) | Output::Database(_) | Output::Dropped { .. } => {
+                }
                 Output::WakeAt(at, _) => {
                     assert!(at >= self.now, "a wake in the past");
                     return;

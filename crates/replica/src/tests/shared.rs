@@ -6,12 +6,12 @@ use tier_protocol::{PeerWord, SiteMap};
 use super::*;
 use crate::{PeerNews, Shared, StoreAsk, StoreWord};
 
-const ME: ReplicaId = ReplicaId(9);
+pub(super) const ME: ReplicaId = ReplicaId(9);
 
-struct Seated {
-    replica: Replica,
-    now: Instant,
-    said: Vec<Output>,
+pub(super) struct Seated {
+    pub(super) replica: Replica,
+    pub(super) now: Instant,
+    pub(super) said: Vec<Output>,
 }
 
 fn seated(name: &str, replica: ReplicaId) -> Config {
@@ -36,7 +36,7 @@ fn seated(name: &str, replica: ReplicaId) -> Config {
 }
 
 impl Seated {
-    fn new(name: &str, replica: ReplicaId) -> Self {
+    pub(super) fn new(name: &str, replica: ReplicaId) -> Self {
         let now = Instant(1_000_000_000);
         let mut bench =
             Self { replica: Replica::new(now, seated(name, replica)), now, said: Vec::new() };
@@ -44,7 +44,7 @@ impl Seated {
         bench
     }
 
-    fn input(&mut self, input: Input) -> &[Output] {
+    pub(super) fn input(&mut self, input: Input) -> &[Output] {
         self.replica.handle_input(self.now, input);
         self.said.clear();
         loop {
@@ -55,17 +55,17 @@ impl Seated {
         }
     }
 
-    fn map(&mut self, is_answer: bool, revision: u64, map: &SiteMap) -> &[Output] {
+    pub(super) fn map(&mut self, is_answer: bool, revision: u64, map: &SiteMap) -> &[Output] {
         let map = map.clone();
         let word = StoreWord::Map { is_answer, revision, store_revision: revision, map };
         self.input(Input::Store(word))
     }
 
-    fn peer(&mut self, replica: u64, news: PeerNews) -> &[Output] {
+    pub(super) fn peer(&mut self, replica: u64, news: PeerNews) -> &[Output] {
         self.input(Input::Peer { replica: ReplicaId(replica), news })
     }
 
-    fn asked(&self) -> Option<&StoreAsk> {
+    pub(super) fn asked(&self) -> Option<&StoreAsk> {
         self.said.iter().find_map(|output| match output {
             Output::Store(ask) => Some(ask),
             _ => None,
@@ -73,7 +73,7 @@ impl Seated {
     }
 
     /// Reads the map, and goes on until it asks for the next one.
-    fn proposed(&mut self, revision: u64, map: &SiteMap) -> Option<SiteMap> {
+    pub(super) fn proposed(&mut self, revision: u64, map: &SiteMap) -> Option<SiteMap> {
         for _ in 0..20 {
             match self.asked() {
                 Some(StoreAsk::CompareAndSet { map, .. }) => return Some(map.clone()),
@@ -89,7 +89,7 @@ impl Seated {
 }
 
 /// A map in which the replicas serve, the first as primary; each in a process of its own name.
-fn map_of(number: u64, members: &[u64]) -> SiteMap {
+pub(super) fn map_of(number: u64, members: &[u64]) -> SiteMap {
     let view = PartitionView {
         members: members.iter().copied().map(ReplicaId).collect(),
         ..PartitionView::alone(PartitionId(0), ViewNumber(number), ReplicaId(0))
@@ -99,6 +99,8 @@ fn map_of(number: u64, members: &[u64]) -> SiteMap {
         partition: PartitionId(0),
         name: format!("t{member}"),
         address: format!("t{member}:7100"),
+        partitions: 1,
+        replicas: 2,
     });
     SiteMap {
         last: ViewNumber(number),

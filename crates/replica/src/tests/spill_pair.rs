@@ -87,7 +87,10 @@ impl Tier {
                 Output::Peer { replica: other, word } => self.words.push_back((to, other, word)),
                 Output::Database(ask) => self.asks.push_back((to, ask)),
                 Output::Map(_) => {}
-                other @ (Output::Gate(_) | Output::Store(_) | Output::Expelled) => {
+                other @ (Output::Gate(_)
+                | Output::Store(_)
+                | Output::Dropped { .. }
+                | Output::Expelled) => {
                     panic!("{other:?}")
                 }
             }

@@ -137,6 +137,7 @@ impl Site {
                 | Output::Store(_)
                 | Output::Database(_)
                 | Output::Map(_)
+                | Output::Dropped { .. }
                 | Output::Expelled) => panic!("a replica of its own said {other:?}"),
                 Output::Reply { reply, .. } => self.reply(now, reply),
                 Output::Gate(output) => {

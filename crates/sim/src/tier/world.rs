@@ -288,7 +288,9 @@ impl World {
                     }
                 }
                 // There is no other site, and no database.
-                replica::Output::Gate(_) | replica::Output::Database(_) => {}
+                replica::Output::Gate(_)
+                | replica::Output::Database(_)
+                | replica::Output::Dropped { .. } => {}
                 replica::Output::Peer { replica, word } => {
                     let link = self.links.to(Node::State(place), Party::Replica(replica));
                     if let Some((link, end)) = link {

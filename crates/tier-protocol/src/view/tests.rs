@@ -47,6 +47,8 @@ fn a_map_is_read_back_as_written() {
             partition: PartitionId(1),
             name: "state-a".into(),
             address: "192.0.2.1:9000".into(),
+            partitions: 4,
+            replicas: 3,
         }],
         moves: vec![SlotMove {
             from: PartitionId(1),

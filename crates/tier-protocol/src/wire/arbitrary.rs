@@ -379,8 +379,17 @@ fn slots() -> impl Strategy<Value = SlotSet> {
 }
 
 fn seat() -> impl Strategy<Value = Seat> {
-    (replica(), partition(), "[a-z0-9-]{0,20}", "[a-z0-9.:]{0,20}")
-        .prop_map(|(replica, partition, name, address)| Seat { replica, partition, name, address })
+    let told = (any::<u16>(), any::<u16>());
+    (replica(), partition(), "[a-z0-9-]{0,20}", "[a-z0-9.:]{0,20}", told).prop_map(
+        |(replica, partition, name, address, (partitions, replicas))| Seat {
+            replica,
+            partition,
+            name,
+            address,
+            partitions,
+            replicas,
+        },
+    )
 }
 
 fn site_map() -> impl Strategy<Value = SiteMap> {

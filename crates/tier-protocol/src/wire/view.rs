@@ -63,6 +63,10 @@ pub(crate) struct Seat {
     name: String,
     #[prost(string, tag = "4")]
     address: String,
+    #[prost(uint32, tag = "5")]
+    partitions: u32,
+    #[prost(uint32, tag = "6")]
+    replicas: u32,
 }
 
 impl From<&view::Seat> for Seat {
@@ -72,6 +76,8 @@ impl From<&view::Seat> for Seat {
             partition: u32::from(seat.partition.0),
             name: seat.name.clone(),
             address: seat.address.clone(),
+            partitions: u32::from(seat.partitions),
+            replicas: u32::from(seat.replicas),
         }
     }
 }
@@ -85,6 +91,8 @@ impl TryFrom<Seat> for view::Seat {
             partition: word::partition(wire.partition)?,
             name: wire.name,
             address: wire.address,
+            partitions: word::small(wire.partitions, "partitions of a seat")?,
+            replicas: word::small(wire.replicas, "replicas of a seat")?,
         })
     }
 }

@@ -28,9 +28,14 @@ fn an_order_names_both_partitions_and_its_replicas() {
     assert!(parse("partitions --json").unwrap().target.json);
     let whole = "partitions move --from 0 --to 2 --replicas 3 --slots 256-511 --wait --json";
     let Some(PartitionsCommand::Move(order)) = parse(whole).unwrap().command else { panic!() };
-    assert_eq!((order.from, order.to, order.replicas), (0, 2, 3));
+    assert_eq!((order.from, order.to, order.replicas), (0, 2, Some(3)));
     assert_eq!((order.slots, order.wait, order.target.json), (Some((256, 511)), true, true));
+    assert!(!order.cancel);
     assert!(parse("partitions move --from 0 --to 2").is_err());
+    let cancel = "partitions move --from 0 --to 2 --cancel";
+    let Some(PartitionsCommand::Move(order)) = parse(cancel).unwrap().command else { panic!() };
+    assert_eq!((order.from, order.to, order.cancel), (0, 2, true));
+    assert!(parse("partitions move --from 0 --to 2 --replicas 3 --cancel").is_err());
     assert!(parse("partitions --json move --from 0 --to 2 --replicas 3").is_err());
     let Some(PartitionsCommand::Refound { yes, .. }) = parse("partitions refound").unwrap().command
     else {
@@ -106,8 +111,9 @@ fn a_move_is_waited_for_until_the_slots_are_there() {
     let looks = [before(), moving(0), moving(2), after()];
     let answers = std::iter::once(json(&order)).chain(looks.iter().map(json)).collect();
     let (target, asked) = node(answers);
-    let (from, to, replicas, slots, wait) = (0, 2, 3, None, true);
-    let text = move_slots(&MoveArguments { from, to, replicas, slots, wait, target }).unwrap();
+    let (from, to, replicas, slots, wait, cancel) = (0, 2, Some(3), None, true, false);
+    let order = MoveArguments { from, to, replicas, slots, wait, cancel, target };
+    let text = move_slots(&order).unwrap();
     assert!(text.contains("2          40    256-511"), "{text}");
     let asked = asked.join().unwrap();
     assert!(asked[0].starts_with("POST /v1/partitions/move "), "{asked:?}");

@@ -4,7 +4,7 @@ use super::*;
 
 fn replica(number: u64, name: &str, partition: u16) -> Replica {
     let address = format!("10.0.0.{number}:9000");
-    Replica { replica: number, name: name.into(), address, partition }
+    Replica { replica: number, name: name.into(), address, partition, heard: Some(true) }
 }
 
 /// Two partitions, the first of them on its way to be divided.
@@ -51,8 +51,12 @@ fn what_is_wrong_is_told_in_capitals() {
     let mut reply = site();
     reply.store_away = true;
     reply.partitions[1].members.clear();
+    reply.partitions[0].members[1].heard = Some(false);
+    // Of another partition: nobody knows.
+    reply.partitions[0].members[2].heard = None;
     let text = partitions(&reply);
     assert!(text.contains("512-1023  NOBODY"), "{text}");
+    assert!(text.contains("s01 (SILENT), s20 "), "{text}");
     let away = "coordination       AWAY: views cannot change; calls go on\n";
     assert!(text.ends_with(away), "{text}");
 }
@@ -116,12 +120,18 @@ redundancy         SHORT for 4.2 s
         short_for_ms: 0,
         healed_after_ms: 3_100,
         store_away: true,
+        conflicts: vec!["two of one name".into()],
+        order: "`refound`".into(),
+        order_dropped: "`refound`: s1 answers".into(),
         ..primary
     };
     let expected = "\
 view               31, member of partition 1, 1 member
 redundancy         full, again after 3.1 s
 coordination       AWAY: views cannot change; calls go on
+configuration      WRONG: two of one name
+order              waits: `refound`
+order              DROPPED: `refound`: s1 answers
 ";
     check(&whole, expected);
 }

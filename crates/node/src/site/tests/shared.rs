@@ -60,6 +60,8 @@ fn map() -> Told {
         partition: PartitionId(0),
         name: name.into(),
         address: "127.0.0.1:9".into(),
+        partitions: 0,
+        replicas: 0,
     };
     let map = SiteMap {
         last: ViewNumber(3),
@@ -90,6 +92,14 @@ async fn a_partition_is_begun_anew_only_when_nobody_has_its_calls() {
     hear(&mut site, PeerNews::Down);
     site.answer(now, Ask::Refound).expect("its last member is gone");
     assert!(site.has_words(), "the order was given");
+    let view = |site: &Site| crate::status::of_site(site, now).view.expect("it has a tier");
+    site.turn(now);
+    assert_eq!(view(&site).order, "`refound`");
+    // It is back before the store has answered.
+    hear(&mut site, PeerNews::Up);
+    let view = view(&site);
+    assert_eq!(view.order, "");
+    assert!(view.order_dropped.starts_with("`refound`: s1 answers"), "{}", view.order_dropped);
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -102,6 +112,82 @@ async fn a_partition_that_is_not_made_is_not_begun_anew() {
     let order = admin_api::MoveOrder { from: 0, to: 2, replicas: 1, ..Default::default() };
     let refusal = refused(&mut site, now, Ask::MoveSlots(order));
     assert!(refusal.error.ends_with("partition 0, which are s1"), "{}", refusal.error);
+    let order = admin_api::CancelOrder { from: 0, to: 2 };
+    let refusal = refused(&mut site, now, Ask::CancelMove(order));
+    assert!(refusal.error.ends_with("partition 0, which are s1"), "{}", refusal.error);
+}
+
+/// A map on which this process, too, serves partition 0, with a move for the process `s5`.
+fn moving(number: u64, members: &[ReplicaId]) -> Told {
+    let seat = |replica: ReplicaId, name: &str, partition: u16| Seat {
+        replica,
+        partition: PartitionId(partition),
+        name: name.into(),
+        address: "127.0.0.1:9".into(),
+        partitions: 0,
+        replicas: 0,
+    };
+    let view = PartitionView {
+        members: members.to_vec(),
+        ..PartitionView::alone(PartitionId(0), ViewNumber(number), OTHER)
+    };
+    let (from, to) = (PartitionId(0), PartitionId(2));
+    let slots = tier_protocol::SlotSet::ALL.upper_half();
+    let map = SiteMap {
+        last: ViewNumber(number),
+        partitions: vec![view],
+        seats: vec![seat(OTHER, "s1", 0), seat(OWN, "s2", 2)],
+        moves: vec![tier_protocol::SlotMove { from, to, slots, replicas: 1 }],
+    };
+    let stored = Some(Stored { revision: number, bytes: map.encode() });
+    Told::Document(Current { store_revision: number, stored })
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_move_is_taken_back_only_while_another_member_has_the_calls() {
+    let scratch = Scratch::new("cancel");
+    let mut site = waiting(&scratch, 2);
+    let cancel = |to: u16| Ask::CancelMove(admin_api::CancelOrder { from: 0, to });
+    let now = told(&mut site, moving(6, &[OTHER, OWN]));
+    let refusal = refused(&mut site, now, cancel(3));
+    assert!(refusal.error.starts_with("no move from partition 0 to 3 is"), "{}", refusal.error);
+    site.answer(now, cancel(2)).expect("s1 has the calls too");
+    assert!(site.has_words(), "the order was given");
+    let now = told(&mut site, moving(7, &[OWN]));
+    let refusal = refused(&mut site, now, cancel(2));
+    let error = refusal.error;
+    assert!(error.contains("start a state process with `partition = 0`"), "{error}");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_second_process_of_one_name_is_told_and_waits() {
+    let scratch = Scratch::new("namesake");
+    let mut site = waiting(&scratch, 0);
+    let mut map = SiteMap {
+        last: ViewNumber(3),
+        partitions: vec![PartitionView::alone(PartitionId(0), ViewNumber(3), OTHER)],
+        seats: Vec::new(),
+        moves: Vec::new(),
+    };
+    map.seats.push(Seat {
+        replica: OTHER,
+        partition: PartitionId(0),
+        name: "s2".into(),
+        address: "127.0.0.1:9".into(),
+        partitions: 1,
+        replicas: 3,
+    });
+    let stored = Some(Stored { revision: 5, bytes: map.encode() });
+    let now = told(&mut site, Told::Document(Current { store_revision: 5, stored }));
+    hear(&mut site, PeerNews::Up);
+    let status = crate::status::of_site(&site, now);
+    let view = status.view.clone().expect("it has a tier");
+    let told = view.conflicts;
+    assert!(told[0].contains("127.0.0.1:9 is named `s2` too"), "{told:?}");
+    assert!(told[1].contains("`replicas` in [tier] is 2 here and 3 at s2"), "{told:?}");
+    assert_eq!((told.len(), view.role.as_str()), (2, "waiting"));
+    let page = crate::admin::metrics::print(&status);
+    assert!(page.contains("\nrehome_tier_conflicts 2\n"), "{page}");
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -72,6 +72,7 @@ impl Group {
                     | Output::Database(_)
                     | Output::Gate(_)
                     | Output::Map(_)
+                    | Output::Dropped { .. }
                     | Output::Store(_) => {}
                     Output::Expelled => panic!("{to:?} is expelled"),
                     Output::WakeAt(..) => break,

@@ -207,6 +207,7 @@ fn links() -> Vec<(&'static str, TierFrame)> {
         ("view", TierFrame::View(view)),
         ("replica", replica()),
         ("seats", TierFrame::Seats(vec![seat()])),
+        ("seats_told", TierFrame::Seats(vec![Seat { partitions: 2, replicas: 3, ..seat() }])),
         ("ping", TierFrame::Ping),
         ("pong", TierFrame::Pong),
     ]
@@ -219,7 +220,14 @@ fn replica() -> TierFrame {
 
 fn seat() -> Seat {
     let (name, address) = ("state-a".into(), "192.0.2.1:9000".into());
-    Seat { replica: ReplicaId(1000), partition: PARTITION, name, address }
+    Seat {
+        replica: ReplicaId(1000),
+        partition: PARTITION,
+        name,
+        address,
+        partitions: 0,
+        replicas: 0,
+    }
 }
 
 fn copied() -> CopiedCall {
