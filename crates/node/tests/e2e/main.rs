@@ -17,4 +17,5 @@ mod site_killed;
 mod site_killed_ringing;
 mod state_tier;
 mod tier_network;
+mod tier_turns;
 mod torture;
