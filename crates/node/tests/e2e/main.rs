@@ -17,5 +17,6 @@ mod site_killed;
 mod site_killed_ringing;
 mod state_tier;
 mod tier_network;
+mod tier_parts_lost;
 mod tier_turns;
 mod torture;

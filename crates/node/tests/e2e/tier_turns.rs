@@ -198,13 +198,17 @@ fn d03_an_engine_stands_still_with_a_lock_and_comes_back() {
     case.end(talk);
     stage.say(&format!(
         "an engine stopped for {} s as it wrote; the repeated re-INVITE went on with the other one \
-         after {} ms, under {:?} after {:?}; {late} late puts refused; nothing twice",
+         after {} ms, under token {} after token {}; {late} late puts refused; nothing twice",
         STOPPED.as_secs(),
         took.as_millis(),
-        new[0],
-        old[0],
+        told(new[0]),
+        told(old[0]),
     ));
     granted_and_unread(&stage, &mut case);
+}
+
+fn told(token: LockToken) -> String {
+    format!("{}.{}", token.view.0, token.counter)
 }
 
 /// Before its write: the lock is given to an engine that stands still, and begins its turn when the
