@@ -122,7 +122,7 @@ impl Storm {
             .map(|end| end.steps().values().filter(|call| call.refreshed.is_some()).count());
         let [callers, callees] = refreshed;
         stage.say(&format!(
-            "sessions refreshed at {callers} callers and {callees} callees, none twice; of {} calls",
+            "sessions of {} calls refreshed at {callers} callers and {callees} callees, none twice",
             self.calls
         ));
         let least = self.calls as usize - failed;
