@@ -44,7 +44,7 @@ use work::{Load, Room, Write};
 /// Bytes that may wait for the database in orders. An order that would exceed it is refused.
 pub(crate) const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Rows that one transaction of a `Clear` removes.
-const CLEAR_ROWS: i64 = 5_000;
+const CLEAR_ROWS: i64 = 2_000;
 /// What the tables look like; written into them.
 const SCHEMA_VERSION: i32 = 1;
 

@@ -18,4 +18,6 @@ mod site_killed_ringing;
 mod spill;
 mod state_tier;
 mod tier_network;
+mod tier_parts_lost;
+mod tier_turns;
 mod torture;

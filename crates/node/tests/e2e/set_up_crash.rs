@@ -12,7 +12,7 @@ use crate::harness::dialog::Dialog;
 use crate::harness::direct_site::DirectSite;
 use crate::harness::pair::{End, Pair};
 use crate::harness::stage::Stage;
-use crate::harness::tap::StopAt;
+use crate::harness::tap::Word;
 
 /// Shorter than RFC 3261's, for both sides alike: repetitions do not cost the test a minute.
 const T1: Duration = Duration::from_millis(100);
@@ -100,7 +100,7 @@ impl Told {
 }
 
 /// The callee answers, and the first engine dies with the answer at `word`.
-fn answer_lost_at(stage: &Stage, word: StopAt) -> Told {
+fn answer_lost_at(stage: &Stage, word: Word) -> Told {
     let mut case = Case::new(stage);
     let (caller, _) = case.invite();
     let there = case.there();
@@ -119,7 +119,7 @@ fn answer_lost_at(stage: &Stage, word: StopAt) -> Told {
 }
 
 /// The caller acknowledges, and the first engine dies with the ACK at `word`.
-fn ack_lost_at(stage: &Stage, word: StopAt) -> Told {
+fn ack_lost_at(stage: &Stage, word: Word) -> Told {
     let mut case = Case::new(stage);
     let (mut caller, _) = case.invite();
     let there = case.there();
@@ -143,7 +143,7 @@ fn ack_lost_at(stage: &Stage, word: StopAt) -> Told {
 }
 
 /// The caller calls, and the first engine dies with the INVITE at `word`.
-fn invite_lost_at(stage: &Stage, word: StopAt) -> Told {
+fn invite_lost_at(stage: &Stage, word: Word) -> Told {
     let mut case = Case::new(stage);
     case.site.tap.stop_at(word);
     let (caller, _) = case.invite();
@@ -201,7 +201,7 @@ fn killed_after_180(stage: &Stage) -> Told {
 #[test]
 fn d05_engine_crash_between_an_answer_and_its_storing() {
     let stage = Stage::new("d05");
-    for word in [StopAt::Ask, StopAt::Put, StopAt::Stored] {
+    for word in [Word::Ask, Word::Put, Word::Stored] {
         let told = answer_lost_at(&stage, word);
         stage.say(&told.line(&format!("200 of the callee lost at {word:?}")));
         check_resumed(word, &told);
@@ -214,7 +214,7 @@ fn d05_engine_crash_between_an_answer_and_its_storing() {
 #[test]
 fn d06_engine_crash_during_set_up() {
     let stage = Stage::new("d06");
-    for word in [StopAt::Ask, StopAt::Put, StopAt::Stored] {
+    for word in [Word::Ask, Word::Put, Word::Stored] {
         let told = invite_lost_at(&stage, word);
         stage.say(&told.line(&format!("INVITE lost at {word:?}")));
         check_resumed(word, &told);
@@ -225,10 +225,10 @@ fn d06_engine_crash_during_set_up() {
 }
 
 /// What was stored is resumed by another engine; what was not comes again from outside.
-fn check_resumed(word: StopAt, told: &Told) {
+fn check_resumed(word: Word, told: &Told) {
     let expected = match word {
-        StopAt::Ask | StopAt::Put => 0,
-        StopAt::Stored => 1,
+        Word::Ask | Word::Grant | Word::Put => 0,
+        Word::Stored => 1,
     };
     assert_eq!(told.resumes, expected, "{word:?}");
 }

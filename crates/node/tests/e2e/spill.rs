@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use admin_api::DatabaseStatus;
 
-use crate::harness::many::{Many, Places};
+use crate::harness::many::{Many, Shape};
 use crate::harness::servers::postgres::Postgres;
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
@@ -27,8 +27,8 @@ fn calls_in_the_database_outlive_their_primary() {
     let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
     let mut postgres = Postgres::start(stage.folder());
     let says = format!("[database]\nurl = \"{}\"\n[spill]\nafter_s = 1\n", postgres.url());
-    let places = Places { states_say: says, ..Places::default() };
-    let mut many = Many::start_on(&stage, callee_at, 1, 3, places);
+    let shape = Shape { partitions: 1, states: says, ..Shape::default() };
+    let mut many = Many::start(&stage, callee_at, shape);
     let hold = Duration::from_secs(u64::from(calls / 50) + 12);
     let load = Load { calls, per_second: 50, hold };
     let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);

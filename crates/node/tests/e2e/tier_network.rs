@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::harness::many::{Many, Places};
+use crate::harness::many::{Many, Places, Shape};
 use crate::harness::netns::Wan;
 use crate::harness::stage::Stage;
 use crate::harness::{let_pass, sized, try_wait_for};
@@ -15,7 +15,7 @@ use crate::state_tier::Storm;
 const HOSTS: [&str; 7] = ["etcd", "s0", "s1", "s2", "e0", "e1", "edge"];
 
 /// A network and a stage on its edge.
-fn stage(name: &'static str) -> (Stage, Wan, Places) {
+fn stage(name: &'static str) -> (Stage, Wan, Shape) {
     let mut stage = Stage::new(name);
     let wan = Wan::start(&HOSTS);
     stage.move_to(wan.host("edge"));
@@ -25,9 +25,8 @@ fn stage(name: &'static str) -> (Stage, Wan, Places) {
         states: hosts(&["s0", "s1", "s2"]),
         engines: hosts(&["e0", "e1"]),
         edge: Some(wan.host("edge")),
-        ..Places::default()
     };
-    (stage, wan, places)
+    (stage, wan, Shape { partitions: 1, places, ..Shape::default() })
 }
 
 fn half_way(seconds: u32) {
@@ -41,9 +40,9 @@ fn view_number(many: &Many) -> u64 {
 
 #[test]
 fn d11_a_primary_is_cut_off_from_everybody() {
-    let (stage, mut wan, places) = stage("tier_partition");
+    let (stage, mut wan, shape) = stage("tier_partition");
     let seconds = sized(16, 40);
-    let (mut many, mut storm) = Storm::start_on(&stage, 1, seconds, places);
+    let (mut many, mut storm) = Storm::start_on(&stage, seconds, shape);
     half_way(seconds);
     let primary = many.primary(0);
     let before = many.view(primary).expect("it answers").number;
@@ -67,9 +66,9 @@ fn d11_a_primary_is_cut_off_from_everybody() {
 
 #[test]
 fn d12_a_one_way_cut_between_two_replicas_makes_no_view_after_view() {
-    let (stage, mut wan, places) = stage("tier_one_way");
+    let (stage, mut wan, shape) = stage("tier_one_way");
     let seconds = sized(20, 60);
-    let (mut many, mut storm) = Storm::start_on(&stage, 1, seconds, places);
+    let (mut many, mut storm) = Storm::start_on(&stage, seconds, shape);
     half_way(seconds);
     let (primary, follower) = (many.primary(0), many.follower(0));
     let before = view_number(&many);
@@ -87,9 +86,9 @@ fn d12_a_one_way_cut_between_two_replicas_makes_no_view_after_view() {
 
 #[test]
 fn d13_a_flapping_link_makes_few_views() {
-    let (stage, mut wan, places) = stage("tier_flapping");
+    let (stage, mut wan, shape) = stage("tier_flapping");
     let flaps = sized(16, 60);
-    let (mut many, mut storm) = Storm::start_on(&stage, 1, flaps + 10, places);
+    let (mut many, mut storm) = Storm::start_on(&stage, flaps + 10, shape);
     let_pass(Duration::from_secs(4));
     let (primary, follower) = (many.primary(0), many.follower(0));
     let before = view_number(&many);
@@ -108,10 +107,10 @@ fn d13_a_flapping_link_makes_few_views() {
 
 #[test]
 fn d14_loss_delay_and_disorder_between_all_hosts() {
-    let (stage, mut wan, places) = stage("tier_weather");
+    let (stage, mut wan, shape) = stage("tier_weather");
     let seconds = sized(12, 40);
     let tier = ["s0", "s1", "s2", "e0", "e1"];
-    let (mut many, storm) = Storm::start_on(&stage, 1, seconds, places);
+    let (mut many, storm) = Storm::start_on(&stage, seconds, shape);
     let_pass(Duration::from_secs(3));
     // 200 ms there and back.
     for (index, one) in tier.iter().enumerate() {

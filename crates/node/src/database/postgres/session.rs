@@ -58,12 +58,12 @@ const REMOVE: &str = "
         ORDER BY held.slot, held.key FOR UPDATE OF held)
 ";
 const CLEAR: &str = "
-    DELETE FROM record WHERE (slot, key) IN (
-        SELECT held.slot, held.key FROM record AS held
+    DELETE FROM record WHERE ctid = ANY (ARRAY(
+        SELECT held.ctid FROM record AS held
         JOIN unnest($1::int2[], $2::int2[]) AS run (first, last)
             ON held.slot BETWEEN run.first AND run.last
         WHERE held.view < $3::int8
-        ORDER BY held.slot, held.key LIMIT $4::int8 FOR UPDATE OF held)
+        ORDER BY held.slot, held.key LIMIT $4::int8 FOR UPDATE OF held))
 ";
 const FETCH: &str = "
     SELECT slot, key, stamp, view, put_at, deadline, checksum, body FROM record

@@ -56,23 +56,28 @@ pub(crate) fn tier_connect_all(connect: &[SocketAddr], name: &str) -> String {
     format!("[tier]\nconnect = [{}]\nname = \"{name}\"\n\n", connect.join(", "))
 }
 
-/// `[tier]` of a state process among several.
+/// `[tier]` of a state process among several, which others reach at `reached`. `seat`: its
+/// partition, and how many partitions and replicas there are.
 pub(crate) fn tier_shared(
     listen: SocketAddr,
+    reached: SocketAddr,
     name: &str,
-    partition: u16,
-    partitions: u16,
-    replicas: u16,
+    (partition, partitions, replicas): (u16, u16, u16),
 ) -> String {
     format!(
-        "[tier]\nlisten = \"{listen}\"\nname = \"{name}\"\npartition = {partition}\n\
-         partitions = {partitions}\nreplicas = {replicas}\n\n"
+        "[tier]\nlisten = \"{listen}\"\nadvertise = \"{reached}\"\nname = \"{name}\"\n\
+         partition = {partition}\npartitions = {partitions}\nreplicas = {replicas}\n\n"
     )
 }
 
-/// `[coordination]` with one etcd.
-pub(crate) fn coordination(endpoint: &str) -> String {
-    format!("[coordination]\nendpoints = [\"{endpoint}\"]\n\n")
+/// `[session_timer]` of an engine, far shorter than RFC 4028 wants it.
+pub(crate) fn session_timer(expires_s: u32) -> String {
+    format!("[session_timer]\nexpires_s = {expires_s}\nmin_se_s = 2\n\n")
+}
+
+/// `[coordination]` with the nodes of an etcd.
+pub(crate) fn coordination(endpoints: &[String]) -> String {
+    format!("[coordination]\nendpoints = {endpoints:?}\n\n")
 }
 
 /// `[sites]` with one peer, which is also the backup.

@@ -34,6 +34,10 @@ pub(crate) struct Figures {
 pub(crate) struct Steps {
     pub(crate) invited: Option<f64>,
     pub(crate) answered: Option<f64>,
+    /// The session was refreshed by us.
+    pub(crate) refreshed: Option<f64>,
+    /// The caller's re-INVITE was answered.
+    pub(crate) changed: Option<f64>,
     pub(crate) ended: Option<f64>,
 }
 
@@ -136,6 +140,8 @@ impl Sipp {
             match *word {
                 "invited" => steps.invited = Some(seconds),
                 "answered" => steps.answered = Some(seconds),
+                "refreshed" => steps.refreshed = Some(seconds),
+                "changed" => steps.changed = Some(seconds),
                 "ended" => steps.ended = Some(seconds),
                 _ => {}
             }

@@ -24,18 +24,13 @@ impl Etcd {
         members.pop().expect("a cluster of one has one")
     }
 
-    /// A store of its own that others reach at this address of the machine.
-    pub(crate) fn start_at(folder: &Path, ip: IpAddr) -> Self {
-        let mut members = Self::cluster_at(folder, 1, ip);
-        members.pop().expect("a cluster of one has one")
-    }
-
     /// Members of one cluster. Returns once all answer.
     pub(crate) fn cluster(folder: &Path, size: usize) -> Vec<Self> {
         Self::cluster_at(folder, size, Ipv4Addr::LOCALHOST.into())
     }
 
-    fn cluster_at(folder: &Path, size: usize, ip: IpAddr) -> Vec<Self> {
+    /// The same, reached by others at this address of the machine.
+    pub(crate) fn cluster_at(folder: &Path, size: usize, ip: IpAddr) -> Vec<Self> {
         for attempt in 0..TRIES {
             let mut members = Self::spawn(folder, size, attempt, ip);
             if members.iter_mut().all(Self::comes_up) {
