@@ -41,20 +41,26 @@ impl Engine {
         (self.config.limits.lock_lease / 3).max(RENEW_MIN)
     }
 
-    /// A member has the put. When all have it, its effects leave, and then the lock.
-    pub(crate) fn on_stored(&mut self, now: Instant, from: ReplicaId, key: CallKey, stamp: Stamp) {
-        let Some(mut turn) = self.take_turn(key) else { return };
-        let mut storing = match std::mem::replace(&mut turn.state, State::Lock) {
-            State::Store(storing) if storing.held.stamp() == Some(stamp) => storing,
+    /// The turn whose put has this stamp, and what it stores; any other turn stays as it is.
+    fn take_storing(&mut self, key: CallKey, stamp: Stamp) -> Option<(Turn, Box<Storing>)> {
+        let mut turn = self.take_turn(key)?;
+        match std::mem::replace(&mut turn.state, State::Lock) {
+            State::Store(storing) if storing.held.stamp() == Some(stamp) => Some((turn, storing)),
             state @ (State::Store(_)
             | State::Lock
             | State::Pause
             | State::Pull
             | State::Confirm(_)) => {
                 turn.state = state;
-                return self.keep_turn(key, turn);
+                self.keep_turn(key, turn);
+                None
             }
-        };
+        }
+    }
+
+    /// A member has the put. When all have it, its effects leave, and then the lock.
+    pub(crate) fn on_stored(&mut self, now: Instant, from: ReplicaId, key: CallKey, stamp: Stamp) {
+        let Some((mut turn, mut storing)) = self.take_storing(key, stamp) else { return };
         storing.stored_by.insert(from);
         let everybody = self.map.everybody(key);
         let proof = match self.planted {
@@ -105,18 +111,7 @@ impl Engine {
         why: Refusal,
         by_primary: bool,
     ) {
-        let Some(mut turn) = self.take_turn(key) else { return };
-        let storing = match std::mem::replace(&mut turn.state, State::Lock) {
-            State::Store(storing) if storing.held.stamp() == Some(stamp) => storing,
-            state @ (State::Store(_)
-            | State::Lock
-            | State::Pause
-            | State::Pull
-            | State::Confirm(_)) => {
-                turn.state = state;
-                return self.keep_turn(key, turn);
-            }
-        };
+        let Some((mut turn, storing)) = self.take_storing(key, stamp) else { return };
         self.stats.refused_puts += 1;
         let later = std::mem::replace(&mut turn.arrivals, storing.held.into_arrivals());
         turn.arrivals.extend(later);

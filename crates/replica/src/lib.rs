@@ -28,6 +28,7 @@ mod homing;
 mod inbound;
 mod lock;
 mod membership;
+mod oldest_out;
 mod ordered;
 mod outbound;
 mod pace;

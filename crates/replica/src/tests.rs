@@ -11,6 +11,7 @@ mod many;
 mod ordered;
 mod quarantine;
 mod random;
+mod rng;
 mod seats;
 mod shared;
 mod spill;

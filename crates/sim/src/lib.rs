@@ -11,7 +11,8 @@
 mod agenda;
 pub mod agent;
 mod event;
-pub mod invariants;
+pub mod holders;
+mod invariants;
 mod network;
 mod outside;
 mod planted;

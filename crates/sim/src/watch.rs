@@ -4,32 +4,21 @@
 //! that this looks for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use sip_message::{Bytes, Limits, Method, parse_datagram};
 use tier_protocol::{Cause, Command, GateWord, Reply, SiteState, SiteWord};
 use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp, TokenKind};
 
+use crate::holders::Holders;
 use crate::site::secret;
-
-/// A lock's lease, as long as the replica's default.
-const LEASE: Duration = Duration::from_secs(3);
-
-/// A grant as the replica gave it.
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    engine: EngineId,
-    token: LockToken,
-    since: Instant,
-}
 
 /// Evidence.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// An engine sent a message of a call while its put was not stored.
     pub sent_early: Vec<(Instant, EngineId, CallKey)>,
-    /// A lock was granted while another engine had it.
-    pub two_holders: Vec<(Instant, SiteId, CallKey, EngineId, EngineId)>,
+    /// Locks, and those that two engines had.
+    pub holders: Holders<SiteId>,
     /// A put was stored under a token that was not the newest.
     pub old_token_stored: Vec<(Instant, SiteId, CallKey)>,
     /// A stamp was stored that is not above the one before.
@@ -56,7 +45,6 @@ pub struct Watch {
     /// Grants by cause, for the summary: asked, due, resume, activate, hand-back.
     pub grants: [u64; 6],
     putting: BTreeMap<(EngineId, CallKey), Stamp>,
-    holders: BTreeMap<(SiteId, CallKey), Holder>,
     newest_token: BTreeMap<(SiteId, CallKey), LockToken>,
     stored: BTreeMap<(SiteId, CallKey), Stamp>,
     serving: BTreeSet<EngineId>,
@@ -102,18 +90,18 @@ impl Watch {
     pub(crate) fn delivered(&mut self, now: Instant, site: SiteId, command: &Command) {
         let slot = (site, command.key());
         match command {
-            Command::Unlock { token, .. } => self.let_go(slot, *token),
+            Command::Unlock { token, .. } => self.holders.let_go(slot, *token),
             Command::Delete { tombstone, .. } => {
-                self.let_go(slot, tombstone.stamp.token);
+                self.holders.let_go(slot, tombstone.stamp.token);
                 self.owners.remove(&slot.1);
             }
             Command::Put { record, .. } => {
-                self.prolong(now, slot, record.header.stamp.token);
+                self.holders.prolong(now, slot, record.header.stamp.token);
             }
-            Command::Renew { token, .. } => self.prolong(now, slot, *token),
+            Command::Renew { token, .. } => self.holders.prolong(now, slot, *token),
             // A higher epoch ends the lock of the copy that it replaces.
             Command::StoreDormant { .. } | Command::StoreTombstone { .. } => {
-                self.holders.remove(&slot);
+                self.holders.remove(slot);
                 self.stored.remove(&slot);
                 if let Some(owners) = self.owners.get_mut(&slot.1) {
                     owners.remove(&site);
@@ -123,22 +111,6 @@ impl Watch {
             | Command::Get { .. }
             | Command::Confirm { .. }
             | Command::Poisoned { .. } => {}
-        }
-    }
-
-    /// A word under the lock starts its lease anew, unless the lease was over already.
-    fn prolong(&mut self, now: Instant, slot: (SiteId, CallKey), token: LockToken) {
-        if let Some(holder) = self.holders.get_mut(&slot)
-            && holder.token == token
-            && holder.since + LEASE > now
-        {
-            holder.since = now;
-        }
-    }
-
-    fn let_go(&mut self, slot: (SiteId, CallKey), token: LockToken) {
-        if self.holders.get(&slot).is_some_and(|holder| holder.token == token) {
-            self.holders.remove(&slot);
         }
     }
 
@@ -187,13 +159,7 @@ impl Watch {
         engine: EngineId,
         token: LockToken,
     ) {
-        if let Some(holder) = self.holders.get(&slot)
-            && holder.token != token
-            && holder.since + LEASE > now
-        {
-            self.two_holders.push((now, slot.0, slot.1, holder.engine, engine));
-        }
-        self.holders.insert(slot, Holder { engine, token, since: now });
+        self.holders.granted(now, slot, engine, token);
         let newest = self.newest_token.entry(slot).or_default();
         *newest = (*newest).max(token);
     }
@@ -275,7 +241,7 @@ impl Watch {
 
     /// A state process notices that an engine is gone.
     pub(crate) fn engine_gone(&mut self, site: SiteId, engine: EngineId) {
-        self.holders.retain(|(at, _), holder| *at != site || holder.engine != engine);
+        self.holders.engine_gone(site, engine);
     }
 
     /// An engine process died.
@@ -293,7 +259,7 @@ impl Watch {
 
     /// A site's state process starts with nothing in memory.
     pub(crate) fn site_started(&mut self, site: SiteId) {
-        self.holders.retain(|(at, _), _| *at != site);
+        self.holders.place_gone(site);
         self.stored.retain(|(at, _), _| *at != site);
         self.newest_token.retain(|(at, _), _| *at != site);
     }

@@ -1,10 +1,7 @@
 //! The queue survives the death of its process.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
-
 use super::*;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, killed_at, of_parent};
 
 fn batch(row: u64) -> QueuedBatch {
     QueuedBatch {
@@ -62,13 +59,13 @@ const CHILD: &str = "REHOME_TEST_QUEUE_CHILD";
 /// The child of the test below: it appends without end and says what is on disk.
 #[test]
 fn child_appends_until_it_is_killed() {
-    let Ok(dir) = std::env::var(CHILD) else { return };
+    let Some(dir) = of_parent(CHILD) else { return };
     let report = |answer| {
         if let Answer::Appended(row) = answer {
             println!("on disk {row}");
         }
     };
-    let (queue, _) = Queue::open(Path::new(&dir), report).unwrap();
+    let (queue, _) = Queue::open(&dir, report).unwrap();
     for row in 1..100_000 {
         queue.order(Order::Append(batch(row)));
     }
@@ -77,26 +74,10 @@ fn child_appends_until_it_is_killed() {
 #[test]
 fn an_acknowledged_batch_survives_kill_9() {
     let scratch = Scratch::new("queue_kill");
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["queue::tests::child_appends_until_it_is_killed", "--exact", "--nocapture"])
-        .env(CHILD, scratch.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut acknowledged = 0;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        if let Some((_, row)) = line.unwrap().split_once("on disk ") {
-            acknowledged = row.parse().unwrap();
-        }
-        if acknowledged >= 700 {
-            break;
-        }
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let child = "queue::tests::child_appends_until_it_is_killed";
+    let acknowledged = killed_at(child, CHILD, &scratch, 700);
 
     let (held, _) = drive(scratch.path(), vec![], 0);
-    assert!(acknowledged >= 700, "the child died early, at {acknowledged}");
     assert!(held.len() as u64 >= acknowledged, "{} < {acknowledged}", held.len());
     for (row, held) in (1..).zip(&held) {
         assert_eq!((held.row, &held.bytes), (row, &batch(row).bytes));

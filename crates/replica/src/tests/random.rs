@@ -6,19 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rng::Rng;
 use super::*;
-
-/// A generator that is good enough for tests: xorshift.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 #[derive(Clone)]
 struct Hold {

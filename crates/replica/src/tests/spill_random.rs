@@ -6,22 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rng::Rng;
 use super::spill::refused;
 use super::spill_pair::Tier;
 use super::*;
 use crate::{DatabaseWord, PeerNews, Spill, SpillAfter};
 
-/// A generator that is good enough for tests: xorshift.
-struct Rng(u64);
-
 impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-
     fn once_in(&mut self, bound: u64) -> bool {
         self.below(bound) == 0
     }

@@ -4,12 +4,15 @@
 //! them back. Random crashes, cuts and messages must heal: every call that lives is active at
 //! exactly one site and asleep, in the same version, at the other.
 
+#[path = "../../src/tests/rng.rs"]
+mod rng;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use replica::Order;
+use rng::Rng;
 use tier_protocol::SiteState;
 use vocab::{CallKey, SiteId};
 use world::{Fate, LEFT, RIGHT, World};
@@ -174,17 +177,6 @@ fn a_key_begins_again_above_what_ended_under_a_higher_epoch() {
     world.begin(LEFT, key(1));
     world.pass(s(2));
     check_home(&world, 1, LEFT);
-}
-
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }
 
 /// Calls that a crash may take: those with something at risk at that moment.

@@ -8,7 +8,7 @@ use super::Violation;
 use crate::world::World;
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
-    if let Some((at, site, key, one, other)) = world.watch.two_holders.first() {
+    if let Some((at, site, key, one, other)) = world.watch.holders.two.first() {
         return Err(Violation {
             invariant: "one_holder",
             seen: format!("site {site} gave {key} to engine {other} at {at:?}; {one} held it"),

@@ -5,25 +5,14 @@
 //! branch, or one of them was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use sip_message::Bytes;
 use tier_protocol::{Command, Reply, SlotSet};
-use vocab::{CallKey, EngineId, Instant, LockToken, ReplicaId, Stamp, ViewNumber};
+use vocab::{CallKey, EngineId, Instant, ReplicaId, Stamp, ViewNumber};
 
 use super::views::Views;
+use crate::holders::Holders;
 use crate::watch::key_of;
-
-/// A lock's lease, as long as the replica's default.
-const LEASE: Duration = Duration::from_secs(3);
-
-/// A grant as the replica gave it.
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    engine: EngineId,
-    token: LockToken,
-    since: Instant,
-}
 
 /// A put of an engine, and who has said in which view that it is stored.
 #[derive(Debug)]
@@ -53,8 +42,8 @@ struct Story {
 pub(crate) struct Watch {
     /// An engine sent a message of a call while its put was not stored.
     pub(crate) sent_early: Vec<(Instant, EngineId, CallKey)>,
-    /// A lock was granted while another engine had it.
-    pub(crate) two_holders: Vec<(Instant, ReplicaId, CallKey, EngineId, EngineId)>,
+    /// Locks, and those that two engines had.
+    pub(crate) holders: Holders<ReplicaId>,
     /// An acknowledged put that a later one was not made from.
     pub(crate) passed_over: Vec<(Instant, CallKey, Stamp, Stamp)>,
     /// A primary stored a stamp that is not above the one before.
@@ -65,7 +54,6 @@ pub(crate) struct Watch {
     pub(crate) grants: [u64; 2],
     stories: BTreeMap<CallKey, Story>,
     putting: BTreeMap<(EngineId, CallKey), Putting>,
-    holders: BTreeMap<(ReplicaId, CallKey), Holder>,
     stored: BTreeMap<(ReplicaId, CallKey), Stamp>,
     serving: BTreeSet<EngineId>,
 }
@@ -153,9 +141,9 @@ impl Watch {
     pub(crate) fn delivered(&mut self, now: Instant, replica: ReplicaId, command: &Command) {
         let slot = (replica, command.key());
         match command {
-            Command::Unlock { token, .. } => self.let_go(slot, *token),
-            Command::Delete { tombstone, .. } => self.let_go(slot, tombstone.stamp.token),
-            Command::Renew { token, .. } => self.prolong(now, slot, *token),
+            Command::Unlock { token, .. } => self.holders.let_go(slot, *token),
+            Command::Delete { tombstone, .. } => self.holders.let_go(slot, tombstone.stamp.token),
+            Command::Renew { token, .. } => self.holders.prolong(now, slot, *token),
             Command::Put { .. }
             | Command::LockAndGet { .. }
             | Command::Get { .. }
@@ -163,22 +151,6 @@ impl Watch {
             | Command::StoreDormant { .. }
             | Command::StoreTombstone { .. }
             | Command::Poisoned { .. } => {}
-        }
-    }
-
-    /// A word under the lock starts its lease anew, unless the lease was over already.
-    fn prolong(&mut self, now: Instant, slot: (ReplicaId, CallKey), token: LockToken) {
-        if let Some(holder) = self.holders.get_mut(&slot)
-            && holder.token == token
-            && holder.since + LEASE > now
-        {
-            holder.since = now;
-        }
-    }
-
-    fn let_go(&mut self, slot: (ReplicaId, CallKey), token: LockToken) {
-        if self.holders.get(&slot).is_some_and(|holder| holder.token == token) {
-            self.holders.remove(&slot);
         }
     }
 
@@ -193,14 +165,16 @@ impl Watch {
     ) {
         match reply {
             Reply::Granted { key, token, resume, .. } => {
-                self.granted(now, (replica, *key), engine, *token);
+                self.holders.granted(now, (replica, *key), engine, *token);
+                self.grants[0] += 1;
                 self.grants[1] += u64::from(*resume);
             }
             Reply::Unchanged { key, token, .. } => {
-                self.granted(now, (replica, *key), engine, *token);
+                self.holders.granted(now, (replica, *key), engine, *token);
+                self.grants[0] += 1;
             }
             Reply::Stored { key, stamp } => {
-                self.prolong(now, (replica, *key), stamp.token);
+                self.holders.prolong(now, (replica, *key), stamp.token);
                 if leads {
                     self.stored_by_primary(now, replica, *key, *stamp);
                 }
@@ -216,23 +190,6 @@ impl Watch {
             | Reply::Dormant { .. }
             | Reply::Quarantined { .. } => {}
         }
-    }
-
-    fn granted(
-        &mut self,
-        now: Instant,
-        slot: (ReplicaId, CallKey),
-        engine: EngineId,
-        token: LockToken,
-    ) {
-        self.grants[0] += 1;
-        if let Some(holder) = self.holders.get(&slot)
-            && holder.token != token
-            && holder.since + LEASE > now
-        {
-            self.two_holders.push((now, slot.0, slot.1, holder.engine, engine));
-        }
-        self.holders.insert(slot, Holder { engine, token, since: now });
     }
 
     fn stored_by_primary(&mut self, now: Instant, replica: ReplicaId, key: CallKey, stamp: Stamp) {
@@ -347,7 +304,7 @@ impl Watch {
 
     /// A replica notices that an engine is gone.
     pub(crate) fn engine_gone(&mut self, replica: ReplicaId, engine: EngineId) {
-        self.holders.retain(|(at, _), holder| *at != replica || holder.engine != engine);
+        self.holders.engine_gone(replica, engine);
     }
 
     /// An engine process died.
@@ -358,7 +315,7 @@ impl Watch {
 
     /// A replica is no more, and nothing that it holds.
     pub(crate) fn replica_died(&mut self, replica: ReplicaId) {
-        self.holders.retain(|(at, _), _| *at != replica);
+        self.holders.place_gone(replica);
         self.stored.retain(|(at, _), _| *at != replica);
     }
 

@@ -1,9 +1,5 @@
 //! A file whose program dies, and one that cannot be written for a while.
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
 use bytes::Bytes;
 use rusqlite::ffi;
 use vocab::{Epoch, LockToken, SiteId, Stamp, Version, ViewNumber, WallTime};
@@ -11,7 +7,7 @@ use vocab::{Epoch, LockToken, SiteId, Stamp, Version, ViewNumber, WallTime};
 use super::super::Row;
 use super::super::work::{Room, Write};
 use super::*;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, killed_at, of_parent};
 
 const CHILD: &str = "REHOME_TEST_DATABASE_CHILD";
 
@@ -36,9 +32,9 @@ fn row(number: u64) -> Row {
 /// The child of the test below: it stores without end and says what is on disk.
 #[test]
 fn child_stores_until_it_is_killed() {
-    let Ok(dir) = std::env::var(CHILD) else { return };
+    let Some(dir) = of_parent(CHILD) else { return };
     let (answers, mut told) = owner::channel(1);
-    let file = PathBuf::from(dir).join("calls.sqlite");
+    let file = dir.join("calls.sqlite");
     let orders = open::<Answer>(&file, Duration::from_secs(5), answers).unwrap();
     let room = Room::new(usize::MAX);
     for number in 0..100_000 {
@@ -55,25 +51,8 @@ fn child_stores_until_it_is_killed() {
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
     let scratch = Scratch::new("database_sqlite_kill");
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["database::sqlite::tests::child_stores_until_it_is_killed", "--exact"])
-        .arg("--nocapture")
-        .env(CHILD, scratch.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut acknowledged = 0;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        if let Some((_, stored)) = line.unwrap().split_once("on disk ") {
-            acknowledged = stored.parse().unwrap();
-        }
-        if acknowledged >= 5_000 {
-            break;
-        }
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(acknowledged >= 5_000, "the child died early, at {acknowledged}");
+    let child = "database::sqlite::tests::child_stores_until_it_is_killed";
+    let acknowledged = killed_at(child, CHILD, &scratch, 5_000);
     let connection = Connection::open(scratch.path().join("calls.sqlite")).unwrap();
     for number in 0..acknowledged {
         let wanted = row(number);

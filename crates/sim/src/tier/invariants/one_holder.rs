@@ -8,7 +8,7 @@ use crate::invariants::Violation;
 use crate::tier::world::World;
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
-    match world.watch.two_holders.first() {
+    match world.watch.holders.two.first() {
         None => Ok(()),
         Some((at, replica, key, one, other)) => Err(Violation {
             invariant: "one_holder",
