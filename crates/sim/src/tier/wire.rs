@@ -320,7 +320,10 @@ impl World {
                 continue;
             }
             if !peers.is_empty() {
-                self.tell_replaced(place, replica);
+                // A link of an earlier life that has yet to break tells nothing of this one.
+                if self.place_of(replica) != Some(target) {
+                    self.tell_replaced(place, replica);
+                }
                 continue;
             }
             // The other may have dialled: its end is open, and ours is not greeted yet.
