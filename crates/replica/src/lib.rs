@@ -404,8 +404,11 @@ impl Replica {
         };
         note(self.membership_at(), Reason::Membership);
         note(self.copy_at(), Reason::Copy);
+        if self.is_mute() || self.membership.is_expelled {
+            return (next.0.max(self.now), next.1);
+        }
         note(self.spill_at(), Reason::Spill);
-        if !self.leads() || self.is_mute() || self.membership.is_expelled {
+        if !self.leads() {
             return (next.0.max(self.now), next.1);
         }
         note(self.compare_at(), Reason::Copy);

@@ -4,13 +4,15 @@
 use tier_protocol::{PeerWord, SiteMap};
 
 use super::*;
-use crate::{PeerNews, Shared, StoreAsk, StoreWord};
+use crate::{PeerNews, Shared, Spill, SpillAfter, StoreAsk, StoreWord};
 
 pub(super) const ME: ReplicaId = ReplicaId(9);
 
 pub(super) struct Seated {
     pub(super) replica: Replica,
     pub(super) now: Instant,
+    /// When it wants to be woken.
+    wake: Instant,
     pub(super) said: Vec<Output>,
 }
 
@@ -37,9 +39,13 @@ fn seated(name: &str, replica: ReplicaId) -> Config {
 
 impl Seated {
     pub(super) fn new(name: &str, replica: ReplicaId) -> Self {
+        Self::with(seated(name, replica))
+    }
+
+    fn with(config: Config) -> Self {
         let now = Instant(1_000_000_000);
-        let mut bench =
-            Self { replica: Replica::new(now, seated(name, replica)), now, said: Vec::new() };
+        let replica = Replica::new(now, config);
+        let mut bench = Self { replica, now, wake: now, said: Vec::new() };
         bench.input(Input::Wake);
         bench
     }
@@ -49,7 +55,10 @@ impl Seated {
         self.said.clear();
         loop {
             match self.replica.poll_output() {
-                Output::WakeAt(..) => return &self.said,
+                Output::WakeAt(at, _) => {
+                    self.wake = at;
+                    return &self.said;
+                }
                 other => self.said.push(other),
             }
         }
@@ -221,4 +230,30 @@ fn whoever_does_not_hear_what_became_of_its_change_goes_on_in_the_view_it_knows(
     let said = bench.input(Input::Store(StoreWord::Away { may_have_happened: true }));
     let stored = Reply::Stored { key: key(1), stamp };
     assert!(said.contains(&Output::Reply { engine: A, view, reply: stored }), "{said:?}");
+}
+
+#[test]
+fn a_call_that_has_rested_wakes_nobody_while_a_view_is_being_decided() {
+    let spill = Spill { after: SpillAfter::Steady(ms(1_000)), ..Spill::default() };
+    let config = Config { spill: Some(spill), ..seated("t2", ReplicaId(2)) };
+    let mut bench = Seated::with(config);
+    let map = map_of(5, &[1, 2]);
+    bench.map(true, 5, &map);
+    bench.peer(1, PeerNews::Up);
+    bench.input(Input::EngineUp { engine: A });
+    let (view, token) = (ViewNumber(5), token(3));
+    let stamp = Stamp { epoch: Epoch::of_start(HERE, 1), token, version: Version(1) };
+    let record = record(key(1), stamp, HERE);
+    let command = Command::Put { view, record, base: None, flags: BOUNDARY };
+    bench.input(Input::Command { engine: A, command });
+    bench
+        .input(Input::Command { engine: A, command: Command::Unlock { view, key: key(1), token } });
+    bench.peer(1, PeerNews::Gone { is_replaced: true });
+    bench.proposed(5, &map).expect("the primary is lost");
+    // It waits for the coordination store, which hangs. Without a pause it would spin.
+    bench.now = bench.now + ms(60_000);
+    for _ in 0..5 {
+        bench.input(Input::Wake);
+    }
+    assert!(bench.wake > bench.now, "woken at {:?}, at {:?}", bench.wake, bench.now);
 }

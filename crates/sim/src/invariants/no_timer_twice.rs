@@ -16,8 +16,9 @@ use crate::site::SESSION;
 use crate::watch::is_refresh;
 use crate::world::World;
 
-/// A 2xx that comes again when the call is long over is acknowledged, and ended, as a ghost's.
-const GHOST_AFTER: Duration = Duration::from_secs(20);
+/// A call is gone some five seconds after its BYE was answered (Timer K, RFC 3261 §17.1.2.2). A 2xx
+/// that comes again later is acknowledged, and ended, as a ghost's.
+const GHOST_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
     for agent in world.outside.agents.values() {

@@ -20,6 +20,8 @@ struct Putting {
     stamp: Stamp,
     since: Instant,
     by: BTreeMap<ViewNumber, BTreeSet<ReplicaId>>,
+    /// Everybody of one view had it: it explains what leaves, though the engine says it again.
+    is_stored: bool,
 }
 
 /// A put or a removal as its engine sent it.
@@ -93,7 +95,7 @@ impl Watch {
             return;
         }
         let Some(key) = key_of(bytes) else { return };
-        if self.putting.contains_key(&(engine, key)) {
+        if self.putting.get(&(engine, key)).is_some_and(|putting| !putting.is_stored) {
             self.sent_early.push((now, engine, key));
         }
     }
@@ -124,7 +126,7 @@ impl Watch {
         };
         self.stories.entry(key).or_default().made.insert(stamp, made);
         let putting = self.putting.entry((engine, key));
-        let new = || Putting { stamp, since: now, by: BTreeMap::new() };
+        let new = || Putting { stamp, since: now, by: BTreeMap::new(), is_stored: false };
         let putting = putting.or_insert_with(new);
         if putting.stamp != stamp {
             *putting = new();
@@ -133,7 +135,8 @@ impl Watch {
 
     /// The engine whose put waits for longest, for which call, and since when.
     pub(crate) fn oldest_put(&self) -> Option<(EngineId, CallKey, Instant)> {
-        let puts = self.putting.iter().map(|((engine, key), of)| (*engine, *key, of.since));
+        let waiting = self.putting.iter().filter(|(_, of)| !of.is_stored);
+        let puts = waiting.map(|((engine, key), of)| (*engine, *key, of.since));
         puts.min_by_key(|(_, _, since)| *since)
     }
 
@@ -266,7 +269,7 @@ impl Watch {
                 let by = putting.by.entry(number).or_default();
                 by.insert(from);
                 if views.get(number).is_some_and(|view| view.everybody().all(|r| by.contains(&r))) {
-                    self.putting.remove(&(engine, *key));
+                    putting.is_stored = true;
                 }
             }
             Reply::Refused { key, stamp, .. } => {
