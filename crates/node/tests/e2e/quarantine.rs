@@ -22,7 +22,8 @@ use crate::harness::process::{Node, PROGRAM};
 use crate::harness::stage::Stage;
 use crate::harness::wait_for;
 
-const T1: Duration = Duration::from_millis(200);
+/// A panic prints its backtrace first: no message may be repeated meanwhile, and break a turn more.
+const T1: Duration = Duration::from_millis(500);
 const OTHERS: usize = 50;
 
 /// `rehome ... --json` at the node of `admin`.
