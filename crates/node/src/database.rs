@@ -69,8 +69,10 @@ pub(crate) enum Order {
     Store {
         rows: Vec<Row>,
     },
+    /// The stamp comes back with the answer, and means nothing here.
     Fetch {
         key: CallKey,
+        stamp: Stamp,
     },
     /// Removes the rows that are neither newer than these stamps nor of a later view.
     Remove {
@@ -93,14 +95,18 @@ pub(crate) enum Answer {
     /// `None`: there is no row.
     Fetched {
         key: CallKey,
+        asked: Stamp,
         row: Option<Row>,
     },
     /// No row that these were about is left.
     Removed(Vec<(CallKey, Stamp)>),
-    Cleared,
+    Cleared {
+        view: ViewNumber,
+    },
     /// A row's checksum is wrong: it is set aside and never served. It answers a fetch.
     Corrupt {
         key: CallKey,
+        asked: Stamp,
     },
     Refused(Refusal),
     /// The database cannot be used since then; told once, until it is `Back`.
@@ -252,7 +258,7 @@ impl Database {
             Order::Store { rows } => Load::Write(Write::Store(rows)),
             Order::Remove { view, rows } => Load::Write(Write::Remove(view, rows)),
             Order::Clear { slots, view } => Load::Write(Write::Clear(Box::new(slots), view)),
-            Order::Fetch { key } => Load::Read(key),
+            Order::Fetch { key, stamp } => Load::Read(key, stamp),
         };
         let back = match &self.way {
             Way::Sqlite(orders) => orders.send((load, taken)),
@@ -275,7 +281,7 @@ impl Order {
     fn refused(self, why: Why) -> Refusal {
         let what = match self {
             Self::Store { rows } => Refused::Store(work::names(&rows)),
-            Self::Fetch { key } => Refused::Fetch { key },
+            Self::Fetch { key, .. } => Refused::Fetch { key },
             Self::Remove { view: _, rows } => Refused::Remove(rows),
             Self::Clear { .. } => Refused::Clear,
         };

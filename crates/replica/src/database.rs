@@ -94,11 +94,16 @@ pub enum DatabaseWord {
     Fetched {
         /// The call.
         key: CallKey,
+        /// The stamp that the ask had: an ask that was given up may be answered late.
+        asked: Stamp,
         /// The row, if there is one.
         row: Option<FoundRow>,
     },
     /// Answer to `Clear`.
-    Cleared,
+    Cleared {
+        /// The view that the ask had.
+        view: ViewNumber,
+    },
     /// An ask was not carried out, as far as is known.
     Refused(Refused),
     /// The database cannot be used: nothing is asked until it is `Back`.

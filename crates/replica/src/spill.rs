@@ -108,8 +108,8 @@ impl Replica {
         let again_at = now + self.config.pace.retry_after;
         match word {
             DatabaseWord::Stored { rows } => self.rows_stored(now, rows),
-            DatabaseWord::Fetched { key, row } => self.row_fetched(now, key, row),
-            DatabaseWord::Cleared => self.rows_cleared(),
+            DatabaseWord::Fetched { key, asked, row } => self.row_fetched(now, key, asked, row),
+            DatabaseWord::Cleared { view } => self.rows_cleared(view),
             DatabaseWord::Refused(Refused::Store { keys }) => {
                 self.counts.rows_refused += keys.len() as u64;
                 self.spilling.not_before = again_at;

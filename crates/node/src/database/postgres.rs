@@ -19,10 +19,11 @@ use std::sync::mpsc as first;
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
-use vocab::CallKey;
+use vocab::{CallKey, Stamp};
 
 use super::work::{Backlog, Batch, Clearing, Job, Load, Taken, Write};
 use super::{Answer, OpenError, Refusal, Refused, Settings, Why};
@@ -38,7 +39,7 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Orders {
     writes: UnboundedSender<(Write, Taken)>,
-    reads: UnboundedSender<(CallKey, Taken)>,
+    reads: UnboundedSender<(CallKey, Stamp, Taken)>,
 }
 
 impl Orders {
@@ -47,7 +48,10 @@ impl Orders {
             Load::Write(write) => {
                 self.writes.send((write, taken)).map_err(|back| Load::Write(back.0.0))
             }
-            Load::Read(key) => self.reads.send((key, taken)).map_err(|back| Load::Read(back.0.0)),
+            Load::Read(key, stamp) => {
+                let sent = self.reads.send((key, stamp, taken));
+                sent.map_err(|SendError((key, stamp, _))| Load::Read(key, stamp))
+            }
         }
     }
 }
@@ -91,7 +95,7 @@ where
 /// Where orders wait and answers go, whichever connections there are.
 struct Lanes<E> {
     writes: Mutex<UnboundedReceiver<(Write, Taken)>>,
-    reads: Mutex<UnboundedReceiver<(CallKey, Taken)>>,
+    reads: Mutex<UnboundedReceiver<(CallKey, Stamp, Taken)>>,
     answers: Sender<E>,
     timeout: Duration,
 }
@@ -116,7 +120,7 @@ impl<E: From<Answer>> Lanes<E> {
         while let Ok(room) = self.answers.reserve().await {
             let load = tokio::select! {
                 Some((write, _)) = writes.recv() => Load::Write(write),
-                Some((key, _)) = reads.recv() => Load::Read(key),
+                Some((key, stamp, _)) = reads.recv() => Load::Read(key, stamp),
                 else => return,
             };
             room.send(Answer::Refused(load.refused(Why::Away)).into());
@@ -124,7 +128,7 @@ impl<E: From<Answer>> Lanes<E> {
     }
 
     /// The reads that wait, or the next one; `None` when nobody orders any more.
-    async fn next_reads(&self) -> Option<Vec<(CallKey, Taken)>> {
+    async fn next_reads(&self) -> Option<Vec<(CallKey, Stamp, Taken)>> {
         let mut inbox = self.reads.lock().await;
         let mut reads = vec![inbox.recv().await?];
         while reads.len() < FETCHES_MAX
@@ -321,8 +325,9 @@ impl<E: From<Answer>> Worker<E> {
             match self.attempt(self.session.clear(&clearing)).await {
                 Ok(true) => {}
                 Ok(false) => {
+                    let view = clearing.view;
                     drop(clearing);
-                    self.lanes.tell(Answer::Cleared).await;
+                    self.lanes.tell(Answer::Cleared { view }).await;
                     return Ok(());
                 }
                 Err(why) => {
@@ -369,28 +374,30 @@ impl<E: From<Answer>> Worker<E> {
         }
     }
 
-    async fn fetch(&self, asks: Vec<(CallKey, Taken)>) {
-        let mut keys: Vec<CallKey> = asks.iter().map(|(key, _)| *key).collect();
+    async fn fetch(&self, asks: Vec<(CallKey, Stamp, Taken)>) {
+        let mut keys: Vec<CallKey> = asks.iter().map(|(key, _, _)| *key).collect();
         keys.sort_unstable();
         keys.dedup();
         let outcome = self.attempt(self.session.fetch(&keys)).await;
-        let asks: Vec<CallKey> = asks.into_iter().map(|(key, _)| key).collect();
+        // The room is free before the answers.
+        let asks: Vec<(CallKey, Stamp)> =
+            asks.into_iter().map(|(key, asked, _)| (key, asked)).collect();
         match outcome {
             Ok(Fetched { rows, corrupt }) => {
                 for row in corrupt.values() {
                     // It is not served in any case; the log has the reason.
                     let _ = self.attempt(self.session.set_aside(row)).await;
                 }
-                for key in asks {
+                for (key, asked) in asks {
                     let answer = match corrupt.get(&key) {
-                        Some(_) => Answer::Corrupt { key },
-                        None => Answer::Fetched { key, row: rows.get(&key).cloned() },
+                        Some(_) => Answer::Corrupt { key, asked },
+                        None => Answer::Fetched { key, asked, row: rows.get(&key).cloned() },
                     };
                     self.lanes.tell(answer).await;
                 }
             }
             Err(why) => {
-                for key in asks {
+                for (key, _) in asks {
                     let refusal = Refusal { what: Refused::Fetch { key }, why };
                     self.lanes.tell(Answer::Refused(refusal)).await;
                 }

@@ -14,7 +14,7 @@ use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use tokio::sync::mpsc as owner;
-use vocab::CallKey;
+use vocab::{CallKey, Stamp};
 
 use super::row::{self, Columns, Corrupt};
 use super::work::{self, Backlog, Batch, Clearing, Job, Load, Taken};
@@ -165,9 +165,9 @@ impl<E: From<Answer>> Worker<E> {
                     self.tell(Answer::Refused(load.refused(Why::Away)));
                 }
                 Load::Write(write) => self.backlog.push(write, taken),
-                Load::Read(key) => {
+                Load::Read(key, stamp) => {
                     drop(taken);
-                    self.read(key);
+                    self.read(key, stamp);
                     reads += 1;
                 }
             }
@@ -225,8 +225,9 @@ impl<E: From<Answer>> Worker<E> {
                 // What is left waits for the reads that came meanwhile.
                 Ok(CLEAR_ROWS..) => return self.backlog.put_back(clearing),
                 Ok(_) => {
+                    let view = clearing.view;
                     drop(clearing);
-                    return self.tell(Answer::Cleared);
+                    return self.tell(Answer::Cleared { view });
                 }
                 Err(error) => {
                     let why = self.failed(&error);
@@ -246,8 +247,8 @@ impl<E: From<Answer>> Worker<E> {
         job.refused(why).into_iter().for_each(|refusal| self.tell(Answer::Refused(refusal)));
     }
 
-    fn read(&mut self, key: CallKey) {
-        match self.fetch(key) {
+    fn read(&mut self, key: CallKey, asked: Stamp) {
+        match self.fetch(key, asked) {
             Ok(answer) => self.tell(answer),
             Err(error) => {
                 let why = self.failed(&error);
@@ -256,19 +257,19 @@ impl<E: From<Answer>> Worker<E> {
         }
     }
 
-    fn fetch(&mut self, key: CallKey) -> rusqlite::Result<Answer> {
+    fn fetch(&mut self, key: CallKey, asked: Stamp) -> rusqlite::Result<Answer> {
         let found = self
             .connection
             .prepare_cached(FETCH)?
             .query_row(params![row::slot_column(&key), &key.0[..]], |row| Ok(columns(row)?.read()))
             .optional()?;
         Ok(match found.transpose() {
-            Ok(row) => Answer::Fetched { key, row },
+            Ok(row) => Answer::Fetched { key, asked, row },
             Err(corrupt) => {
                 if let Err(error) = set_aside(&mut self.connection, &corrupt) {
                     tracing::error!(%error, %key, "a corrupt row cannot be set aside");
                 }
-                Answer::Corrupt { key }
+                Answer::Corrupt { key, asked }
             }
         })
     }

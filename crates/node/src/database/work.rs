@@ -70,7 +70,7 @@ impl Drop for Taken {
 pub(super) enum Load {
     Write(Write),
     /// A call whose row is wanted.
-    Read(CallKey),
+    Read(CallKey, Stamp),
 }
 
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Load {
     pub(super) fn refused(&self, why: Why) -> Refusal {
         match self {
             Self::Write(write) => write.refused(why),
-            Self::Read(key) => Refusal { what: Refused::Fetch { key: *key }, why },
+            Self::Read(key, _) => Refusal { what: Refused::Fetch { key: *key }, why },
         }
     }
 }

@@ -19,7 +19,7 @@ fn order_of(ask: DatabaseAsk, now: WallTime) -> Order {
             Order::Store { rows: rows.into_iter().map(|row| row_of(row, view, now)).collect() }
         }
         // The replica itself sees to it that an older row counts as none.
-        DatabaseAsk::Fetch { key, stamp: _ } => Order::Fetch { key },
+        DatabaseAsk::Fetch { key, stamp } => Order::Fetch { key, stamp },
         DatabaseAsk::Remove { view, rows } => Order::Remove { view, rows },
         DatabaseAsk::Clear { slots, view } => Order::Clear { slots, view },
     }
@@ -36,13 +36,13 @@ fn row_of(row: SpillRow, view: ViewNumber, now: WallTime) -> Row {
 pub(super) fn word_of(answer: Answer) -> Option<DatabaseWord> {
     Some(match answer {
         Answer::Stored(rows) => DatabaseWord::Stored { rows },
-        Answer::Fetched { key, row } => {
+        Answer::Fetched { key, asked, row } => {
             let row = row.map(|row| found(row, wall_time()));
-            DatabaseWord::Fetched { key, row }
+            DatabaseWord::Fetched { key, asked, row }
         }
-        Answer::Corrupt { key } => DatabaseWord::Fetched { key, row: None },
+        Answer::Corrupt { key, asked } => DatabaseWord::Fetched { key, asked, row: None },
         Answer::Removed(_) => return None,
-        Answer::Cleared => DatabaseWord::Cleared,
+        Answer::Cleared { view } => DatabaseWord::Cleared { view },
         Answer::Refused(refusal) => refused(refusal),
         Answer::Away { .. } => DatabaseWord::Away,
         Answer::Back => DatabaseWord::Back,

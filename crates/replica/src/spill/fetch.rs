@@ -239,12 +239,19 @@ impl Replica {
     }
 
     /// A row has come, or the word that there is none.
-    pub(crate) fn row_fetched(&mut self, now: Instant, key: CallKey, row: Option<FoundRow>) {
+    pub(crate) fn row_fetched(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        asked: Stamp,
+        row: Option<FoundRow>,
+    ) {
         let fetches = &mut self.spilling.fetches;
-        let Some(asked) = fetches.wanted.get(&key).and_then(|wanted| wanted.asked) else {
-            // Given up before, and not asked for again.
+        if fetches.wanted.get(&key).and_then(|wanted| wanted.asked) != Some(asked) {
+            // Given up before. If it was asked for again, as a newer record, that answer counts:
+            // this one may be of before the newer row.
             return;
-        };
+        }
         let Some(spilled) = self.store.spilled.get(key).copied() else {
             return self.serve_wanted(now, key);
         };

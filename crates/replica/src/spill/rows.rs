@@ -89,8 +89,15 @@ impl Replica {
         self.spilling.rows.clear = Clear::Wanted(self.config.view.number);
     }
 
-    pub(crate) fn rows_cleared(&mut self) {
-        self.spilling.rows.clear = Clear::Done;
+    /// The rows from before the view are gone. An ask of an earlier life may be answered late.
+    pub(crate) fn rows_cleared(&mut self, view: ViewNumber) {
+        let of = match self.spilling.rows.clear {
+            Clear::Done => return,
+            Clear::Wanted(of) | Clear::Asked(of, _) => of,
+        };
+        if of == view {
+            self.spilling.rows.clear = Clear::Done;
+        }
     }
 
     pub(crate) fn rows_not_cleared(&mut self) {

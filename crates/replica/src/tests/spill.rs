@@ -39,13 +39,13 @@ impl Disk {
                 }
                 Some(DatabaseWord::Stored { rows: names })
             }
-            DatabaseAsk::Fetch { key, stamp: _ } => {
+            DatabaseAsk::Fetch { key, stamp: asked } => {
                 let row = self.rows.get(&key).map(|row| FoundRow {
                     stamp: row.stamp,
                     record: row.record.clone(),
                     age: now.since(row.put_at),
                 });
-                Some(DatabaseWord::Fetched { key, row })
+                Some(DatabaseWord::Fetched { key, asked, row })
             }
             DatabaseAsk::Remove { view, rows } => {
                 for (key, stamp) in rows {
@@ -55,7 +55,7 @@ impl Disk {
             }
             DatabaseAsk::Clear { slots, view } => {
                 self.rows.retain(|key, row| !slots.contains(key.slot()) || row.view >= view);
-                Some(DatabaseWord::Cleared)
+                Some(DatabaseWord::Cleared { view })
             }
         }
     }
@@ -403,6 +403,28 @@ fn a_row_that_is_older_or_broken_is_lost_and_a_newer_one_counts() {
 }
 
 #[test]
+fn an_answer_to_a_fetch_that_was_given_up_counts_no_more() {
+    let (mut bench, mut disk) = (Bench::spilling(|_| {}), Disk::default());
+    let first = bench.settled(&mut disk, key(1));
+    bench.ask(A, key(1), false);
+    let ask = bench.asks.pop_front().expect("asked");
+    let late = disk.carry_out(bench.now, ask).expect("answered");
+    // Asked for again meanwhile, put, and gone once more.
+    bench.pass_with(&mut disk, ms(15_000));
+    let (token, _) = bench.lock_spilled(&mut disk, key(1));
+    bench.unlock(A, key(1), token);
+    let second = bench.settled(&mut disk, key(1));
+    assert!(second > first);
+    let turn = bench.turn + 1;
+    assert_eq!(bench.ask(A, key(1), false), [Reply::Queued { key: key(1), turn }]);
+    assert!(grants(&bench.word(late)).is_empty());
+    let said = bench.serve(&mut disk);
+    let record = grants(&said)[0].4.clone().expect("it is there");
+    assert_eq!(record.header.stamp, second);
+    assert_eq!(bench.replica.stats(bench.now).counts.rows_lost, 0);
+}
+
+#[test]
 fn turns_that_wait_for_a_row_are_served_in_order() {
     let (mut bench, mut disk) = (Bench::spilling(|_| {}), Disk::default());
     bench.input(Input::EngineUp { engine: B });
@@ -459,7 +481,10 @@ fn the_first_row_waits_until_those_of_an_earlier_life_are_gone() {
     let ask = bench.asks.pop_back().expect("asked");
     assert_eq!(bench.asks.iter().filter(|ask| matches!(ask, DatabaseAsk::Store { .. })).count(), 0);
     bench.word(refused(&ask));
+    // Of an earlier life in the same process.
+    bench.word(DatabaseWord::Cleared { view: ViewNumber(VIEW.0 - 1) });
     bench.pass(ms(2_000));
+    assert_eq!(bench.asks.iter().filter(|ask| matches!(ask, DatabaseAsk::Store { .. })).count(), 0);
     bench.pass_with(&mut disk, ms(2_000));
     assert_eq!((disk.rows.len(), bench.spilled()), (1, 1));
 }

@@ -85,10 +85,10 @@ fn a_read_does_not_wait_for_a_backlog() {
         orders.send((store, room.take(1).unwrap())).unwrap();
     }
     let key = row(9_999).key;
-    orders.send((Load::Read(key), room.take(1).unwrap())).unwrap();
+    orders.send((Load::Read(key, stamp()), room.take(1).unwrap())).unwrap();
     drop(orders);
     while worker.turn().is_continue() {}
-    assert_eq!(told.try_recv().unwrap(), Answer::Fetched { key, row: None });
+    assert_eq!(told.try_recv().unwrap(), Answer::Fetched { key, asked: stamp(), row: None });
     let mut stored = 0;
     while let Ok(Answer::Stored(names)) = told.try_recv() {
         stored += names.len();
@@ -117,7 +117,7 @@ fn a_disk_that_fails_is_away_until_it_can_be_written() {
     let store = |number| (Load::Write(Write::Store(vec![row(number)])), room.take(1).unwrap());
     let key = row(2).key;
     orders.send(store(1)).unwrap();
-    orders.send((Load::Read(key), room.take(1).unwrap())).unwrap();
+    orders.send((Load::Read(key, stamp()), room.take(1).unwrap())).unwrap();
     assert!(worker.turn().is_continue());
     let refused = |what| Answer::Refused(Refusal { what, why: Why::Away });
     let names = vec![(row(1).key, stamp())];
@@ -127,7 +127,7 @@ fn a_disk_that_fails_is_away_until_it_can_be_written() {
     // Orders that come all the time do not keep it from being tried.
     let mut refusals = 0;
     let back = loop {
-        orders.send((Load::Read(key), room.take(1).unwrap())).unwrap();
+        orders.send((Load::Read(key, stamp()), room.take(1).unwrap())).unwrap();
         assert!(worker.turn().is_continue());
         match told.try_recv().unwrap() {
             Answer::Refused(_) => refusals += 1,

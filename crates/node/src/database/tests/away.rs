@@ -47,7 +47,7 @@ fn what_a_killed_server_acknowledged_is_there_when_it_is_back() {
     if transitions.is_empty() {
         desk.wait_for(is_away);
     }
-    desk.order(Order::Fetch { key: key(0) });
+    desk.order(Order::Fetch { key: key(0), stamp: put(1) });
     let what = Refused::Fetch { key: key(0) };
     assert_eq!(desk.next(), Answer::Refused(Refusal { what, why: Why::Away }));
 
@@ -69,7 +69,7 @@ fn a_server_that_hangs_refuses_in_time() {
     server.signal_all("-STOP");
     let since = std::time::Instant::now();
     desk.order(Order::Store { rows: (100..110).map(|number| row(number, put(1))).collect() });
-    desk.order(Order::Fetch { key: key(1) });
+    desk.order(Order::Fetch { key: key(1), stamp: put(1) });
     let mut refused = Vec::new();
     for _ in 0..2 {
         let Answer::Refused(refusal) = desk.wait_for(|told| matches!(told, Answer::Refused(_)))
@@ -170,7 +170,7 @@ fn a_server_that_is_not_there_yet_is_away_and_one_that_lets_nobody_in_is_refused
     server.kill();
     assert!(is_away(&desk.next()));
     server.start_again();
-    desk.order(Order::Fetch { key: key(1) });
+    desk.order(Order::Fetch { key: key(1), stamp: put(1) });
     let what = Refused::Fetch { key: key(1) };
     assert_eq!(desk.next(), Answer::Refused(Refusal { what, why: Why::Away }));
     assert_eq!(desk.close(), [], "an end while the server is away");

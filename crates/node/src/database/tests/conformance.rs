@@ -63,10 +63,13 @@ fn read_back(ground: &dyn Ground, site: u16) {
     let at = WallTime(i64::MAX.cast_unsigned());
     assert_eq!(desk.fetch(far.key), Some(Row { put_at: at, ..far }));
     for _ in 0..3 {
-        desk.order(Order::Fetch { key: key(1) });
+        desk.order(Order::Fetch { key: key(1), stamp: put(1) });
     }
     for _ in 0..3 {
-        assert_eq!(desk.next(), Answer::Fetched { key: key(1), row: Some(rows[0].clone()) });
+        assert_eq!(
+            desk.next(),
+            Answer::Fetched { key: key(1), asked: put(1), row: Some(rows[0].clone()) }
+        );
     }
     drop(desk.close());
     let mut desk = Desk::open(&ground.settings(site));
@@ -210,7 +213,7 @@ fn clears(ground: &dyn Ground, site: u16) {
     desk.order(Order::Clear { slots: half, view: ViewNumber(8) });
     let first = (0..ROWS).filter(in_half).find(|number| view(*number) == 7).unwrap();
     desk.order(Order::Store { rows: vec![of(first, 8)] });
-    assert_eq!(desk.next(), Answer::Cleared);
+    assert_eq!(desk.next(), Answer::Cleared { view: ViewNumber(8) });
     assert_eq!(desk.next(), Answer::Stored(vec![(key(first), put(1))]));
     let stays = |number: &u64| !in_half(number) || view(*number) == 8 || *number == first;
     let left = i64::try_from((0..ROWS).filter(stays).count()).unwrap();
@@ -233,11 +236,11 @@ fn many_rows(ground: &dyn Ground, site: u16) {
     desk.store(rows.clone());
     assert_eq!(ground.number(site, "SELECT count(*) FROM record"), 10_000);
     for row in &rows {
-        desk.order(Order::Fetch { key: row.key });
+        desk.order(Order::Fetch { key: row.key, stamp: row.stamp });
     }
     let mut left: BTreeMap<CallKey, &Row> = rows.iter().map(|row| (row.key, row)).collect();
     while !left.is_empty() {
-        let Answer::Fetched { key, row: Some(found) } = desk.next() else {
+        let Answer::Fetched { key, row: Some(found), .. } = desk.next() else {
             panic!("all are there")
         };
         assert_eq!(left.remove(&key), Some(&found));
@@ -296,8 +299,8 @@ fn corrupt_rows(ground: &dyn Ground, site: u16) {
     let spoil = "UPDATE record SET checksum = checksum + 1";
     desk.store(vec![row(1, put(1))]);
     ground.run(site, spoil);
-    desk.order(Order::Fetch { key: key(1) });
-    assert_eq!(desk.next(), Answer::Corrupt { key: key(1) });
+    desk.order(Order::Fetch { key: key(1), stamp: put(1) });
+    assert_eq!(desk.next(), Answer::Corrupt { key: key(1), asked: put(1) });
     assert_eq!(desk.fetch(key(1)), None);
     assert_eq!(ground.number(site, "SELECT count(*) FROM set_aside"), 1);
 
@@ -305,8 +308,8 @@ fn corrupt_rows(ground: &dyn Ground, site: u16) {
     ground.run(site, "UPDATE record SET put_at = put_at + 1");
     desk.store((5..9).map(|number| row(number, put(2))).collect());
     for number in 2..5 {
-        desk.order(Order::Fetch { key: key(number) });
-        assert_eq!(desk.next(), Answer::Corrupt { key: key(number) });
+        desk.order(Order::Fetch { key: key(number), stamp: put(1) });
+        assert_eq!(desk.next(), Answer::Corrupt { key: key(number), asked: put(1) });
     }
     for number in 5..9 {
         assert_eq!(desk.fetch(key(number)), Some(row(number, put(2))), "a newer one replaced it");
@@ -373,8 +376,8 @@ fn locked(ground: &dyn Ground, site: u16) {
     desk.store(vec![row(1, put(1))]);
     ground.hold(site, "UPDATE record SET put_at = put_at", &mut || {
         desk.order(Order::Store { rows: vec![row(1, put(2))] });
-        desk.order(Order::Fetch { key: key(1) });
-        let found = Answer::Fetched { key: key(1), row: Some(row(1, put(1))) };
+        desk.order(Order::Fetch { key: key(1), stamp: put(1) });
+        let found = Answer::Fetched { key: key(1), asked: put(1), row: Some(row(1, put(1))) };
         desk.wait_for(|answer| *answer == found);
         let what = Refused::Store(vec![(key(1), put(2))]);
         assert_eq!(desk.next(), Answer::Refused(Refusal { what, why: Why::Failed }));
@@ -387,7 +390,7 @@ fn close_answers_all(ground: &dyn Ground, site: u16) {
     let desk = Desk::open(&ground.settings(site));
     let rows: Vec<Row> = (0..3_000).map(|number| row(number, put(1))).collect();
     desk.order(Order::Store { rows });
-    desk.order(Order::Fetch { key: key(9_999) });
+    desk.order(Order::Fetch { key: key(9_999), stamp: put(1) });
     desk.order(Order::Remove { view: VIEW, rows: vec![(key(1), put(1))] });
     desk.order(Order::Clear { slots: SlotSet::NONE, view: VIEW });
     let (mut stored, mut removed, mut fetched, mut cleared) = (0, 0, 0, 0);
@@ -396,7 +399,7 @@ fn close_answers_all(ground: &dyn Ground, site: u16) {
             Answer::Stored(names) => stored += names.len(),
             Answer::Removed(names) => removed += names.len(),
             Answer::Fetched { row: None, .. } => fetched += 1,
-            Answer::Cleared => cleared += 1,
+            Answer::Cleared { view: VIEW } => cleared += 1,
             other => panic!("{other:?}"),
         }
     }

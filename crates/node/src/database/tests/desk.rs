@@ -97,7 +97,7 @@ impl Desk {
         for _ in 0..20 {
             self.order(Order::Clear { slots, view });
             match self.next() {
-                Answer::Cleared => return,
+                Answer::Cleared { .. } => return,
                 Answer::Refused(Refusal { what: Refused::Clear, why: Why::Failed }) => {}
                 other => panic!("{other:?}"),
             }
@@ -106,9 +106,9 @@ impl Desk {
     }
 
     pub(super) fn fetch(&mut self, key: CallKey) -> Option<Row> {
-        self.order(Order::Fetch { key });
+        self.order(Order::Fetch { key, stamp: put(1) });
         match self.next() {
-            Answer::Fetched { key: found, row } if found == key => row,
+            Answer::Fetched { key: found, row, .. } if found == key => row,
             other => panic!("{other:?}"),
         }
     }

@@ -89,7 +89,7 @@ pub(super) fn print(name: &str, ground: &dyn Ground) {
     for answered in 0..10_000_u64 {
         while asked < 10_000 && asked - answered < 256 {
             let key = row(asked * 7 % rows, put(1)).key;
-            desk.order(Order::Fetch { key });
+            desk.order(Order::Fetch { key, stamp: put(1) });
             asked += 1;
         }
         assert!(matches!(desk.next(), Answer::Fetched { row: Some(_), .. }));
@@ -114,7 +114,7 @@ fn fetch_while_storing(desk: &mut Desk, rows: u64) {
     let mut times = Vec::new();
     while left > 0 {
         let since = Instant::now();
-        desk.order(Order::Fetch { key: row(left % rows, put(1)).key });
+        desk.order(Order::Fetch { key: row(left % rows, put(1)).key, stamp: put(1) });
         loop {
             match desk.next() {
                 Answer::Stored(names) => left -= u64::try_from(names.len()).unwrap(),
