@@ -14,4 +14,6 @@ pub enum Planted {
     JoinerCountedEarly,
     /// A command of a view that is over is answered, in that view.
     OldViewAccepted,
+    /// A record leaves memory when its row is asked for, not when it is durable.
+    SpilledBeforeStored,
 }

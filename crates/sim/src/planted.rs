@@ -43,11 +43,13 @@ pub enum Planted {
     OldViewAccepted,
     /// A restarted process takes the id of its old self, and with it its place in the view.
     RestartedAsOldSelf,
+    /// A replica lets go of a record before the database has it.
+    SpilledBeforeStored,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SendBeforeStored,
         Self::OldTokenAccepted,
         Self::DormantTimersArmed,
@@ -57,6 +59,7 @@ impl Planted {
         Self::JoinerCountedEarly,
         Self::OldViewAccepted,
         Self::RestartedAsOldSelf,
+        Self::SpilledBeforeStored,
     ];
 
     /// Its name on the command line.
@@ -72,6 +75,7 @@ impl Planted {
             Self::JoinerCountedEarly => "joiner-counted-early",
             Self::OldViewAccepted => "old-view-accepted",
             Self::RestartedAsOldSelf => "restarted-as-old-self",
+            Self::SpilledBeforeStored => "spilled-before-stored",
         }
     }
 
@@ -93,7 +97,8 @@ impl Planted {
             | Self::NotHereBelieved
             | Self::JoinerCountedEarly
             | Self::OldViewAccepted
-            | Self::RestartedAsOldSelf => &[World::Tier],
+            | Self::RestartedAsOldSelf
+            | Self::SpilledBeforeStored => &[World::Tier],
         }
     }
 
@@ -107,7 +112,8 @@ impl Planted {
             | Self::DueForgotten
             | Self::JoinerCountedEarly
             | Self::OldViewAccepted
-            | Self::RestartedAsOldSelf => None,
+            | Self::RestartedAsOldSelf
+            | Self::SpilledBeforeStored => None,
         }
     }
 
@@ -118,6 +124,7 @@ impl Planted {
             Self::DueForgotten => Some(replica::Planted::DueForgotten),
             Self::JoinerCountedEarly => Some(replica::Planted::JoinerCountedEarly),
             Self::OldViewAccepted => Some(replica::Planted::OldViewAccepted),
+            Self::SpilledBeforeStored => Some(replica::Planted::SpilledBeforeStored),
             Self::SendBeforeStored
             | Self::UnlockBeforeAllStored
             | Self::NotHereBelieved

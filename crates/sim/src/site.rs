@@ -92,7 +92,7 @@ impl Site {
 /// Test-sized session timers: a refresh every ten seconds.
 pub(crate) const SESSION: Duration = Duration::from_secs(20);
 
-pub(crate) fn setting(here: SiteId) -> Setting {
+pub(crate) fn setting(here: SiteId, session_expires: Duration) -> Setting {
     let routes = applications::b2bua::Config {
         default_next_hop: Some(NextHop::Addr(EXCHANGE)),
         ..applications::b2bua::Config::default()
@@ -103,7 +103,7 @@ pub(crate) fn setting(here: SiteId) -> Setting {
         secret: secret(),
         edge: Edge { host: Host::Ip(EDGE.ip()), port: EDGE.port() },
         timers: SipTimers::default(),
-        session: SessionTimers { session_expires: SESSION, min_se: Duration::from_secs(2) },
+        session: SessionTimers { session_expires, min_se: Duration::from_secs(2) },
         cseq_gap: 64,
         applications: vec![Arc::new(application)],
         limits: CallLimits::default(),
@@ -163,7 +163,7 @@ impl EngineProcess {
             start,
             backup: Some(other(here)),
             views: vec![view(here, start)],
-            setting: setting(here),
+            setting: setting(here, SESSION),
             limits: engine::Limits::default(),
         };
         let mut engine = Engine::new(now, config);

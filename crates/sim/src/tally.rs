@@ -17,6 +17,7 @@ pub(crate) struct Tally {
     acknowledged: u64,
     resumed: u64,
     lost: usize,
+    spilled: [u64; 2],
 }
 
 impl Tally {
@@ -39,6 +40,7 @@ impl Tally {
         self.acknowledged += outcome.acknowledged;
         self.resumed += outcome.resumed;
         self.lost += outcome.lost;
+        self.add_spilled(outcome.spilled);
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -54,6 +56,13 @@ impl Tally {
         self.acknowledged += other.acknowledged;
         self.resumed += other.resumed;
         self.lost += other.lost;
+        self.add_spilled(other.spilled);
+    }
+
+    fn add_spilled(&mut self, spilled: [u64; 2]) {
+        for (sum, one) in self.spilled.iter_mut().zip(spilled) {
+            *sum += one;
+        }
     }
 
     /// One line.
@@ -70,10 +79,14 @@ impl Tally {
                      {hand_back} handed back, {quarantined} quarantined"
                 )
             }
-            World::Tier => format!(
-                "{calls} calls, {answered} answered; {views} views, {acknowledged} puts \
-                 acknowledged, {resumed} grants resumed, {lost} partitions lost whole"
-            ),
+            World::Tier => {
+                let [out, back] = self.spilled;
+                format!(
+                    "{calls} calls, {answered} answered; {views} views, {acknowledged} puts \
+                 acknowledged, {resumed} grants resumed, {lost} partitions lost whole; {out} \
+                     records left memory, {back} came back"
+                )
+            }
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::config::{Spill, SpillAfter};
 use crate::copy::state_of;
 use crate::database::{DatabaseAsk, SpillRow};
 use crate::outbound::Stage;
+use crate::planted::Planted;
 use crate::spill::table::{Parts, Spilled};
 use crate::store::{Call, Row};
 
@@ -195,13 +196,17 @@ impl Replica {
                     self.spill(key);
                     gone.push((key, stamp));
                 }
-                (Look::Goes, Some(_)) => {
+                (Look::Goes, Some(stamp)) => {
                     if !self.spilling.pacer.take(now) {
                         break;
                     }
                     rows.extend(self.row(now, key));
                     self.unlist_rest(key);
                     self.spilling.storing.insert(now, key);
+                    if self.planted == Some(Planted::SpilledBeforeStored) {
+                        self.spill(key);
+                        gone.push((key, stamp));
+                    }
                 }
             }
         }

@@ -16,14 +16,14 @@ use crate::site::SESSION;
 use crate::watch::is_refresh;
 use crate::world::World;
 
-/// A call is gone some five seconds after its BYE was answered (Timer K, RFC 3261 §17.1.2.2). A 2xx
-/// that comes again later is acknowledged, and ended, as a ghost's.
-const GHOST_AFTER: Duration = Duration::from_secs(10);
+/// A 2xx that comes again when its call is over is acknowledged, and ended, as a ghost's (RFC 3261
+/// §13.2.2.4). No timer sent that BYE: its CSeq is far beyond what the dialog may have seen.
+const GHOST_CSEQ_AHEAD: u32 = 1 << 20;
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
     for agent in world.outside.agents.values() {
         if !world.was_split(agent.addr) {
-            fires_twice(agent, |from, to| world.moved_between(agent.addr, from, to))?;
+            fires_twice(agent, SESSION, |from, to| world.moved_between(agent.addr, from, to))?;
         }
     }
     Ok(())
@@ -32,6 +32,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
 /// Whether a timer of the agent's call fired twice, although nothing within that time excuses it.
 pub(crate) fn fires_twice(
     agent: &Agent,
+    session: Duration,
     is_excused: impl Fn(Instant, Instant) -> bool,
 ) -> Result<(), Violation> {
     let mut last = None;
@@ -42,20 +43,21 @@ pub(crate) fn fires_twice(
     for (at, fact) in &agent.facts {
         let Fact::Asked { method, cseq, relayed: false } = fact else { continue };
         if *method == Method::Bye {
-            if bye.is_some_and(|(before, when)| before != *cseq && at.since(when) < GHOST_AFTER)
+            if bye.is_some_and(|before| before != *cseq)
+                && *cseq < GHOST_CSEQ_AHEAD
                 && !crossed
                 && !is_excused(Instant(0), Instant::NEVER)
             {
                 return violation(&agent.name, format!("a second BYE at {at:?}"));
             }
-            bye = Some((*cseq, *at));
+            bye = Some(*cseq);
         }
         if !is_refresh(method) {
             continue;
         }
         if let Some((before_at, before_cseq)) = last
             && before_cseq != *cseq
-            && at.since(before_at) < SESSION / 4 - Duration::from_millis(500)
+            && at.since(before_at) < session / 4 - Duration::from_millis(500)
             && !is_excused(before_at, *at)
         {
             let seen = format!("refreshes {before_cseq} at {before_at:?} and {cseq} at {at:?}");

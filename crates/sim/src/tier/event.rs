@@ -1,6 +1,6 @@
 //! What can happen next in the world of one site, and the words on its links.
 
-use replica::{StoreAsk, StoreWord};
+use replica::{DatabaseAsk, DatabaseWord, StoreAsk, StoreWord};
 use tier_protocol::{Command, GateWord, PartitionView, PeerWord, Reply};
 use vocab::{EngineId, ReplicaId, ViewNumber};
 
@@ -36,6 +36,12 @@ pub(crate) enum Event {
     StoreLate { ask: StoreAsk },
     /// The coordination store's words arrive.
     StoreWords { place: usize, life: u64, replica: ReplicaId, words: Vec<StoreWord> },
+    /// An ask of a process arrives at the database.
+    DatabaseAsk { place: usize, process: u64, ask: DatabaseAsk },
+    /// The database's word arrives at a process.
+    DatabaseWord { place: usize, process: u64, word: DatabaseWord },
+    /// The database can be used again by whatever runs here, unless it is away for longer.
+    DatabaseBack { place: usize },
     /// The engine is told that no other site has the call.
     Pulled { place: usize, engine: EngineId, word: GateWord },
     /// A process goes on after a pause.

@@ -183,6 +183,7 @@ impl World {
         self.outside.network.weather = crate::network::Weather::FAIR;
         self.triggers.clear();
         self.store.be_there();
+        self.heal_database();
         self.links.speed_up_all();
         for (from, to, cut) in self.links.cut_ways() {
             self.heal_way(from, to, cut);

@@ -15,6 +15,7 @@ mod nothing_sent_before_stored;
 mod one_holder;
 mod one_primary;
 mod order_of_requests;
+mod spilled_is_durable;
 mod store_stops_no_call;
 mod versions_never_go_back;
 mod views_are_rare;
@@ -38,6 +39,7 @@ const OFTEN: &[Check] = &[
     no_timer_lost::check,
     waiters_are_served::check,
     store_stops_no_call::check,
+    spilled_is_durable::check,
     bounds::check,
 ];
 

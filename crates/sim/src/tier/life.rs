@@ -30,6 +30,7 @@ impl World {
         self.trace.note(self.now, format_args!("{name} starts as r{replica}"));
         self.places[place].process = Some(process);
         self.places[place].last = Some(replica);
+        self.tell_database_away(place);
         self.replica(place, replica::Input::Wake);
     }
 
@@ -43,6 +44,7 @@ impl World {
             self.trace.note(self.now, format_args!("{name} has the last copy, and lives on"));
             return false;
         }
+        self.keep_counts(place);
         self.places[place].process = None;
         self.agenda.forget(Sleeper::State(place));
         self.watch.replica_died(replica);
@@ -66,14 +68,16 @@ impl World {
     pub(crate) fn reborn(&mut self, place: usize) {
         self.lives += 1;
         let (now, life, id) = (self.now, self.lives, ReplicaId(self.lives));
+        self.keep_counts(place);
         let Some(process) = self.places[place].process.take() else { return };
         let old = process.replica.id();
         let replica = plant(process.replica.reborn(now, id), self.planted);
         let name = &self.places[place].name;
         self.trace.note(now, format_args!("{name} is expelled (r{old}) and reborn as r{id}"));
         self.watch.replica_died(old);
-        let run = process.run;
-        self.places[place].process = Some(StateProcess { run, ..StateProcess::of(life, replica) });
+        let (run, process) = (process.run, process.process);
+        let process = StateProcess { run, process, ..StateProcess::of(life, replica) };
+        self.places[place].process = Some(process);
         self.places[place].last = Some(id);
         self.agenda.forget(Sleeper::State(place));
         self.drop_links(Node::State(place));
@@ -86,7 +90,7 @@ impl World {
         }
         self.lives += 1;
         let id = EngineId(self.lives);
-        self.engines[place] = Some(EngineProcess::new(self.now, id, self.planted));
+        self.engines[place] = Some(EngineProcess::new(self.now, id, &self.sizes, self.planted));
         self.trace.note(self.now, format_args!("engine {place} starts as e{id}"));
         self.engine(place, engine::Input::Wake);
     }

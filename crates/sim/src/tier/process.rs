@@ -10,7 +10,7 @@ use tier_protocol::{GateWord, SiteMap, SiteState};
 use vocab::{EngineId, Instant, PartitionId, ReplicaId, SiteId};
 
 use super::event::Node;
-use super::scenario::Sizes;
+use super::scenario::{Sizes, SpillSizes};
 use crate::planted::Planted;
 use crate::site::setting;
 
@@ -23,6 +23,8 @@ pub(crate) type Dialled = BTreeMap<(Node, Option<ReplicaId>), Instant>;
 /// A process that holds a replica.
 pub(crate) struct StateProcess {
     pub(crate) life: u64,
+    /// The life with which the process began: it outlives a replica that is left out.
+    pub(crate) process: u64,
     pub(crate) replica: Replica,
     pub(crate) run: Running,
     /// The map that its replica told last.
@@ -107,7 +109,7 @@ impl StateProcess {
             view: replica::outside(place.partition),
             shared: Some(shared),
             backup_to: None,
-            spill: None,
+            spill: sizes.spill.map(SpillSizes::config),
             limits,
             pace,
         };
@@ -117,6 +119,7 @@ impl StateProcess {
     pub(crate) fn of(life: u64, replica: Replica) -> Self {
         Self {
             life,
+            process: life,
             replica,
             run: Running::default(),
             map: SiteMap::default(),
@@ -134,14 +137,14 @@ pub(crate) fn plant(mut replica: Replica, planted: Option<Planted>) -> Replica {
 }
 
 impl EngineProcess {
-    pub(crate) fn new(now: Instant, id: EngineId, planted: Option<Planted>) -> Self {
+    pub(crate) fn new(now: Instant, id: EngineId, sizes: &Sizes, planted: Option<Planted>) -> Self {
         let config = engine::Config {
             here: HERE,
             engine: id,
             start: 1,
             backup: None,
             views: Vec::new(),
-            setting: setting(HERE),
+            setting: setting(HERE, sizes.session),
             limits: engine::Limits::default(),
         };
         let mut engine = Engine::new(now, config);

@@ -22,8 +22,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const WHOLE_WITHIN: Duration = Duration::from_secs(200);
 /// The longest time in which replicas of a whole view must be equal: a few comparisons.
 const EQUAL_WITHIN: Duration = Duration::from_secs(40);
-/// Calls that go on in a healed site show what was lost before.
-const TALK_ON: Duration = Duration::from_secs(12);
 /// The longest time in which a healed world must become quiet: a session's interval and all
 /// transactions after it, several times over.
 const QUIET_WITHIN: Duration = Duration::from_secs(900);
@@ -47,6 +45,8 @@ pub struct Outcome {
     pub resumed: u64,
     /// Partitions that lost every complete member.
     pub lost: usize,
+    /// Records that left the memory of a replica for the database, and records that came back.
+    pub spilled: [u64; 2],
     /// Virtual time that passed.
     pub lasted: Duration,
 }
@@ -55,7 +55,7 @@ pub struct Outcome {
 #[must_use]
 pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
     let mut rng = Rng::new(seed);
-    let scenario = Scenario::draw(&mut rng);
+    let scenario = Scenario::draw(&mut rng, &mut Rng::new(!seed));
     let mut world = World::new(&mut rng, &scenario, keep_trace, planted);
     let began = world.now;
     let violation = go(&mut world, &scenario).err();
@@ -70,6 +70,7 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
         acknowledged: world.watch.acknowledged,
         resumed: world.watch.grants[1],
         lost: world.views.lost.len(),
+        spilled: world.spilled(),
         lasted: world.now.since(began),
         trace: world.trace,
     }
@@ -82,7 +83,8 @@ fn go(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
     until(world, scenario, pauses_end)?;
     become_whole(world, scenario)?;
     become_equal(world, scenario)?;
-    let talks_until = world.now + TALK_ON;
+    // Calls that go on show what was lost before; each is refreshed once.
+    let talks_until = world.now + scenario.sizes.session * 3 / 5;
     until(world, scenario, talks_until)?;
     let give_up_at = world.now + QUIET_WITHIN;
     while world.now < give_up_at {
@@ -202,6 +204,8 @@ fn act(world: &mut World, action: &Action) {
             world.store.be_away(*client, now + *for_, *hangs);
         }
         Action::StoreHangsAtWrite(for_) => world.store.hang_at_write(*for_),
+        Action::DatabaseAway(client, for_) => world.database_away(*client, *for_),
+        Action::DatabaseSlow(for_) => world.database_slow(*for_),
         Action::Move(of) => world.wanted_move = Some(*of),
     }
 }

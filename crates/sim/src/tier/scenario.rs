@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use replica::SpillAfter;
 use sip_message::Method;
 use tier_protocol::{SlotMove, SlotSet};
 use vocab::{Instant, PartitionId};
@@ -11,11 +12,14 @@ use crate::agent::{Answer, Manner};
 use crate::network::Weather;
 use crate::rng::Rng;
 use crate::scenario::{Party, Placed, draw_call};
+use crate::site::SESSION;
 
 /// Calls of the longest run.
 const CALLS_MAX: u64 = 14;
 /// When calls begin: the site has founded itself by then.
 const CALLS_FROM_MS: u64 = 2_000;
+/// Time for calls to leave memory between two refreshes.
+const SPILLING_SESSION: Duration = Duration::from_secs(60);
 /// When the last fault begins, at the latest.
 const FAULTS_UNTIL_MS: u64 = 60_000;
 
@@ -86,6 +90,10 @@ pub(crate) enum Action {
     StoreHangsAtWrite(Duration),
     /// An operator divides a partition.
     Move(SlotMove),
+    /// The database cannot be used: by all, or by one.
+    DatabaseAway(Option<usize>, Duration),
+    /// The database is slow.
+    DatabaseSlow(Duration),
 }
 
 /// The site's size, and its paces.
@@ -99,6 +107,22 @@ pub(crate) struct Sizes {
     pub(crate) muted_max: usize,
     /// News of the coordination store that come late, of 1,000.
     pub(crate) late_news: u64,
+    /// A session lasts for so long unless it is refreshed at half of that.
+    pub(crate) session: Duration,
+    /// How calls that are left alone leave memory, if they do.
+    pub(crate) spill: Option<SpillSizes>,
+}
+
+/// How calls leave memory for the database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpillSizes {
+    rest: Duration,
+    per_s: u32,
+    batch_max: usize,
+    in_flight_max: usize,
+    answer_wait: Duration,
+    removes_max: usize,
+    calls_max: usize,
 }
 
 /// All that one seed asks for.
@@ -113,6 +137,8 @@ pub(crate) struct Scenario {
     pub(crate) steps: Vec<(Instant, Action)>,
     pub(crate) may_lose: bool,
     pub(crate) only_store_fails: bool,
+    /// The dice of the database, if the site has one.
+    pub(crate) database: Option<Rng>,
     /// Faults of replicas: each may change views.
     pub(crate) faults: u64,
     pub(crate) heal_at: Instant,
@@ -126,10 +152,40 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+impl SpillSizes {
+    fn draw(rng: &mut Rng) -> Self {
+        let is_narrow = rng.chance(200);
+        Self {
+            rest: ms(300 + rng.below(4_000)),
+            per_s: if rng.chance(200) { 1 } else { 2_000 },
+            batch_max: 1 + usize::try_from(rng.below(4)).unwrap_or(0),
+            in_flight_max: if is_narrow { 1 } else { 64 },
+            answer_wait: ms(if rng.chance(500) { 1_500 } else { 10_000 }),
+            removes_max: if is_narrow { 2 } else { 65_536 },
+            calls_max: if is_narrow { 3 } else { 10_000 },
+        }
+    }
+
+    pub(crate) fn config(self) -> replica::Spill {
+        replica::Spill {
+            after: SpillAfter::Steady(self.rest),
+            per_s: self.per_s,
+            batch_max: self.batch_max,
+            stores_in_flight_max: self.in_flight_max,
+            fetches_in_flight_max: self.in_flight_max,
+            answer_wait: self.answer_wait,
+            removes_max: self.removes_max,
+            calls_max: self.calls_max,
+            ..replica::Spill::default()
+        }
+    }
+}
+
 impl Scenario {
-    /// The scenario of a seed.
+    /// The scenario of a seed. What a database adds has dice of its own: the others fall alike with
+    /// it and without.
     #[must_use]
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng, spill_rng: &mut Rng) -> Self {
         let partitions = 1 + u16::from(rng.chance(300));
         let replicas = 2 + u16::from(rng.chance(600));
         let sizes = Sizes {
@@ -140,6 +196,8 @@ impl Scenario {
             copy_per_s: [2, 10, 1_000][usize::try_from(rng.below(3)).unwrap_or(0)],
             muted_max: if rng.chance(100) { 2 } else { 16_384 },
             late_news: [0, 200, 700][usize::try_from(rng.below(3)).unwrap_or(0)],
+            session: SESSION,
+            spill: None,
         };
         let places = (0..replicas).flat_map(|_| 0..partitions).collect();
         let mut scenario = Self {
@@ -150,6 +208,7 @@ impl Scenario {
             steps: Vec::new(),
             may_lose: rng.chance(60),
             only_store_fails: rng.chance(70),
+            database: None,
             faults: 0,
             heal_at: at_ms(0),
         };
@@ -157,6 +216,7 @@ impl Scenario {
             scenario.draw_call(rng, call);
         }
         scenario.draw_faults(rng);
+        scenario.draw_database(spill_rng);
         // Steps of one instant keep their order: the sort is stable.
         scenario.steps.sort_by_key(|(at, _)| *at);
         let last = scenario.steps.last().map_or(at_ms(0), |(at, _)| *at);
@@ -391,6 +451,31 @@ impl Scenario {
                 let asks = begins + 300 + rng.below(3_000);
                 self.add(asks, Action::Ask(call, party, Method::Info));
             }
+        }
+    }
+
+    /// Calls leave memory for a database, which fails too.
+    fn draw_database(&mut self, rng: &mut Rng) {
+        if !rng.chance(350) {
+            return;
+        }
+        self.sizes.spill = Some(SpillSizes::draw(rng));
+        // A call whose deadline is near does not leave.
+        self.sizes.session = SPILLING_SESSION;
+        self.database = Some(rng.fork());
+        if rng.chance(500) {
+            for _ in 0..1 + rng.below(3) {
+                let at = Self::when(rng);
+                let for_ = ms(200 + rng.below(12_000));
+                let client = match (rng.chance(300), self.state(rng)) {
+                    (true, Node::State(place)) => Some(place),
+                    (_, _) => None,
+                };
+                self.add(at, Action::DatabaseAway(client, for_));
+            }
+        }
+        if rng.chance(300) {
+            self.add(Self::when(rng), Action::DatabaseSlow(ms(1_000 + rng.below(20_000))));
         }
     }
 

@@ -24,6 +24,10 @@ pub(crate) struct Survey {
     pub(crate) waiting_since: BTreeMap<(ReplicaId, CallKey, EngineId, u64), Instant>,
     /// An acknowledged put that a complete member of the newest view lacks.
     pub(crate) lacking: Vec<(Instant, ReplicaId, CallKey, Stamp)>,
+    /// A call of which neither the memory of a complete member nor the database has the record.
+    pub(crate) in_neither: Vec<(Instant, ReplicaId, CallKey, Stamp)>,
+    /// A replica of the newest view asked the database for a row in vain.
+    pub(crate) rows_lost: Vec<(Instant, ReplicaId, Option<CallKey>)>,
     /// Two replicas lead in the newest view of a partition.
     pub(crate) two_primaries: Vec<(Instant, PartitionId)>,
     /// Some number was over its bound.
@@ -68,6 +72,7 @@ impl World {
             survey.waiting_since.entry(slot).or_insert(self.now);
         }
         self.look_for_lacking(&mut survey);
+        self.look_for_rows(&mut survey);
         self.look_at_bounds(&mut survey);
         self.survey = survey;
     }
@@ -81,9 +86,11 @@ impl World {
     ) {
         for line in replica.calls(None, PAGE) {
             let Some(story) = replica.get(self.now, line.key) else { continue };
-            let late = story.header.as_ref().is_some_and(|header| {
-                header.deadline.is_some_and(|deadline| header.age > deadline)
-            });
+            let late = match &story.header {
+                Some(header) => header.deadline.is_some_and(|deadline| header.age > deadline),
+                // Its timer is armed, or it has passed and the record is on its way back.
+                None => line.is_spilled && story.due_in.is_none_or(|left| left.is_zero()),
+            };
             if late && story.lock.is_none() {
                 overdue.insert((partition, line.key));
             }
@@ -107,6 +114,46 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What a complete member let go of is in the database, and what it asked for was there.
+    fn look_for_rows(&self, survey: &mut Survey) {
+        let Some(database) = &self.database else { return };
+        for view in self.views.all_newest() {
+            let serving = self.serving(view).map(|(_, replica)| replica);
+            for replica in serving.filter(|replica| view.members.contains(&replica.id())) {
+                let id = replica.id();
+                let stats = replica.stats(self.now);
+                if stats.counts.rows_lost > 0 {
+                    survey.rows_lost.push((self.now, id, stats.spill.lost_last));
+                }
+                for line in replica.calls(None, PAGE).iter().filter(|line| line.is_spilled) {
+                    if let Some(stamp) = line.stamp
+                        && database.stamp(line.key).is_none_or(|row| row < stamp)
+                    {
+                        survey.in_neither.push((self.now, id, line.key, stamp));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Records that left memory for the database, and records that came back.
+    pub(crate) fn spilled(&self) -> [u64; 2] {
+        let living = self.places.iter().filter_map(|place| place.process.as_ref());
+        let counts = living.map(|process| process.replica.stats(self.now).counts);
+        counts.fold(self.spilled_before, |[out, back], counts| {
+            [out + counts.spilled, back + counts.fetched]
+        })
+    }
+
+    /// A replica is no more; what it counted stays.
+    pub(crate) fn keep_counts(&mut self, place: usize) {
+        let Some(process) = &self.places[place].process else { return };
+        let counts = process.replica.stats(self.now).counts;
+        let [out, back] = &mut self.spilled_before;
+        *out += counts.spilled;
+        *back += counts.fetched;
     }
 
     fn look_at_bounds(&self, survey: &mut Survey) {

@@ -14,6 +14,7 @@ use tier_protocol::{EngineWord, GateWord, PullAnswer, SlotMove};
 use vocab::{EngineId, Instant, ReplicaId};
 
 use super::coordination::{Coordination, Fate, PATIENCE};
+use super::database::Database;
 use super::event::{Event, Node, Sleeper, Word};
 use super::faults::Triggers;
 use super::links::{Links, Party};
@@ -43,12 +44,16 @@ pub(crate) struct World {
     pub(crate) views: Views,
     pub(crate) trace: Trace,
     pub(crate) survey: Survey,
+    /// Of replicas that are no more: records that left memory, and that came back.
+    pub(crate) spilled_before: [u64; 2],
     pub(crate) outside: Outside,
     pub(crate) agenda: Agenda<Event, Sleeper>,
     pub(crate) engines: Vec<Option<EngineProcess>>,
     pub(crate) places: Vec<StatePlace>,
     pub(crate) links: Links,
     pub(crate) store: Coordination,
+    /// Where calls go that are steady for long, in some runs.
+    pub(crate) database: Option<Database>,
     pub(crate) sizes: Sizes,
     pub(crate) triggers: Triggers,
     /// Slots that an operator wants moved, until they are.
@@ -84,12 +89,14 @@ impl World {
             views: Views::default(),
             trace: Trace::new(keep),
             survey: Survey::default(),
+            spilled_before: [0; 2],
             outside: Outside::new(now, BTreeMap::from(table), network),
             agenda: Agenda::default(),
             engines: (0..sizes.engines).map(|_| None).collect(),
             places: partitions.map(|(index, of)| StatePlace::new(index, *of)).collect(),
             links: Links::default(),
             store: Coordination::new(rng.fork()),
+            database: scenario.database.clone().map(Database::new),
             sizes,
             triggers: Triggers::default(),
             wanted_move: None,
@@ -147,6 +154,11 @@ impl World {
             Event::StoreWords { place, life, replica, words } => {
                 self.store_answers(place, life, replica, words);
             }
+            Event::DatabaseAsk { place, process, ask } => self.database_asked(place, process, ask),
+            Event::DatabaseWord { place, process, word } => {
+                self.database_says(place, process, word);
+            }
+            Event::DatabaseBack { place } => self.database_back(place),
             Event::Pulled { place, engine, word } => {
                 if self.engines[place].as_ref().is_some_and(|process| process.id == engine) {
                     match self.paused_until(Node::Engine(place)) {
@@ -287,10 +299,9 @@ impl World {
                         self.say(link, end, Word::Reply(view, reply));
                     }
                 }
-                // There is no other site, and no database.
-                replica::Output::Gate(_)
-                | replica::Output::Database(_)
-                | replica::Output::Dropped { .. } => {}
+                // There is no other site.
+                replica::Output::Gate(_) | replica::Output::Dropped { .. } => {}
+                replica::Output::Database(ask) => self.ask_database(place, ask),
                 replica::Output::Peer { replica, word } => {
                     let link = self.links.to(Node::State(place), Party::Replica(replica));
                     if let Some((link, end)) = link {

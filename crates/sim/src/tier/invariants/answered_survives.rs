@@ -13,7 +13,6 @@ use vocab::Instant;
 use crate::agent::Fact;
 use crate::invariants::Violation;
 use crate::outside::{PartyFact, caller_addr};
-use crate::site::SESSION;
 use crate::tier::world::World;
 use crate::watch::is_refresh;
 
@@ -49,7 +48,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
                 Fact::Bye | Fact::HungUp | Fact::NoAck => gone.push(*party),
                 Fact::Answered(method, code) if is_lost(code) => {
                     let counts = if *method == Method::Bye { alone } else { gone.is_empty() };
-                    if counts && !may_have_run_out(&facts, party, *at) {
+                    if counts && !may_have_run_out(world.sizes.session, &facts, party, *at) {
                         let seen = format!("{} was answered {code}", method.as_str());
                         return violation(call, party, &seen, *at);
                     }
@@ -74,7 +73,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
 
 /// Whether the site may have ended the call, as a session that was not refreshed in time: its BYE
 /// is on its way. A site that has forgotten the call sends none.
-fn may_have_run_out(facts: &[PartyFact], party: &str, at: Instant) -> bool {
+fn may_have_run_out(session: Duration, facts: &[PartyFact], party: &str, at: Instant) -> bool {
     let own_bye_within = |wait| {
         facts.iter().any(|(when, one, fact)| {
             let is_own = matches!(fact, Fact::Asked { method: Method::Bye, relayed: false, .. });
@@ -83,7 +82,7 @@ fn may_have_run_out(facts: &[PartyFact], party: &str, at: Instant) -> bool {
     };
     let is_refreshed = |leg: &str| {
         let recent = facts.iter().filter(|(when, one, _)| {
-            *one == leg && *when <= at && at.since(*when) < SESSION / 2 - Duration::from_secs(1)
+            *one == leg && *when <= at && at.since(*when) < session / 2 - Duration::from_secs(1)
         });
         recent.map(|(_, _, fact)| fact).any(|fact| match fact {
             Fact::Up | Fact::Accepted => true,

@@ -12,7 +12,6 @@ use sip_message::Method;
 use crate::agent::Fact;
 use crate::invariants::Violation;
 use crate::outside::{callee_addr, caller_addr};
-use crate::site::SESSION;
 use crate::tier::world::World;
 
 pub(super) fn check(world: &World) -> Result<(), Violation> {
@@ -34,7 +33,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
             let ended = before.clone().any(|(_, _, fact)| ends(fact));
             let answered = before.clone().find(|(_, _, fact)| *fact == Fact::Accepted);
             if let Some((since, _, _)) = answered
-                && at.since(*since) < SESSION / 2 - Duration::from_secs(1)
+                && at.since(*since) < world.sizes.session / 2 - Duration::from_secs(1)
                 && !ended
             {
                 return Err(Violation {

@@ -11,7 +11,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
         if world.is_exempt(agent.addr) {
             continue;
         }
-        fires_twice(agent, |_, _| false)?;
+        fires_twice(agent, world.sizes.session, |_, _| false)?;
     }
     Ok(())
 }
