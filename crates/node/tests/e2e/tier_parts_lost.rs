@@ -22,8 +22,9 @@ fn times(steps: &BTreeMap<u32, Steps>, of: impl Fn(&Steps) -> Option<f64>) -> Ve
     times
 }
 
-fn wait_answered(caller: &Sipp, calls: u32) -> Vec<f64> {
-    wait_for("every answer", SOON + SOON, || {
+/// All are placed within `placing`.
+fn wait_answered(caller: &Sipp, calls: u32, placing: Duration) -> Vec<f64> {
+    wait_for("every answer", placing + SOON + SOON, || {
         let answered = times(&caller.steps(), |step| step.answered);
         (answered.len() == calls as usize).then_some(answered)
     })
@@ -43,7 +44,7 @@ fn d07_one_of_two_engines_is_killed_with_a_thousand_calls_held() {
     let load = Load { calls, per_second: 200, hold: placing + Duration::from_secs(3) };
     let mut callee = Sipp::callee(&stage, "uas_change", callee_at, calls);
     let mut caller = Sipp::caller(&stage, "uac_hold_change", caller_at, many.edge, &load);
-    wait_answered(&caller, calls);
+    wait_answered(&caller, calls, placing);
     let held = many.calls_active();
     many.engines[0].kill();
     let killed = clock();
@@ -81,7 +82,7 @@ fn d08_all_engines_die_and_their_timers_catch_up() {
     // Either end fails a call that is refreshed twice, or not at all.
     let mut callee = Sipp::callee(&stage, "uas_refreshed", callee_at, calls);
     let mut caller = Sipp::caller(&stage, "uac_refreshed", caller_at, many.edge, &load);
-    let answered = wait_answered(&caller, calls);
+    let answered = wait_answered(&caller, calls, Duration::from_secs(u64::from(calls) / 200));
     let (first, last) = (answered[0], answered[answered.len() - 1]);
     pass_until(first + REFRESH_AFTER - 0.5);
     many.engines.iter_mut().for_each(|engine| engine.kill());

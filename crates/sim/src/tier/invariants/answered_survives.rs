@@ -18,9 +18,12 @@ use crate::watch::is_refresh;
 
 /// Refusals that say "I do not know this call".
 const UNKNOWN: [u16; 2] = [404, 481];
-/// Beside those, refusals that a healed site does not give.
+/// Beside those, refusals that a healed site does not give. A second INVITE is refused with 500 while
+/// the first one's 2xx is not acknowledged (RFC 3261 §14.2), and that may have got lost before.
 const LOST: [u16; 3] = [408, 500, 503];
 
+/// A request from before the site was healed may wait for its call's lock for so long.
+const HEALS_WITHIN: Duration = Duration::from_secs(8);
 /// A BYE that crosses a request.
 const CROSSES_WITHIN: Duration = Duration::from_secs(1);
 /// One that is lost comes again for so long.
@@ -41,7 +44,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
             // A BYE that finds the call over is no loss when the other party was told.
             let alone = !gone.iter().any(|one| one != party)
                 && !facts.iter().any(|(_, one, fact)| one != party && *fact == Fact::Bye);
-            let (is_up, is_healed) = (*at >= up_since, *at > healed_at);
+            let (is_up, is_healed) = (*at >= up_since, *at > healed_at + HEALS_WITHIN);
             let is_lost =
                 |code: &u16| is_up && (UNKNOWN.contains(code) || is_healed && LOST.contains(code));
             match fact {
