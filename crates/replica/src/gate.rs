@@ -61,7 +61,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate that has heard nobody. The first input is `QueueLoaded`.
+    /// A gate that has heard nobody. `QueueLoaded` comes first, or late when the queue is away.
     #[must_use]
     pub fn new(now: Instant, config: GateConfig) -> Self {
         // A site that never ran before has nothing to come home to.

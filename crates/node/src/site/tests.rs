@@ -9,7 +9,7 @@ use vocab::{CallKey, EngineId, SiteId, ViewNumber};
 
 use super::*;
 use crate::admin::{Ask, Refusal};
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::scratch::Scratch;
 use crate::setting;
 
@@ -30,7 +30,8 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
     );
     let (config, _) = crate::config::parse("site.toml", &text, None).unwrap();
     let clock = Clock::start();
-    let (queue, held) = Queue::open(scratch.path(), drop).unwrap();
+    let settings = queue::Settings::of(&config).unwrap();
+    let queue = Queue::open(&settings, crate::event::channel().0).unwrap();
     let tier = TierSeat::new(
         Replica::new(clock.now(), setting::replica(&config, 1, None)),
         Gate::new(clock.now(), setting::gate(&config, 1)),
@@ -40,7 +41,9 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
         vec![PEER],
     );
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
-    site.begin(held);
+    site.begin();
+    site.take(site.clock.now(), Event::Queue(queue::Answer::Loaded(Vec::new())));
+    site.turn(site.clock.now());
     site
 }
 
