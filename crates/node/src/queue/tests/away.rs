@@ -205,7 +205,7 @@ fn a_server_that_lost_what_it_acknowledged_mixes_nothing_up() {
     while desk.next() != Answer::Back {}
     // The numbers of 4, 5 and 6 are given again.
     desk.append(7..=9);
-    [4, 5, 6, 2].map(|row| desk.order(Order::Remove(row)));
+    [4, 5, 6, 2].into_iter().for_each(|row| desk.order(Order::Remove(row)));
     assert_eq!(desk.close(), []);
     let (_, found) = Desk::load(&settings);
     are(&found, [1, 3, 7, 8, 9]);
