@@ -43,9 +43,11 @@ use crate::config::file::Secret;
 use message::Key;
 use session::{Failure, Found, Session, Streams};
 
-/// Orders whose answers are waited for at a time, and payload bytes of them.
-const WINDOW: usize = 256;
-const WINDOW_BYTES: usize = 8 << 20;
+/// Orders whose answers are waited for at a time, and payload bytes of them. A server that syncs
+/// each message stores one after the other: with more of them the last ones would wait longer than
+/// the timeout on a slow disk, and nothing would be stored sooner.
+const WINDOW: usize = 32;
+const WINDOW_BYTES: usize = 4 << 20;
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// How often what is in doubt is looked for while a connection stands.

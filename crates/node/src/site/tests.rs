@@ -121,6 +121,27 @@ fn a_stopped_sending_is_told() {
 }
 
 #[test]
+fn a_queue_that_is_away_is_told() {
+    let scratch = Scratch::new("queue-away");
+    let mut site = site(&scratch, "[queue]\nurl = \"nats://127.0.0.1:1\"");
+    let mut told = |answer: queue::Answer| {
+        let now = site.clock.now();
+        site.take(now, Event::Queue(answer));
+        site.turn(now);
+        let told = crate::status::of_site(&site, now);
+        assert_eq!(told.state, "serving");
+        let page = crate::admin::metrics::print(&told);
+        let queue = told.queue.expect("it is configured");
+        let line = format!("\nrehome_queue_away {}\n", u8::from(queue.away));
+        assert!(page.contains(&line), "{page}");
+        queue.why
+    };
+    let why = told(queue::Answer::Away { why: "it is not there".into() });
+    assert_eq!(why.as_deref(), Some("it is not there"));
+    assert_eq!(told(queue::Answer::Back), None);
+}
+
+#[test]
 fn an_engine_that_reads_a_call_is_answered() {
     let scratch = Scratch::new("get");
     let engine = EngineId(4);

@@ -323,3 +323,59 @@ fn credentials_that_are_none_are_told() {
     let why = desk.is_away();
     assert!(why.contains("credentials file cannot be used"), "{why}");
 }
+
+#[test]
+fn a_cluster_of_three_goes_on_without_one_and_not_without_two() {
+    let scratch = Scratch::new("queue_two_of_three");
+    let mut nats = Nats::cluster(scratch.path(), 3);
+    let timeout = Duration::from_secs(2);
+    let settings = of(&Server { replicas: 3, timeout, ..server(&nats.iter().collect::<Vec<_>>()) });
+    let mut desk = Desk::open(&settings);
+    while desk.next() != Answer::Loaded(Vec::new()) {}
+    let mut held = append_in_the_end(&mut desk, 1);
+    for index in 0..3 {
+        nats[index].kill();
+        let first = 1_000_000 * (index as u64 + 1);
+        held.extend(append_in_the_end(&mut desk, first));
+        nats[index].start_again();
+    }
+    nats[..2].iter_mut().for_each(Nats::kill);
+    // What a minority takes is taken by nobody.
+    desk.order(Order::Append(batch(9_000_000)));
+    while desk.next() != Answer::Refused(9_000_000) {}
+    nats[0].start_again();
+    held.extend(append_in_the_end(&mut desk, 9_000_001));
+    desk.close();
+    let mut desk = Desk::open(&settings);
+    let found = loop {
+        if let Answer::Loaded(found) = desk.next() {
+            break found;
+        }
+    };
+    let mut rows: Vec<u64> = found.iter().map(|batch| batch.id - (1 << 40)).collect();
+    rows.retain(|row| held.contains(row));
+    assert_eq!(rows, held, "all that was acknowledged is held, in order");
+}
+
+/// Appends until ten were taken one after the other; says which were.
+fn append_in_the_end(desk: &mut Desk, first: u64) -> Vec<u64> {
+    let (mut held, mut in_a_row, mut row) = (Vec::new(), 0, first);
+    let began = std::time::Instant::now();
+    crate::servers::wait_for("batches to be taken", desk::SOON, || {
+        desk.order(Order::Append(batch(row)));
+        let is_taken = loop {
+            match desk.next() {
+                Answer::Appended(taken) if taken == row => break true,
+                Answer::Refused(refused) if refused == row => break false,
+                Answer::Away { .. } | Answer::Back => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        in_a_row = if is_taken { in_a_row + 1 } else { 0 };
+        held.extend(is_taken.then_some(row));
+        row += 1;
+        in_a_row == 10
+    });
+    println!("ten in a row after {} ms", began.elapsed().as_millis());
+    held
+}
