@@ -116,6 +116,8 @@ impl Site {
     pub(crate) fn begin(&mut self) {
         let engine = self.engine.as_ref().map(|seat| seat.id);
         if self.tier.is_some() {
+            // Its first words say when it wants to be woken; the queue's may come late.
+            self.words.push_back(Word::Gate(GateInput::Wake));
             if let Some(engine) = engine {
                 self.words.push_back(Word::Replica(replica::Input::EngineUp { engine }));
                 self.words.push_back(Word::Gate(GateInput::EngineUp { engine }));

@@ -287,6 +287,7 @@ impl<E: From<Answer>> Worker<E> {
         };
         let why = match opened {
             Err(why) => {
+                let why = format!("{}: {why}", self.server.urls.join(", "));
                 self.back_off = (self.back_off * 2).clamp(BACK_OFF_MIN, BACK_OFF_MAX);
                 why
             }
