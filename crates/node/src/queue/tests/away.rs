@@ -333,11 +333,10 @@ fn a_cluster_of_three_goes_on_without_one_and_not_without_two() {
     let mut desk = Desk::open(&settings);
     while desk.next() != Answer::Loaded(Vec::new()) {}
     let mut held = append_in_the_end(&mut desk, 1);
-    for index in 0..3 {
-        nats[index].kill();
-        let first = 1_000_000 * (index as u64 + 1);
-        held.extend(append_in_the_end(&mut desk, first));
-        nats[index].start_again();
+    for (turn, member) in (1..).zip(&mut nats) {
+        member.kill();
+        held.extend(append_in_the_end(&mut desk, 1_000_000 * turn));
+        member.start_again();
     }
     nats[..2].iter_mut().for_each(Nats::kill);
     // What a minority takes is taken by nobody.

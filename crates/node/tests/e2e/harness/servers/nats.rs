@@ -67,9 +67,9 @@ impl Nats {
                 let route = |port: &u16| format!("\"nats://127.0.0.1:{port}\"");
                 let all: Vec<String> = routes.iter().map(route).collect();
                 let listen = routes[index];
-                write!(
+                writeln!(
                     text,
-                    "cluster {{ name: test, listen: \"127.0.0.1:{listen}\", routes: [{}] }}\n",
+                    "cluster {{ name: test, listen: \"127.0.0.1:{listen}\", routes: [{}] }}",
                     all.join(", ")
                 )
                 .expect("a String can be written to");
