@@ -36,7 +36,7 @@ fn of(server: &Server) -> Settings {
 
 /// One whose silence is noticed soon.
 fn quick(nats: &Nats) -> Settings {
-    of(&Server { timeout: Duration::from_millis(700), ..server(&[nats]) })
+    of(&Server { timeout: Duration::from_millis(1_500), ..server(&[nats]) })
 }
 
 #[test]
