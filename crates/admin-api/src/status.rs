@@ -69,6 +69,8 @@ pub struct StatusReply {
     pub view: Option<ViewStatus>,
     /// Where calls go that are steady for long; absent without a database.
     pub database: Option<DatabaseStatus>,
+    /// The server that keeps batches of other sites; absent where a file does.
+    pub queue: Option<QueueStatus>,
     /// What the engines of this process did.
     pub engine: Option<EngineStatus>,
     /// What this balancer sees.
@@ -99,6 +101,16 @@ pub struct DatabaseStatus {
     pub removes_waiting: u64,
     /// The call whose row was lost last, 32 hexadecimal digits.
     pub lost_last: Option<String>,
+}
+
+/// The server that keeps the batches of other sites until engines have applied them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueStatus {
+    /// It cannot be used: batches of other sites are refused, and their calls stay at risk there.
+    pub away: bool,
+    /// Why, while it is.
+    pub why: Option<String>,
 }
 
 /// Calls that would be lost, or set back to an earlier state, if this site died now.

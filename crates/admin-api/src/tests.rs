@@ -45,6 +45,7 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("Peer", &Peer::default());
     check("Crossing", &Crossing::default());
     check("DatabaseStatus", &DatabaseStatus::default());
+    check("QueueStatus", &QueueStatus::default());
     check("EngineStatus", &EngineStatus::default());
     check("BalancerStatus", &BalancerStatus::default());
     check("EdgeEngine", &EdgeEngine::default());

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use admin_api::{
-    AtRisk, BackupReply, CallStory, CallsReply, DatabaseStatus, OrderReply, Peer, RouteReply,
-    SitesReply, StatusReply, route::Health,
+    AtRisk, BackupReply, CallStory, CallsReply, DatabaseStatus, OrderReply, Peer, QueueStatus,
+    RouteReply, SitesReply, StatusReply, route::Health,
 };
 
 /// Lines of `word   value`.
@@ -111,6 +111,9 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     }
     lines.add("engines", status.engines_alive);
     lines.add("inbox", format!("{} batches", status.inbox_batches));
+    if let Some(queue) = &status.queue {
+        lines.add("queue", self::queue(queue));
+    }
     let crossing = &status.crossing;
     let (calls, batches) = (crossing.calls_out, crossing.batches_out);
     lines.add("crossed out", format!("{calls} in {batches} batches, {} bytes", crossing.bytes_out));
@@ -123,6 +126,14 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     }
     if status.refill_pending > 0 {
         lines.add("to be refilled", status.refill_pending);
+    }
+}
+
+fn queue(queue: &QueueStatus) -> String {
+    match &queue.why {
+        Some(why) => format!("AWAY: calls of other sites are not protected here: {why}"),
+        None if queue.away => "AWAY: calls of other sites are not protected here".to_owned(),
+        None => "there".to_owned(),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod check;
 pub mod database;
 pub mod file;
 pub mod mistake;
+pub mod queue;
 mod resolve;
 pub mod spill;
 
@@ -50,6 +51,7 @@ pub fn parse(
     resolve::secret(&mut config, &mut findings);
     resolve::password(&mut config, &mut findings);
     resolve::database_password(&mut config, &mut findings);
+    resolve::queue_secrets(&mut config, &mut findings);
     check::check(&config, &mut findings);
     findings.into_result().map(|warnings| (config, warnings))
 }

@@ -25,7 +25,7 @@ pub(crate) enum Event {
     Coordination(Told),
     /// From the database of calls.
     Database(database::Answer),
-    /// From the queue's disk.
+    /// From the queue of other sites' batches.
     Queue(queue::Answer),
     /// A host name was looked up; nothing was found when the list is empty.
     Resolved { name: Bytes, found: Vec<IpAddr> },
@@ -46,6 +46,12 @@ impl From<Told> for Event {
 impl From<database::Answer> for Event {
     fn from(answer: database::Answer) -> Self {
         Self::Database(answer)
+    }
+}
+
+impl From<queue::Answer> for Event {
+    fn from(answer: queue::Answer) -> Self {
+        Self::Queue(answer)
     }
 }
 

@@ -1,165 +1,139 @@
-//! The durable queue of batches from other sites: one SQLite file, one thread.
+//! The durable queue of batches from other sites, at the site that receives them.
 //!
-//! A batch is acknowledged to its sender once it is committed here with `synchronous = FULL`, so it
-//! survives a `kill -9` and a power cut. Orders that wait together are committed together. Which
-//! batch goes where, and when it leaves, is the gate's decision.
+//! A batch is acknowledged to its sender once the queue has it durably: then it survives a
+//! `kill -9`, and a power cut as far as the queue's own disk does. It takes no decision: which
+//! batch goes where, and when it leaves, is the gate's.
+//!
+//! ```text
+//! open ─► Loaded: what is held, once, before anything else is answered
+//! Append ─► Appended or Refused, one of them, once
+//! Remove, SetAside ─► carried out as soon as the queue can; no answer
+//! ```
+//!
+//! The owner never waits here. A queue on a server may be away: `Away` is told, appends are refused
+//! and removals kept until it is `Back`. At the start that means that `Loaded` comes late, and the
+//! process serves without it.
 
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+mod nats;
+mod sqlite;
 
-use bytes::Bytes;
+use std::io;
+use std::path::PathBuf;
+
 use replica::gate::QueuedBatch;
-use rusqlite::{Connection, params};
-use vocab::{PartitionId, SiteId, ViewNumber};
+use tokio::sync::mpsc;
+use vocab::SiteId;
 
-use crate::clock::wall_time;
+use crate::config::Config;
+use crate::setting;
 
-/// Orders in one commit.
-const GROUP_MAX: usize = 256;
-
-const SCHEMA: &str = "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
-    CREATE TABLE IF NOT EXISTS batch (
-        row INTEGER PRIMARY KEY, from_site INTEGER NOT NULL, partition INTEGER NOT NULL,
-        id INTEGER NOT NULL, view INTEGER NOT NULL, written_ms INTEGER NOT NULL,
-        bytes BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS set_aside (
-        row INTEGER PRIMARY KEY, from_site INTEGER NOT NULL, partition INTEGER NOT NULL,
-        id INTEGER NOT NULL, view INTEGER NOT NULL, written_ms INTEGER NOT NULL,
-        bytes BLOB NOT NULL);
-";
-
-/// What the gate wants of the disk.
+/// What the gate wants of the queue.
 #[derive(Debug)]
 pub(crate) enum Order {
     Append(QueuedBatch),
+    /// Of a row that was loaded or appended, as is the next one.
     Remove(u64),
     SetAside(u64),
 }
 
-/// What the disk says.
+/// What the queue says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
+    /// All that is held, in its order. Rows that were appended in this life of the process are
+    /// above these.
+    Loaded(Vec<QueuedBatch>),
     Appended(u64),
+    /// It is not held, or will not be for long: the sender has it, and sends it again.
     Refused(u64),
+    /// The queue cannot be used since now, or for another reason than was told before.
+    Away {
+        why: String,
+    },
+    Back,
+}
+
+/// Which queue, and its bounds.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) site: SiteId,
+    pub(crate) place: Place,
+    /// Payload bytes and batches that the gate lets be held; the gate sees to it. A server has
+    /// them too, as others may write to it.
+    pub(crate) bytes_max: usize,
+    pub(crate) batches_max: usize,
+}
+
+/// Where the batches are.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A file of this process alone.
+    Sqlite(PathBuf),
+    /// Streams on a server.
+    Nats(Box<nats::Server>),
+}
+
+impl Settings {
+    /// What the configuration says; `None` for a process that keeps no calls.
+    pub(crate) fn of(config: &Config) -> Option<Self> {
+        let data_dir = config.site.data_dir.as_ref().filter(|_| config.role.has_tier())?;
+        let place = match &config.queue {
+            Some(queue) => Place::Nats(Box::new(nats::Server::of(queue))),
+            None => Place::Sqlite(data_dir.join("queue.sqlite")),
+        };
+        let bounds = setting::gate(config, 1);
+        Some(Self {
+            site: setting::here(config),
+            place,
+            bytes_max: bounds.inbox_bytes_max,
+            batches_max: bounds.inbox_batches_max,
+        })
+    }
+
+    /// Words for a log and for what cannot be opened.
+    pub(crate) fn named(&self) -> String {
+        match &self.place {
+            Place::Sqlite(file) => format!("the queue {}", file.display()),
+            Place::Nats(server) => format!("the queue at {}", server.urls.join(", ")),
+        }
+    }
 }
 
 /// The way to the queue's thread.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    /// Its bound is the gate's: one append and one end for each batch of the inbox. The owner must
-    /// never wait here, as the thread may be waiting for the owner.
-    orders: mpsc::Sender<Order>,
+pub(crate) struct Queue(Way);
+
+/// The bound of either is the gate's: one append and one end for each batch of the inbox. The
+/// owner must never wait here, as the thread may be waiting for the owner.
+#[derive(Debug)]
+enum Way {
+    Sqlite(std::sync::mpsc::Sender<Order>),
+    Nats(mpsc::UnboundedSender<Order>),
 }
 
 impl Queue {
-    /// Opens the file, reads what it holds, and starts the thread. `answer` is called on it.
-    pub(crate) fn open(
-        data_dir: &Path,
-        answer: impl Fn(Answer) + Send + 'static,
-    ) -> rusqlite::Result<(Self, Vec<QueuedBatch>)> {
-        let mut connection = Connection::open(data_dir.join("queue.sqlite"))?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.execute_batch(SCHEMA)?;
-        let held = load(&connection)?;
-        let (orders, inbox) = mpsc::channel();
-        let work = move || {
-            while let Ok(first) = inbox.recv() {
-                let mut group = vec![first];
-                group.extend(inbox.try_iter().take(GROUP_MAX - 1));
-                commit(&mut connection, group).into_iter().for_each(&answer);
-            }
-        };
-        thread::Builder::new()
-            .name("queue".into())
-            .spawn(work)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        Ok((Self { orders }, held))
+    /// Opens the queue and starts the thread that uses it. A server is not waited for: it is
+    /// `Away` until it is there.
+    ///
+    /// The thread ends when this is dropped and every append is answered.
+    pub(crate) fn open<E>(settings: &Settings, answers: mpsc::Sender<E>) -> io::Result<Self>
+    where
+        E: From<Answer> + Send + 'static,
+    {
+        Ok(Self(match &settings.place {
+            Place::Sqlite(file) => Way::Sqlite(sqlite::open(file, answers)?),
+            Place::Nats(server) => Way::Nats(nats::open(server, settings, answers)?),
+        }))
     }
 
     pub(crate) fn order(&self, order: Order) {
-        if self.orders.send(order).is_err() {
+        let is_sent = match &self.0 {
+            Way::Sqlite(orders) => orders.send(order).is_ok(),
+            Way::Nats(orders) => orders.send(order).is_ok(),
+        };
+        if !is_sent {
             tracing::error!("the queue's thread is gone; batches of other sites are not taken");
         }
     }
-}
-
-fn load(connection: &Connection) -> rusqlite::Result<Vec<QueuedBatch>> {
-    let now = wall_time().0;
-    let mut select = connection.prepare(
-        "SELECT row, from_site, partition, id, view, written_ms, bytes FROM batch ORDER BY row",
-    )?;
-    let rows = select.query_map([], |row| {
-        let written = row.get::<_, i64>(5)?.cast_unsigned();
-        Ok(QueuedBatch {
-            row: row.get::<_, i64>(0)?.cast_unsigned(),
-            from: SiteId(row.get(1)?),
-            partition: PartitionId(row.get(2)?),
-            id: row.get::<_, i64>(3)?.cast_unsigned(),
-            view: ViewNumber(row.get::<_, i64>(4)?.cast_unsigned()),
-            waited: Duration::from_millis(now.saturating_sub(written)),
-            bytes: Bytes::from(row.get::<_, Vec<u8>>(6)?),
-        })
-    })?;
-    rows.collect()
-}
-
-/// One transaction for all; a disk that fails refuses every batch of the group.
-fn commit(connection: &mut Connection, group: Vec<Order>) -> Vec<Answer> {
-    let appended: Vec<u64> = group
-        .iter()
-        .filter_map(|order| match order {
-            Order::Append(batch) => Some(batch.row),
-            Order::Remove(_) | Order::SetAside(_) => None,
-        })
-        .collect();
-    match write(connection, &group) {
-        Ok(()) => appended.into_iter().map(Answer::Appended).collect(),
-        Err(error) => {
-            tracing::error!(%error, "the queue cannot be written");
-            appended.into_iter().map(Answer::Refused).collect()
-        }
-    }
-}
-
-fn write(connection: &mut Connection, group: &[Order]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    for order in group {
-        match order {
-            Order::Append(batch) => {
-                transaction
-                    .prepare_cached("INSERT OR REPLACE INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)")?
-                    .execute(params![
-                        batch.row.cast_signed(),
-                        batch.from.0,
-                        batch.partition.0,
-                        batch.id.cast_signed(),
-                        batch.view.0.cast_signed(),
-                        wall_time().0.cast_signed(),
-                        &batch.bytes[..],
-                    ])?;
-            }
-            Order::Remove(row) => {
-                transaction
-                    .prepare_cached("DELETE FROM batch WHERE row = ?")?
-                    .execute([row.cast_signed()])?;
-            }
-            Order::SetAside(row) => {
-                transaction
-                    .prepare_cached(
-                        "INSERT OR REPLACE INTO set_aside SELECT * FROM batch WHERE row = ?",
-                    )?
-                    .execute([row.cast_signed()])?;
-                transaction
-                    .prepare_cached("DELETE FROM batch WHERE row = ?")?
-                    .execute([row.cast_signed()])?;
-            }
-        }
-    }
-    transaction.commit()
 }
 
 #[cfg(test)]

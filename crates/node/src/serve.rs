@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engine::Engine;
 use replica::Replica;
-use replica::gate::{Gate, QueuedBatch};
+use replica::gate::Gate;
 use tier_protocol::frame::{SiteFrame, TierFrame};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +27,7 @@ use crate::edge::SipDoor;
 use crate::event::{self, Event};
 use crate::link::{Dialling, LINK_BYTES_MAX, LinkId, Links};
 use crate::names::Names;
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::site::{EngineSeat, Myself, Peers, Shared, Site, TierSeat, Uplinks, new_replica_id};
 use crate::udp::Udp;
 use crate::{admin, setting, start_count};
@@ -226,7 +226,7 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     let bytes_max = config.limits.link_bytes_max.unwrap_or(LINK_BYTES_MAX);
     let links = Links { events: sender.clone(), secret: setting::secret(&config), bytes_max };
     let data_dir = config.site.data_dir.as_ref().filter(|_| config.role.has_tier());
-    let disk = data_dir.map(|dir| Disk::open(dir, &sender)).transpose()?;
+    let disk = data_dir.map(|dir| Disk::open(dir, &config, &sender)).transpose()?;
     let start = disk.as_ref().map_or(0, |disk| disk.start);
     let id = engine_id(config.role, start);
     let engine = if config.role.has_engine() {
@@ -235,14 +235,13 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
         None
     };
     start_admin(&config, &sender).await?;
-    let (mut held, mut tier, mut lock) = (Vec::new(), None, None);
+    let (mut tier, mut lock) = (None, None);
     // The listener stands before any other process can hear of this one.
     let dialling = listen_and_dial(&config, &links).await?;
     if let Some(disk) = disk {
         let shared = shared(&config, &links, &sender);
         let seat = tier_seat(&config, clock, start, disk.queue, engine.as_ref(), shared);
         tier = Some(seat.with_database(database(&config, &sender)?));
-        held = disk.held;
         lock = Some(disk.lock);
     }
     let uplinks = engine.as_ref().filter(|_| tier.is_none()).map(|seat| {
@@ -250,7 +249,7 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
         Uplinks::new(clock.now(), links, id, seat.name.clone(), addresses.unwrap_or_default())
     });
     let mut site = Site::new(config, clock, start, engine, tier, uplinks);
-    site.begin(held);
+    site.begin();
     let ended = run(&mut site, clock, events).await;
     site.leave().await;
     drop((lock, dialling));
@@ -318,29 +317,27 @@ fn engine_seat(
     Ok(EngineSeat::new(core, id, name, door, Names::new(sender.clone())))
 }
 
-/// What a site keeps on its disk.
+/// What a site keeps on its disk, and the queue, which may be elsewhere.
 struct Disk {
     /// Held for as long as the process lives.
     lock: File,
     start: u64,
     queue: Queue,
-    /// What the queue held.
-    held: Vec<QueuedBatch>,
 }
 
 impl Disk {
-    fn open(data_dir: &Path, sender: &mpsc::Sender<Event>) -> Result<Self, StartError> {
+    fn open(
+        data_dir: &Path,
+        config: &Config,
+        sender: &mpsc::Sender<Event>,
+    ) -> Result<Self, StartError> {
         let named = |what: &str| format!("`data_dir` {}: {what}", data_dir.display());
         let lock = start_count::lock(data_dir).named(|| named("it cannot be used"))?;
         let start = start_count::count(data_dir).named(|| named("the start is not counted"))?;
-        let events = sender.clone();
-        let (queue, held) = Queue::open(data_dir, move |answer| {
-            // The owner is gone only when the process ends.
-            drop(events.blocking_send(Event::Queue(answer)));
-        })
-        .map_err(io::Error::other)
-        .named(|| named("the queue cannot be opened"))?;
-        Ok(Self { lock, start, queue, held })
+        let settings = queue::Settings::of(config).expect("a process with a disk keeps calls");
+        let queue = Queue::open(&settings, sender.clone())
+            .named(|| format!("{} cannot be opened", settings.named()))?;
+        Ok(Self { lock, start, queue })
     }
 }
 

@@ -28,7 +28,6 @@ use crate::edge::SipDoor;
 use crate::event::Event;
 use crate::link::LinkId;
 use crate::names::Names;
-use crate::queue;
 
 pub(crate) use peers::{Myself, Peers};
 pub(crate) use shared::{Shared, new_replica_id};
@@ -114,10 +113,11 @@ impl Site {
     }
 
     /// What every process says to its cores before anything else.
-    pub(crate) fn begin(&mut self, held: Vec<replica::gate::QueuedBatch>) {
+    pub(crate) fn begin(&mut self) {
         let engine = self.engine.as_ref().map(|seat| seat.id);
         if self.tier.is_some() {
-            self.words.push_back(Word::Gate(GateInput::QueueLoaded(held)));
+            // Its first words say when it wants to be woken; the queue's may come late.
+            self.words.push_back(Word::Gate(GateInput::Wake));
             if let Some(engine) = engine {
                 self.words.push_back(Word::Replica(replica::Input::EngineUp { engine }));
                 self.words.push_back(Word::Gate(GateInput::EngineUp { engine }));
@@ -262,10 +262,10 @@ impl Site {
             Event::Tier(LinkId::ToSite(_) | LinkId::FromSite(_), _) => {
                 debug_assert!(false, "site links carry site frames");
             }
-            Event::Queue(answer) => self.words.push_back(Word::Gate(match answer {
-                queue::Answer::Appended(row) => GateInput::QueueAppended { row },
-                queue::Answer::Refused(row) => GateInput::QueueRefused { row },
-            })),
+            Event::Queue(answer) => {
+                let input = self.tier.as_mut().and_then(|seat| seat.take_queue(answer));
+                self.words.extend(input.map(Word::Gate));
+            }
             Event::Database(answer) => {
                 let word = database::word_of(answer).map(replica::Input::Database);
                 self.words.extend(word.map(Word::Replica));

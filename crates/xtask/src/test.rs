@@ -101,8 +101,9 @@ fn report(root: &Path, is_report: bool, outcomes: &[(&str, bool, Duration)]) -> 
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn install_step(_: &Path, _: bool) -> Result<(), String> {
-    install::ensure(install::TEST)
+fn install_step(root: &Path, _: bool) -> Result<(), String> {
+    install::ensure(install::TEST)?;
+    install::ensure_nats(root)
 }
 
 fn fmt(root: &Path, _: bool) -> Result<(), String> {

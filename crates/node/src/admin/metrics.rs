@@ -132,6 +132,10 @@ fn tier(page: &mut Page, status: &StatusReply) {
     if let Some(view) = &status.view {
         self::view(page, view);
     }
+    if let Some(queue) = &status.queue {
+        let help = "Whether the server that keeps other sites' batches cannot be used.";
+        page.gauge("queue_away", help, u64::from(queue.away));
+    }
     if let Some(database) = &status.database {
         self::database(page, database);
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::file::{Config, Role};
 use super::mistake::{Lines, Mistake};
-use super::{database, spill};
+use super::{database, queue, spill};
 
 /// The largest `crossing.batch_bytes_max`. An engine sets a batch aside that inflates beyond its
 /// bound, which is 16 MiB, and the sender has had its acknowledgement by then. A batch may exceed
@@ -80,6 +80,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     coordination::check(config, findings);
     sites(config, findings);
     crossing(config, findings);
+    queue::check(config, findings);
     database::check(config, findings);
     spill::check(config, findings);
     balancer(config, findings);

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::database::Database;
+use super::queue::Queue;
 use super::spill::Spill;
 
 /// What a process does.
@@ -78,6 +79,8 @@ pub struct Config {
     /// How calls cross to other sites.
     #[serde(default)]
     pub crossing: Crossing,
+    /// The server that keeps other sites' batches; without it, a file does.
+    pub queue: Option<Queue>,
     /// Where calls are kept that are steady for long.
     pub database: Option<Database>,
     /// When they go there.

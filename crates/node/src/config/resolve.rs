@@ -1,5 +1,5 @@
-//! Secrets: the site's, written in the file or in a file of its own, and the passwords of etcd and
-//! of the database, each in a file of its own.
+//! Secrets: the site's, written in the file or in a file of its own, and the passwords of etcd, of
+//! the database and of the queue's server, each in a file of its own.
 
 use std::path::Path;
 
@@ -66,6 +66,24 @@ pub(super) fn database_password(config: &mut Config, findings: &mut Findings<'_>
     let Some(database) = config.database.as_mut().filter(|_| has_tier) else { return };
     let Some(path) = &database.password_file else { return };
     database.password = read_password(path, &["database", "password_file"], findings);
+}
+
+/// Leaves what the files of `[queue]` hold in the section.
+pub(super) fn queue_secrets(config: &mut Config, findings: &mut Findings<'_>) {
+    let has_tier = config.role.has_tier();
+    let Some(queue) = config.queue.as_mut().filter(|_| has_tier) else { return };
+    if let Some(path) = &queue.password_file {
+        queue.password = read_password(path, &["queue", "password_file"], findings);
+    }
+    if let Some(path) = &queue.credentials_file {
+        queue.credentials = read_password(path, &["queue", "credentials_file"], findings);
+    }
+    // It is read anew whenever the server is connected to; a missing one is told at once.
+    if let Some(Err(error)) = queue.ca_file.as_ref().map(std::fs::metadata) {
+        let path = queue.ca_file.as_deref().unwrap_or(Path::new("")).display();
+        let what = format!("cannot read {path}: {error}");
+        findings.mistake(&["queue", "ca_file"], what, "make the file readable for this user");
+    }
 }
 
 fn read_password(path: &Path, word: &[&str], findings: &mut Findings<'_>) -> Option<Secret> {

@@ -228,6 +228,26 @@ fn a_database_that_cannot_be_used_is_told() {
 }
 
 #[test]
+fn a_queue_that_cannot_be_used_is_told() {
+    let with = |section: &str| format!("{}[queue]\n{section}", whole());
+    let good = "url = [\"nats://n1:4222\", \"nats://[::1]:4222\"]\nreplicas = 3\n";
+    let (config, warnings) = parse("site.toml", &with(good), None).unwrap();
+    let queue = config.queue.unwrap();
+    assert_eq!((queue.url.0.len(), queue.timeout_ms), (2, 2_000));
+    assert!(!warnings.iter().any(|warning| warning.what.contains("keeps each batch")));
+    check_golden("queue_one", &with("url = \"nats://n1:4222\"\n"), None);
+    check_golden("queue_nowhere", &with("replicas = 3\n"), None);
+    check_golden("queue_empty", &with("url = []\nreplicas = 3\n"), None);
+    let many = "url = [\"tls://n1:4222\", \"nats://n2:4222\", \"tls://n1:4222\", \
+                \"nats://rehome:secret@n3:4222\", \"n4:4222\"]\nuser = \"rehome\"\n\
+                credentials_file = \"/nowhere/credentials\"\nreplicas = 9\ntimeout_ms = 5\n";
+    check_golden("queue_many", &with(many), None);
+    let plain = "url = \"nats://n1:4222\"\nreplicas = 3\nca_file = \"/nowhere/ca.pem\"\n\
+                 user = \"rehome\"\npassword_file = \"/nowhere/password\"\n";
+    check_golden("queue_plain", &with(plain), None);
+}
+
+#[test]
 fn when_calls_leave_ram_is_told_by_application() {
     let with = |text: &str| format!("{}[database]\n[spill]\n{text}", whole());
     let text = "after_s = 300\ndormant_after_s = \"never\"\nper_s = 5\nwait_ms = 900\n\

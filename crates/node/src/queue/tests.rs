@@ -1,85 +1,156 @@
-//! The queue survives the death of its process.
+//! One suite that every queue passes, and what only a server of its own can show.
 
+mod away;
+mod conformance;
+mod desk;
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use vocab::{PartitionId, ViewNumber};
+
+use self::conformance::Ground;
+use super::nats::{Login, Server};
 use super::*;
-use crate::scratch::{Scratch, killed_at, of_parent};
+use crate::scratch::{Scratch, of_parent};
+use crate::servers::nats::Nats;
 
-fn batch(row: u64) -> QueuedBatch {
-    QueuedBatch {
-        row,
-        from: SiteId(2),
-        partition: PartitionId(0),
-        id: row + 100,
-        view: ViewNumber(3),
-        waited: Duration::ZERO,
-        bytes: Bytes::from(vec![u8::try_from(row % 251).unwrap(); 300]),
-    }
-}
-
-/// Opens the queue, gives it `orders`, and waits for `answers` answers.
-fn drive(dir: &Path, orders: Vec<Order>, answers: usize) -> (Vec<QueuedBatch>, Vec<Answer>) {
-    let (tx, rx) = mpsc::channel();
-    let (queue, held) = Queue::open(dir, move |answer| tx.send(answer).unwrap()).unwrap();
-    orders.into_iter().for_each(|order| queue.order(order));
-    let got = rx.iter().take(answers).collect();
-    drop(queue);
-    // The channel closes when the thread has ended: the file is free for the next one.
-    assert!(rx.iter().next().is_none());
-    (held, got)
-}
-
-#[test]
-fn what_was_appended_is_loaded_and_what_was_removed_is_not() {
-    let scratch = Scratch::new("queue_order");
-    let orders = (1..=4).map(|row| Order::Append(batch(row))).collect();
-    let (held, answers) = drive(scratch.path(), orders, 4);
-    assert!(held.is_empty());
-    assert_eq!(answers, (1..=4).map(Answer::Appended).collect::<Vec<_>>());
-
-    let (held, _) = drive(scratch.path(), vec![Order::Remove(2), Order::SetAside(3)], 0);
-    assert_eq!(held.iter().map(|batch| batch.row).collect::<Vec<_>>(), [1, 2, 3, 4]);
-
-    let (held, _) = drive(scratch.path(), vec![], 0);
-    assert_eq!(held.iter().map(|batch| batch.row).collect::<Vec<_>>(), [1, 4]);
-    assert_eq!(held[1].bytes, batch(4).bytes);
-    assert_eq!((held[1].id, held[1].view, held[1].from), (104, ViewNumber(3), SiteId(2)));
-}
-
-#[test]
-fn a_batch_that_cannot_be_read_stays_on_disk() {
-    let scratch = Scratch::new("queue_aside");
-    drive(scratch.path(), vec![Order::Append(batch(9)), Order::SetAside(9)], 1);
-    let connection = Connection::open(scratch.path().join("queue.sqlite")).unwrap();
-    let count: i64 =
-        connection.query_row("SELECT count(*) FROM set_aside", [], |row| row.get(0)).unwrap();
-    assert_eq!(count, 1);
-}
-
+/// Of the settings, in the environment of a child.
 const CHILD: &str = "REHOME_TEST_QUEUE_CHILD";
 
-/// The child of the test below: it appends without end and says what is on disk.
-#[test]
-fn child_appends_until_it_is_killed() {
-    let Some(dir) = of_parent(CHILD) else { return };
-    let report = |answer| {
-        if let Answer::Appended(row) = answer {
-            println!("on disk {row}");
-        }
-    };
-    let (queue, _) = Queue::open(&dir, report).unwrap();
-    for row in 1..100_000 {
-        queue.order(Order::Append(batch(row)));
+struct SqliteGround(Scratch);
+
+impl Ground for SqliteGround {
+    fn settings(&self, site: u16) -> Settings {
+        let place = Place::Sqlite(self.0.path().join(format!("queue-{site}.sqlite")));
+        Settings { place, ..bounds(site) }
+    }
+
+    fn aside(&self, site: u16) -> Vec<Bytes> {
+        let Place::Sqlite(file) = self.settings(site).place else { unreachable!("it is a file") };
+        let connection = Connection::open(file).unwrap();
+        let mut select = connection.prepare("SELECT bytes FROM set_aside ORDER BY row").unwrap();
+        let rows = select.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        rows.map(|row| row.unwrap().into()).collect()
     }
 }
 
-#[test]
-fn an_acknowledged_batch_survives_kill_9() {
-    let scratch = Scratch::new("queue_kill");
-    let child = "queue::tests::child_appends_until_it_is_killed";
-    let acknowledged = killed_at(child, CHILD, &scratch, 700);
+/// Bounds that no test is particular about.
+fn bounds(site: u16) -> Settings {
+    let place = Place::Sqlite(PathBuf::new());
+    Settings { site: SiteId(site), place, bytes_max: 64 << 20, batches_max: 10_000 }
+}
 
-    let (held, _) = drive(scratch.path(), vec![], 0);
-    assert!(held.len() as u64 >= acknowledged, "{} < {acknowledged}", held.len());
-    for (row, held) in (1..).zip(&held) {
-        assert_eq!((held.row, &held.bytes), (row, &batch(row).bytes));
+fn server(nats: &[&Nats]) -> Server {
+    Server {
+        urls: nats.iter().map(|nats| format!("nats://{}", nats.address())).collect(),
+        login: Login::Nobody,
+        ca_file: None,
+        replicas: 1,
+        timeout: Duration::from_secs(2),
     }
+}
+
+struct NatsGround {
+    server: Server,
+    _nats: Vec<Nats>,
+    _scratch: Scratch,
+}
+
+impl NatsGround {
+    fn start(name: &str, size: usize) -> Self {
+        let scratch = Scratch::new(name);
+        let nats = Nats::cluster(scratch.path(), size);
+        let all: Vec<&Nats> = nats.iter().collect();
+        // Servers that have just met take their time to agree on a leader, for each stream, too.
+        let timeout = Duration::from_secs(10);
+        let server = Server { replicas: size, timeout, ..server(&all) };
+        let ground = Self { server, _nats: nats, _scratch: scratch };
+        let mut first = desk::Desk::open(&ground.settings(99));
+        while first.next() != Answer::Loaded(Vec::new()) {}
+        ground
+    }
+}
+
+impl Ground for NatsGround {
+    fn settings(&self, site: u16) -> Settings {
+        Settings { place: Place::Nats(Box::new(self.server.clone())), ..bounds(site) }
+    }
+
+    fn aside(&self, site: u16) -> Vec<Bytes> {
+        away::messages(&self.server, &format!("REHOME_ASIDE_{site}"))
+    }
+}
+
+/// A child has its settings in its folder.
+fn settings_of_child() -> Option<Settings> {
+    let folder = of_parent(CHILD)?;
+    let place = match std::fs::read_to_string(folder.join("url")) {
+        Ok(url) => Place::Nats(Box::new(Server { urls: vec![url], ..server(&[]) })),
+        Err(_) => Place::Sqlite(folder.join("queue.sqlite")),
+    };
+    Some(Settings { place, bytes_max: 1 << 30, batches_max: 200_000, ..bounds(1) })
+}
+
+/// The child of the suite's case of `kill -9`: it appends without end and says what is held.
+#[test]
+fn child_appends_until_it_is_killed() {
+    let Some(settings) = settings_of_child() else { return };
+    let desk = desk::Desk::open(&settings);
+    desk.append_without_end();
+}
+
+#[test]
+fn sqlite_passes_the_suite() {
+    conformance::run(&SqliteGround(Scratch::new("queue_sqlite")));
+    conformance::killed(Scratch::new("queue_killed_sqlite"));
+}
+
+#[test]
+fn nats_passes_the_suite() {
+    conformance::run(&NatsGround::start("queue_nats", 1));
+    let scratch = Scratch::new("queue_killed_nats");
+    let nats = Nats::start(scratch.path());
+    std::fs::write(scratch.path().join("url"), format!("nats://{}", nats.address())).unwrap();
+    conformance::killed(scratch);
+}
+
+#[test]
+fn a_cluster_of_three_passes_the_suite() {
+    conformance::run(&NatsGround::start("queue_cluster", 3));
+}
+
+#[test]
+fn the_settings_are_those_of_the_configuration() {
+    let scratch = Scratch::new("queue_settings");
+    let password = scratch.path().join("password");
+    std::fs::write(&password, "p w\n").unwrap();
+    let file = |section: &str| {
+        let text = format!(
+            "role = \"state\"\n[site]\nid = 3\ndata_dir = \"/data\"\nsecret = \"{}\"\n\
+             [tier]\nlisten = \"127.0.0.1:1\"\n[crossing]\nqueue_bytes_max = 77\n\
+             queue_batches_max = 7\n{section}",
+            "0".repeat(64)
+        );
+        crate::config::parse("site.toml", &text, None).unwrap().0
+    };
+    let settings = Settings::of(&file("")).unwrap();
+    assert_eq!((settings.site, settings.bytes_max, settings.batches_max), (SiteId(3), 77, 7));
+    let Place::Sqlite(path) = settings.place else { panic!("{:?}", settings.place) };
+    assert_eq!(path, Path::new("/data/queue.sqlite"));
+    let section = format!(
+        "[queue]\nurl = [\"tls://n1:4222\", \"tls://n2:4222\"]\nuser = \"rehome\"\n\
+         password_file = \"{}\"\nreplicas = 3\ntimeout_ms = 700\nca_file = \"{0}\"\n",
+        password.display()
+    );
+    let config = file(&section);
+    assert!(!format!("{config:?}").contains("p w"));
+    let Place::Nats(server) = Settings::of(&config).unwrap().place else { panic!("{config:?}") };
+    assert_eq!(server.urls, ["tls://n1:4222", "tls://n2:4222"]);
+    assert_eq!((server.replicas, server.timeout), (3, Duration::from_millis(700)));
+    assert_eq!(server.ca_file, Some(password));
+    let Login::User(user, password) = server.login else { panic!("{:?}", server.login) };
+    assert_eq!((user.as_str(), password.0.as_str()), ("rehome", "p w"));
 }

@@ -9,7 +9,7 @@ use vocab::{CallKey, EngineId, SiteId, ViewNumber};
 
 use super::*;
 use crate::admin::{Ask, Refusal};
-use crate::queue::Queue;
+use crate::queue::{self, Queue};
 use crate::scratch::Scratch;
 use crate::setting;
 
@@ -30,7 +30,8 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
     );
     let (config, _) = crate::config::parse("site.toml", &text, None).unwrap();
     let clock = Clock::start();
-    let (queue, held) = Queue::open(scratch.path(), drop).unwrap();
+    let settings = queue::Settings::of(&config).unwrap();
+    let queue = Queue::open(&settings, crate::event::channel().0).unwrap();
     let tier = TierSeat::new(
         Replica::new(clock.now(), setting::replica(&config, 1, None)),
         Gate::new(clock.now(), setting::gate(&config, 1)),
@@ -40,7 +41,9 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
         vec![PEER],
     );
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
-    site.begin(held);
+    site.begin();
+    site.take(site.clock.now(), Event::Queue(queue::Answer::Loaded(Vec::new())));
+    site.turn(site.clock.now());
     site
 }
 
@@ -115,6 +118,27 @@ fn a_stopped_sending_is_told() {
         let line = format!("\nrehome_replication_stopped{{site=\"2\"}} {}\n", u8::from(!on));
         assert!(page.contains(&line), "{page}");
     }
+}
+
+#[test]
+fn a_queue_that_is_away_is_told() {
+    let scratch = Scratch::new("queue-away");
+    let mut site = site(&scratch, "[queue]\nurl = \"nats://127.0.0.1:1\"");
+    let mut told = |answer: queue::Answer| {
+        let now = site.clock.now();
+        site.take(now, Event::Queue(answer));
+        site.turn(now);
+        let told = crate::status::of_site(&site, now);
+        assert_eq!(told.state, "serving");
+        let page = crate::admin::metrics::print(&told);
+        let queue = told.queue.expect("it is configured");
+        let line = format!("\nrehome_queue_away {}\n", u8::from(queue.away));
+        assert!(page.contains(&line), "{page}");
+        queue.why
+    };
+    let why = told(queue::Answer::Away { why: "it is not there".into() });
+    assert_eq!(why.as_deref(), Some("it is not there"));
+    assert_eq!(told(queue::Answer::Back), None);
 }
 
 #[test]

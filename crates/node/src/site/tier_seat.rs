@@ -16,7 +16,7 @@ use super::{Word, database};
 use crate::coordination::{Coordination, Told};
 use crate::database::Database;
 use crate::link::{LinkId, LinkWord, Outbox};
-use crate::queue::{Order, Queue};
+use crate::queue::{self, Order, Queue};
 use crate::setting::PARTITION;
 
 /// Replica, gate and queue of a site.
@@ -24,6 +24,8 @@ pub(crate) struct TierSeat {
     pub(crate) replica: Replica,
     pub(crate) gate: Gate,
     queue: Queue,
+    /// Why the queue cannot be used.
+    queue_away: Option<String>,
     /// Where calls go that are steady for long.
     database: Option<Database>,
     /// Of a state process among several.
@@ -83,6 +85,7 @@ impl TierSeat {
             replica,
             gate,
             queue,
+            queue_away: None,
             database: None,
             shared,
             own_engine,
@@ -109,6 +112,23 @@ impl TierSeat {
 
     pub(super) fn into_coordination(self) -> Option<Coordination> {
         self.shared.map(Shared::into_coordination)
+    }
+
+    /// Why the queue cannot be used, while it cannot.
+    pub(crate) fn queue_away(&self) -> Option<&str> {
+        self.queue_away.as_deref()
+    }
+
+    /// What the gate hears of an answer of the queue.
+    pub(super) fn take_queue(&mut self, answer: queue::Answer) -> Option<GateInput> {
+        match answer {
+            queue::Answer::Loaded(held) => return Some(GateInput::QueueLoaded(held)),
+            queue::Answer::Appended(row) => return Some(GateInput::QueueAppended { row }),
+            queue::Answer::Refused(row) => return Some(GateInput::QueueRefused { row }),
+            queue::Answer::Away { why } => self.queue_away = Some(why),
+            queue::Answer::Back => self.queue_away = None,
+        }
+        None
     }
 
     pub(crate) fn wake_at(&self) -> Instant {

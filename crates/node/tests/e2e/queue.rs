@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::harness::config::{self, Door};
 use crate::harness::direct_site::wait_linked;
 use crate::harness::process::Node;
+use crate::harness::servers::nats::Nats;
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
 use crate::harness::two_sites::TwoSites;
@@ -57,27 +58,41 @@ fn queue_survives_kill9() {
     assert_eq!(reached.successful, u64::from(calls), "a call that had crossed was lost");
 }
 
-/// Site 2 has no engine yet: what crosses to it is on its disk and nowhere else. Both sites die.
 #[test]
 fn queue_on_disk_outlives_both_sites() {
-    let stage = Stage::new("queue_on_disk");
+    outlives_both_sites(&Stage::new("queue_on_disk"), None);
+}
+
+/// The server dies with the sites. Site 2 is back before it, and serves without it.
+#[test]
+fn queue_on_a_server_outlives_both_sites() {
+    let stage = Stage::new("queue_on_a_server");
+    let nats = Nats::start(&stage.path(""));
+    outlives_both_sites(&stage, Some(nats));
+}
+
+/// Site 2 has no engine yet: what crosses to it is on its queue and nowhere else. Both sites die.
+fn outlives_both_sites(stage: &Stage, mut nats: Option<Nats>) {
     let calls = sized(200_u32, 1_000);
     let [callee_at, caller_at, tier, edge_2] = [(); 4].map(|()| stage.address());
     let [inner, engine_admin, state_admin] = [(); 3].map(|()| stage.address());
-    let mut sites = TwoSites::start_with(&stage, callee_at, inner, edge_2, |links| {
+    let queue = nats.as_ref().map(|nats| format!("[queue]\nurl = \"nats://{}\"\n", nats.address()));
+    let queue = queue.unwrap_or_default();
+    let mut sites = TwoSites::start_with(stage, callee_at, inner, edge_2, |links| {
         let data = stage.path("data2");
         std::fs::create_dir_all(&data).expect("the test's folder is writable");
         let text = config::head("state", 2, Some(&data), state_admin)
             + &config::tier_listen(tier)
-            + &config::sites(links.two, 1, links.one);
-        Node::start(&stage, "site2", &text, state_admin)
+            + &config::sites(links.two, 1, links.one)
+            + &queue;
+        Node::start(stage, "site2", &text, state_admin)
     });
     sites.wait_sites();
     sites.wait_engines_of(&[1]);
-    let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
+    let mut callee = Sipp::callee(stage, "uas_patient", callee_at, calls);
     let hold = Duration::from_secs(u64::from(calls / 100) + 20);
     let load = Load { calls, per_second: 100, hold };
-    let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, sites.edge, &load);
+    let mut caller = Sipp::caller(stage, "uac_hold_logged", caller_at, sites.edge, &load);
     sites.one.wait_until("has nothing at risk", Duration::from_secs(30), |status| {
         status.calls_active == u64::from(calls)
             && status.at_risk.values().all(|risk| risk.calls + risk.in_set_up == 0)
@@ -87,12 +102,23 @@ fn queue_on_disk_outlives_both_sites() {
 
     sites.one.kill();
     sites.two.kill();
+    if let Some(nats) = &mut nats {
+        nats.kill();
+    }
     sites.two.start_again();
-    let read = sites.two.wait_serving();
+    let mut read = sites.two.wait_serving();
+    if let Some(nats) = &mut nats {
+        let why = read.queue.filter(|queue| queue.away).and_then(|queue| queue.why);
+        stage.say(&format!("site 2 serves without its queue: {}", why.expect("it is away")));
+        nats.start_again();
+        read = sites.two.wait_until("has its queue", Duration::from_secs(20), |status| {
+            status.queue.as_ref().is_some_and(|queue| !queue.away)
+        });
+    }
     let text = config::head("engine", 2, None, engine_admin)
         + &config::sip(sites.edge, &Door::Edge { listen: edge_2, balancer: inner }, callee_at, 500)
         + &config::tier_connect(tier, "late");
-    let mut engine = Node::start(&stage, "engine2", &text, engine_admin);
+    let mut engine = Node::start(stage, "engine2", &text, engine_admin);
     wait_linked(&mut engine);
     sites.two.wait_until("has read its queue", Duration::from_secs(10), |status| {
         status.inbox_batches == 0 && status.calls_dormant.get(&1) == Some(&u64::from(calls))
@@ -102,7 +128,7 @@ fn queue_on_disk_outlives_both_sites() {
     let reached = callee.finish(Duration::from_secs(10));
     stage.say(&format!(
         "{calls} calls in {} acknowledged batches; both sites killed; site 2 found {} batches on \
-         its disk; {} BYEs answered, {} reached the callee",
+         its queue; {} BYEs answered, {} reached the callee",
         before.inbox_batches, read.inbox_batches, heard.successful, reached.successful,
     ));
     assert_eq!(read.inbox_batches, before.inbox_batches, "an acknowledged batch was lost");

@@ -152,7 +152,8 @@ pub enum GateInput {
         /// The words.
         output: GateBound,
     },
-    /// What the disk held. The first input of every gate, even when it held nothing.
+    /// What the queue held, even when that is nothing. Until it comes, batches are refused and
+    /// nobody is told that a call does not exist.
     QueueLoaded(Vec<QueuedBatch>),
     /// The batch of this row is on disk, synced.
     QueueAppended {

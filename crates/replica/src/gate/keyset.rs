@@ -101,7 +101,9 @@ impl Gate {
         let silent_after = self.config.silent_after;
         let waited = now.since(self.keyset.began_at);
         let wait = self.config.return_wait;
-        let mut is_complete = self.is_loaded;
+        // A queue that cannot be read must not keep a site from its own calls: what waits there is
+        // of others.
+        let mut is_complete = self.is_loaded || waited >= wait;
         let mut questions = Vec::new();
         for (site, fetch) in &mut self.keyset.fetches {
             let is_alive = self.peers.is_alive(now, silent_after, *site);

@@ -31,8 +31,9 @@ fn waiting(scratch: &Scratch, partition: u16) -> Site {
     let peers = Peers::new(links, Myself { replica: OWN, partition, name: name.clone() });
     let presence = Some(Presence { id: name, bytes: bytes::Bytes::new() });
     let store = Setting { store: Store::Fixed { revision: 1 }, presence };
-    let shared = Shared::new(peers, Coordination::start(store, events));
-    let (queue, held) = Queue::open(scratch.path(), drop).unwrap();
+    let shared = Shared::new(peers, Coordination::start(store, events.clone()));
+    let settings = queue::Settings::of(&config).unwrap();
+    let queue = Queue::open(&settings, events.clone()).unwrap();
     let tier = TierSeat::new(
         Replica::new(clock.now(), setting::replica(&config, 1, Some(OWN))),
         Gate::new(clock.now(), setting::gate(&config, 1)),
@@ -42,7 +43,9 @@ fn waiting(scratch: &Scratch, partition: u16) -> Site {
         Vec::new(),
     );
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
-    site.begin(held);
+    site.begin();
+    site.take(site.clock.now(), Event::Queue(queue::Answer::Loaded(Vec::new())));
+    site.turn(site.clock.now());
     site
 }
 

@@ -1,4 +1,5 @@
-//! Real servers for tests: etcd and PostgreSQL, each with its own folder and ports on loopback.
+//! Real servers for tests: etcd, PostgreSQL and NATS, each with its own folder and ports on
+//! loopback.
 //!
 //! Nothing here depends on the end-to-end tests, so that unit tests can include it by its path. A
 //! server is ended by its process id when it is dropped, and by the kernel when the thread that
@@ -8,6 +9,8 @@
 
 #[path = "servers/etcd.rs"]
 pub(crate) mod etcd;
+#[path = "servers/nats.rs"]
+pub(crate) mod nats;
 #[path = "servers/postgres.rs"]
 pub(crate) mod postgres;
 

@@ -82,6 +82,36 @@ fn silent_sites_are_waited_for_but_not_for_ever() {
 }
 
 #[test]
+fn a_queue_that_is_away_is_waited_for_but_not_for_ever() {
+    let mut config = GateConfig::new(HERE, 2, vec![ONLY], vec![THERE]);
+    config.keyset_page_max = 10;
+    let mut bench = Bench { gate: Gate::new(Instant(1), config), now: Instant(1), ..Bench::new() };
+    bench.input(GateInput::EngineUp { engine: A });
+    bench.up(THERE);
+    bench.word(THERE, page(&[], None));
+    assert!(!is_serving(&bench), "what is on the queue may be of use");
+    bench.pass_greeted(ms(29_000), THERE, SiteState::Serving);
+    assert!(!is_serving(&bench));
+    bench.pass_greeted(ms(2_000), THERE, SiteState::Serving);
+    assert!(is_serving(&bench));
+    // What it does not have may be on the queue: it denies no call, and takes no batch.
+    let said = bench.word(THERE, SiteWord::KeysetAsk { cursor: None });
+    let later = SiteWord::KeysetPage { entries: Vec::new(), next: None, ask_later: true };
+    assert_eq!(to_site(&said, THERE), [later]);
+    let word = SiteWord::Batch {
+        id: 1,
+        partition: ONLY,
+        view: ViewNumber(1),
+        bytes: Bytes::from_static(b"batch"),
+    };
+    let said = bench.word(THERE, word);
+    assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id: 1, partition: ONLY }]);
+    bench.input(GateInput::QueueLoaded(Vec::new()));
+    let said = bench.word(THERE, SiteWord::KeysetAsk { cursor: None });
+    assert!(to_site(&said, THERE).is_empty(), "the partition is asked: {said:?}");
+}
+
+#[test]
 fn a_site_that_answers_is_waited_for_longer_than_a_silent_one() {
     let mut bench = Bench::with(2, |_| {});
     bench.up(THERE);
