@@ -56,10 +56,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         let there = file(&folder, dictionary::NEWEST, "zdict");
         let kept =
             std::fs::read(&there).map_err(|error| format!("{}: {error}", there.display()))?;
-        return match train(&samples)? == kept {
-            true => Ok(println!("{} comes out again", there.display())),
-            false => Err(format!("{} is not what its samples make", there.display())),
-        };
+        if train(&samples)? != kept {
+            return Err(format!("{} is not what its samples make", there.display()));
+        }
+        println!("{} comes out again", there.display());
+        return Ok(());
     }
     let is_free = |number: &u16| !file(&folder, *number, "zdict").exists();
     let number = (1..).find(is_free).ok_or("there is no number left")?;
