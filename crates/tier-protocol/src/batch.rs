@@ -6,8 +6,8 @@
 //! dictionary's number (2 bytes).
 //!
 //! Similar records lie side by side in one zstd frame; the dictionary has what they have in common
-//! with those of other batches, which is most of a small batch. A batch is written with a dictionary
-//! that its receiver said it reads, and without one when nothing was said.
+//! with those of other batches, which is most of a small batch. A batch is written with a
+//! dictionary that its receiver said it reads, and without one when nothing was said.
 //!
 //! The checksum finds damage on a disk or a link; it does not authenticate anybody.
 

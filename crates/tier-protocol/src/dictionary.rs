@@ -1,8 +1,8 @@
 //! The dictionaries that batches are compressed with.
 //!
-//! Each is a file under `dictionary/`, shipped in the program and named by its number, from 1. A file
-//! that is there is never changed: batches that were written with it lie on disks and cross between
-//! versions. A later one gets the next number; who reads a dictionary reads all before it.
+//! Each is a file under `dictionary/`, shipped in the program and named by its number, from 1. A
+//! file that is there is never changed: batches that were written with it lie on disks and cross
+//! between versions. A later one gets the next number; who reads a dictionary reads all before it.
 
 use std::io;
 use std::sync::LazyLock;

@@ -130,7 +130,7 @@ fn take(root: &Path, shape: &Shape, dice: &mut Dice) -> Result<Vec<Record>, Stri
 }
 
 /// The record as a site with a backup would send it. Nothing else crosses of the site of a bench,
-/// so what differs from call to call in a header is made up here: its age, and how often it was put.
+/// so what differs from call to call in a header is made up here: its age, its lock, its home.
 fn crossing(record: &Record, dice: &mut Dice) -> Record {
     let mut record = record.trimmed();
     let header = &mut record.header;

@@ -81,7 +81,8 @@ pub(super) const SHAPES: &[Shape] = &[
         name: "mobile",
         caller: &[
             "Record-Route: <sip:[field9]:5060;lr>, <sip:[field1];lr>",
-            "Contact: <sip:[field0]@[field9]:[field7];transport=udp>;+g.3gpp.icsi-ref=\"urn:urn-7\"",
+            "Contact: <sip:[field0]@[field9]:[field7];transport=udp>;\
+             +g.3gpp.icsi-ref=\"urn:urn-7\"",
             ALLOW,
             "Supported: 100rel, timer, precondition",
             "Session-Expires: 1800;refresher=uac",
