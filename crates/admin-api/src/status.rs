@@ -153,6 +153,8 @@ pub struct Crossing {
     pub calls_out: u64,
     /// Bytes in them, compressed.
     pub bytes_out: u64,
+    /// Bytes of them before compression.
+    pub raw_bytes_out: u64,
     /// Batches that the other site has on disk.
     pub batches_acknowledged: u64,
     /// Batches that the other site had no room for.

@@ -116,7 +116,9 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     }
     let crossing = &status.crossing;
     let (calls, batches) = (crossing.calls_out, crossing.batches_out);
-    lines.add("crossed out", format!("{calls} in {batches} batches, {} bytes", crossing.bytes_out));
+    let (bytes, raw) = (crossing.bytes_out, crossing.raw_bytes_out);
+    let text = format!("{calls} in {batches} batches, {bytes} bytes of {raw} before compression");
+    lines.add("crossed out", text);
     let (calls, batches) = (crossing.calls_in, crossing.batches_in);
     lines.add("crossed in", format!("{calls} in {batches} batches"));
     let (activated, back) = (status.activated, status.handed_back);

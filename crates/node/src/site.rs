@@ -19,7 +19,7 @@ use call::Destination;
 use engine::Engine;
 use replica::gate::GateInput;
 use tier_protocol::frame::TierFrame;
-use tier_protocol::{GateWord, SiteState};
+use tier_protocol::{GateWord, SiteState, dictionary};
 use vocab::{EngineId, Instant};
 
 use crate::clock::Clock;
@@ -119,8 +119,9 @@ impl Site {
             // Its first words say when it wants to be woken; the queue's may come late.
             self.words.push_back(Word::Gate(GateInput::Wake));
             if let Some(engine) = engine {
+                let dictionary = dictionary::NEWEST;
                 self.words.push_back(Word::Replica(replica::Input::EngineUp { engine }));
-                self.words.push_back(Word::Gate(GateInput::EngineUp { engine }));
+                self.words.push_back(Word::Gate(GateInput::EngineUp { engine, dictionary }));
             }
         }
         let now = self.clock.now();

@@ -116,6 +116,7 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         crossing.batches_out += out.batches;
         crossing.calls_out += out.entries;
         crossing.bytes_out += out.bytes;
+        crossing.raw_bytes_out += out.raw_bytes;
         crossing.batches_acknowledged += out.stored;
         crossing.batches_refused += out.refused;
     }

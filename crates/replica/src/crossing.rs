@@ -196,11 +196,13 @@ impl Replica {
             return;
         }
         self.batches += 1;
-        let bytes = batch::encode(&entries);
+        // A site that has not greeted is not sent anything; one that says nothing reads none.
+        let reads = self.sites.get(&site).map_or(0, |status| status.dictionary);
+        let batch::Encoded { bytes, raw_bytes } = batch::encode_for(&entries, reads);
         let outbound = self.outbound_mut(site);
         outbound.stats.batches += 1;
         outbound.stats.bytes += bytes.len() as u64;
-        outbound.stats.raw_bytes += raw as u64;
+        outbound.stats.raw_bytes += raw_bytes;
         outbound.stats.entries += entries.len() as u64;
         outbound.flights.insert(id, Flight { sent_at: now, entries: sent });
         let view = self.config.view.number;

@@ -119,6 +119,8 @@ pub struct SiteStatus {
     pub state: SiteState,
     /// Its start count: a change means that it came back empty.
     pub start: u64,
+    /// The newest dictionary of batches that it reads; 0 for none.
+    pub dictionary: u16,
 }
 
 /// What the gate tells every partition of its site, or the one that a key belongs to.

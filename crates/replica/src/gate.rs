@@ -28,7 +28,7 @@ pub use door::{ActivationMode, GateConfig, GateInput, GateOutput, GateStats, Que
 
 use inbox::Inbox;
 use keyset::Keyset;
-use peers::Peers;
+use peers::{Greeting, Peers};
 use pulls::Pulls;
 use roster::Roster;
 
@@ -91,12 +91,14 @@ impl Gate {
             GateInput::LinkUp { site } => self.link_up(now, site),
             GateInput::LinkDown { site } => self.link_down(now, site),
             GateInput::FromSite { site, word } => self.hear_site(now, site, word),
-            GateInput::EngineUp { engine } => {
-                self.engines.add(engine);
+            GateInput::EngineUp { engine, dictionary } => {
+                self.engines.add(engine, dictionary);
+                self.note_dictionary();
                 self.told_engine(engine);
             }
             GateInput::EngineDown { engine } => {
                 self.engines.remove(engine);
+                self.note_dictionary();
                 self.stats.batches_again += self.inbox.take_back(engine);
                 self.pulls.forget_engine(engine);
             }
@@ -150,8 +152,8 @@ impl Gate {
         }
         self.peers.hear(now, site);
         match word {
-            SiteWord::Hello { site: speaker, start, state } if speaker == site => {
-                if self.peers.greeted(site, start, state) {
+            SiteWord::Hello { site: speaker, start, state, dictionary } if speaker == site => {
+                if self.peers.greeted(site, Greeting { start, state, dictionary }) {
                     self.keyset.forget(now, site);
                 }
             }

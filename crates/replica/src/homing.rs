@@ -57,7 +57,7 @@ impl Replica {
     /// A site that came back empty may have lost the calls that are known here by their place
     /// alone: it is asked for each, and a stub that it denies goes.
     fn doubt_stubs(&mut self, now: Instant, status: SiteStatus) {
-        let SiteStatus { site, start, state: _ } = status;
+        let SiteStatus { site, start, state: _, dictionary: _ } = status;
         let first = Epoch::of_start(site, start);
         let older = |key: &CallKey| {
             let stamp = self.store.get(*key).and_then(|call| call.stamp());

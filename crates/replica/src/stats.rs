@@ -124,7 +124,7 @@ pub struct OutboundStats {
     pub batches: u64,
     /// Bytes sent, after compression.
     pub bytes: u64,
-    /// Bytes of the same records before compression.
+    /// Bytes of the same entries before compression.
     pub raw_bytes: u64,
     /// Entries sent.
     pub entries: u64,

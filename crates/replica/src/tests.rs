@@ -286,7 +286,10 @@ impl Bench {
     }
 
     fn status(&mut self, sites: &[SiteId], state: SiteState, start: u64) -> Vec<Output> {
-        let alive = sites.iter().map(|site| SiteStatus { site: *site, state, start }).collect();
+        let alive = sites
+            .iter()
+            .map(|site| SiteStatus { site: *site, state, start, dictionary: 1 })
+            .collect();
         self.site(SiteInput::Status { here: SiteState::Serving, alive, waiting: Vec::new() })
     }
 

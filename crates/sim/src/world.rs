@@ -12,7 +12,7 @@ use balancer::EdgeFrame;
 use replica::SiteInput;
 use replica::gate::{GateInput, GateOutput};
 use sip_message::Bytes;
-use tier_protocol::{Command, SiteWord};
+use tier_protocol::{Command, SiteWord, dictionary};
 use vocab::{EngineId, Instant, ReplicaId, SiteId};
 
 use crate::agenda::{Agenda, Next};
@@ -340,7 +340,7 @@ impl World {
         match word {
             UpWord::Hello => {
                 self.replica(site, replica::Input::EngineUp { engine });
-                self.gate(site, GateInput::EngineUp { engine });
+                self.gate(site, GateInput::EngineUp { engine, dictionary: dictionary::NEWEST });
             }
             UpWord::Command(command) => {
                 self.watch.delivered(self.now, site, &command);

@@ -2,8 +2,13 @@
 //!
 //! Layout: `RHB`, the version (1 byte), the method (1), a checksum of the method and of all that
 //! follows it (8), the length before compression (8), then the content: entries one after the
-//! other, each behind its
-//! length. Similar records lie side by side in one zstd frame, so a batch needs no dictionary.
+//! other, each behind its length. The content of the method with a dictionary begins with the
+//! dictionary's number (2 bytes).
+//!
+//! Similar records lie side by side in one zstd frame; the dictionary has what they have in common
+//! with those of other batches, which is most of a small batch. A batch is written with a
+//! dictionary that its receiver said it reads, and without one when nothing was said.
+//!
 //! The checksum finds damage on a disk or a link; it does not authenticate anybody.
 
 use std::fmt;
@@ -14,6 +19,7 @@ use prost::Message;
 use siphasher::sip::SipHasher13;
 use vocab::{CallKey, Stamp};
 
+use crate::dictionary;
 use crate::error::DecodeError;
 use crate::record::{Record, Tombstone};
 use crate::wire;
@@ -26,8 +32,11 @@ const MAGIC: &[u8; 3] = b"RHB";
 const HEADER: usize = 3 + 1 + 1 + 8 + 8;
 const METHOD_AS_IS: u8 = 0;
 const METHOD_ZSTD: u8 = 1;
+const METHOD_ZSTD_DICTIONARY: u8 = 2;
+/// Of the number of the dictionary.
+const NUMBER_BYTES: usize = 2;
 /// The fastest of zstd's regular levels: the sender is also a replica that has locks to grant.
-const ZSTD_LEVEL: i32 = 1;
+pub(crate) const ZSTD_LEVEL: i32 = 1;
 
 /// Entries of one batch that make no sense and are passed over; with more it is not a batch.
 pub const BAD_ENTRIES_MAX: usize = 64;
@@ -89,6 +98,11 @@ pub enum BatchError {
         /// The method.
         method: u8,
     },
+    /// Compressed with a dictionary that this build does not have.
+    UnknownDictionary {
+        /// The dictionary's number.
+        number: u16,
+    },
     /// The content is not what was written.
     Damaged,
     /// It would inflate beyond the bound. Nothing was inflated.
@@ -119,6 +133,11 @@ impl fmt::Display for BatchError {
             Self::UnknownMethod { method } => {
                 write!(f, "the sender compressed the batch by the unknown method {method}")
             }
+            Self::UnknownDictionary { number } => write!(
+                f,
+                "the sender compressed the batch with dictionary {number}, the newest here is {}",
+                dictionary::NEWEST
+            ),
             Self::Damaged => f.write_str("the batch was damaged after it was written"),
             Self::TooLarge { bytes, bytes_max } => {
                 write!(f, "the batch holds {bytes} bytes, the bound is {bytes_max}")
@@ -150,9 +169,24 @@ pub fn encode_raw(entries: &[Bytes]) -> Bytes {
     seal(METHOD_AS_IS, raw.len() as u64, &raw)
 }
 
-/// Writes `entries`, in their order.
+/// A batch as it crosses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The batch.
+    pub bytes: Bytes,
+    /// Its entries before compression.
+    pub raw_bytes: u64,
+}
+
+/// Writes `entries`, in their order, without a dictionary: every receiver reads it.
 #[must_use]
 pub fn encode(entries: &[Entry]) -> Bytes {
+    encode_for(entries, 0).bytes
+}
+
+/// Writes `entries`, in their order, for a receiver that reads the dictionaries up to `reads`.
+#[must_use]
+pub fn encode_for(entries: &[Entry], reads: u16) -> Encoded {
     let mut raw = BytesMut::new();
     for entry in entries {
         wire::batch::Entry::from(entry)
@@ -160,11 +194,35 @@ pub fn encode(entries: &[Entry]) -> Bytes {
             .expect("BytesMut grows as needed");
     }
     // Compression fails for lack of memory alone; the batch then crosses as it is.
-    let (method, content) = match zstd::bulk::compress(&raw, ZSTD_LEVEL) {
-        Ok(small) if small.len() < raw.len() => (METHOD_ZSTD, Bytes::from(small)),
-        Ok(_) | Err(_) => (METHOD_AS_IS, raw.clone().freeze()),
+    let number = reads.min(dictionary::NEWEST);
+    let small = match dictionary::compress(number, &raw) {
+        Some(small) => Some((METHOD_ZSTD_DICTIONARY, small)),
+        None => zstd::bulk::compress(&raw, ZSTD_LEVEL).ok().map(|small| (METHOD_ZSTD, small)),
     };
-    seal(method, raw.len() as u64, &content)
+    let raw_bytes = raw.len() as u64;
+    let bytes = match small.filter(|(_, small)| small.len() < raw.len()) {
+        Some((METHOD_ZSTD_DICTIONARY, small)) => seal_with(number, raw_bytes, &small),
+        Some((method, small)) => seal(method, raw_bytes, &small),
+        None => seal(METHOD_AS_IS, raw_bytes, &raw),
+    };
+    Encoded { bytes, raw_bytes }
+}
+
+fn seal_with(dictionary: u16, raw_bytes: u64, small: &[u8]) -> Bytes {
+    let mut content = BytesMut::with_capacity(NUMBER_BYTES + small.len());
+    content.put_u16(dictionary);
+    content.put_slice(small);
+    seal(METHOD_ZSTD_DICTIONARY, raw_bytes, &content)
+}
+
+/// The dictionary that a reader of these bytes needs; 0 for none, or when they are no batch.
+#[must_use]
+pub fn dictionary_of(bytes: &[u8]) -> u16 {
+    let at = MAGIC.len() + 1;
+    match (bytes.get(at), bytes.get(HEADER..HEADER + NUMBER_BYTES)) {
+        (Some(&METHOD_ZSTD_DICTIONARY), Some(mut number)) => number.get_u16(),
+        (_, _) => 0,
+    }
 }
 
 fn seal(method: u8, raw_bytes: u64, content: &[u8]) -> Bytes {
@@ -255,9 +313,18 @@ fn inflate(bytes: &Bytes, bytes_max: usize) -> Result<Bytes, BatchError> {
         METHOD_ZSTD => zstd::bulk::decompress(&content, capacity)
             .map(Bytes::from)
             .map_err(|_| BatchError::Inflate)?,
+        METHOD_ZSTD_DICTIONARY => Bytes::from(inflate_with(content, capacity)?),
         method => return Err(BatchError::UnknownMethod { method }),
     };
     if raw.len() == capacity { Ok(raw) } else { Err(BatchError::Inflate) }
+}
+
+/// Inflates into a buffer of `capacity`, as without a dictionary.
+fn inflate_with(mut content: Bytes, capacity: usize) -> Result<Vec<u8>, BatchError> {
+    let number = content.try_get_u16().map_err(|_| BatchError::Inflate)?;
+    dictionary::decompress(number, &content, capacity)
+        .ok_or(BatchError::UnknownDictionary { number })?
+        .map_err(|_| BatchError::Inflate)
 }
 
 fn checksum(method: u8, raw_bytes: u64, content: &[u8]) -> u64 {

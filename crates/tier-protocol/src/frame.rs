@@ -46,6 +46,8 @@ pub enum TierFrame {
         name: String,
         /// The protocol version that it speaks.
         version: u32,
+        /// The newest dictionary of batches that it reads, and each one before it; 0 for none.
+        dictionary: u16,
     },
     /// To a replica.
     Command {
@@ -164,10 +166,11 @@ impl TierFrame {
     /// Appends the frame to `out`.
     pub fn encode_into(&self, out: &mut BytesMut) {
         match self {
-            Self::Hello { role, name, version } => {
+            Self::Hello { role, name, version, dictionary } => {
                 let name = clipped(name).to_owned();
                 let (role, version, partition) = (role.0, *version, None);
-                write(TIER_HELLO, &Hello { role, name, version, partition }, out);
+                let dictionary = u32::from(*dictionary);
+                write(TIER_HELLO, &Hello { role, name, version, partition, dictionary }, out);
             }
             Self::Command { partition, command } => {
                 let partition = u32::from(partition.0);
@@ -185,7 +188,8 @@ impl TierFrame {
             Self::Replica { replica, partition, name, version } => {
                 let (role, version, partition) = (replica.0, *version, u32::from(partition.0));
                 let (name, partition) = (clipped(name).to_owned(), Some(partition));
-                write(TIER_REPLICA, &Hello { role, name, version, partition }, out);
+                let dictionary = 0;
+                write(TIER_REPLICA, &Hello { role, name, version, partition, dictionary }, out);
             }
             Self::Seats(seats) => {
                 write(TIER_SEATS, &Seats { seats: seats.iter().map(Into::into).collect() }, out);
@@ -287,12 +291,13 @@ impl Frame for SiteFrame {
 }
 
 fn hello(kind: u8, wire: Hello) -> Result<TierFrame, DecodeError> {
-    let Hello { role, name, version, partition } = wire;
+    let Hello { role, name, version, partition, dictionary } = wire;
     if name.len() > NAME_BYTES_MAX {
         return Err(DecodeError::OutOfRange { what: "length of a name", value: name.len() as u64 });
     }
     if kind == TIER_HELLO {
-        return Ok(TierFrame::Hello { role: EngineId(role), name, version });
+        let (role, dictionary) = (EngineId(role), word::dictionary(dictionary));
+        return Ok(TierFrame::Hello { role, name, version, dictionary });
     }
     let partition = word::partition(word::need(partition, "partition")?)?;
     Ok(TierFrame::Replica { replica: ReplicaId(role), partition, name, version })

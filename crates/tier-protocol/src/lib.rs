@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod command;
+pub mod dictionary;
 pub mod error;
 pub mod frame;
 pub mod peer;

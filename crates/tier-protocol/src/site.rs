@@ -86,6 +86,9 @@ pub enum SiteWord {
         start: u64,
         /// What it does.
         state: SiteState,
+        /// The newest dictionary of batches that all its engines read, and each one before it;
+        /// 0 for none.
+        dictionary: u16,
     },
     /// A batch for the receiver's durable queue.
     Batch {

@@ -5,7 +5,7 @@ mod call;
 mod load;
 mod memory;
 mod process;
-mod site;
+pub(crate) mod site;
 mod tier;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
-//! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, load, wan, install.
+//! Every chore of the project is `cargo xtask ...`: test, tidy, sim, bench, load, dictionary, wan,
+//! install.
 
 mod bench;
+mod dictionary;
 mod install;
 mod load;
 mod run;
@@ -57,6 +59,8 @@ enum Chore {
     },
     /// Fills a site's state tier with clones of real calls, more than SIPp can hold.
     Load(load::Options),
+    /// Trains the dictionary of batches from calls that SIPp sets up, under the next number.
+    Dictionary(dictionary::Options),
     /// Joins network namespaces by a network with delay, loss and cuts, for end-to-end tests; root.
     Wan(wan::Options),
     /// Installs the programs that the tests need.
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
         }
         Chore::Bench { arguments } => bench(&root, &arguments),
         Chore::Load(options) => load::run(&options),
+        Chore::Dictionary(options) => dictionary(&root, &options),
         Chore::Wan(options) => wan::run(&options),
         Chore::Install => {
             install::ensure(install::TEST).and_then(|()| install::ensure(install::BENCH))
@@ -96,6 +101,19 @@ fn bench(root: &Path, arguments: &[String]) -> Result<(), String> {
     install::ensure(install::BENCH)?;
     run::cargo(root, &["build", "--release", "--quiet", "-p", "node"], &[])?;
     bench::run(root, arguments)
+}
+
+/// An optimized program takes the samples, and an optimized one is measured.
+fn dictionary(root: &Path, options: &dictionary::Options) -> Result<(), String> {
+    if options.needs_servers() {
+        install::ensure(install::TEST)?;
+        run::cargo(root, &["build", "--release", "--quiet", "-p", "node"], &[])?;
+    }
+    if cfg!(debug_assertions) && options.measure {
+        let again = ["run", "--release", "--quiet", "-p", "xtask", "--", "dictionary", "--measure"];
+        return run::cargo(root, &again, &[]);
+    }
+    dictionary::run(root, options)
 }
 
 /// The workspace root, two folders above this crate.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use tier_protocol::{
     Cause, Command, EngineWord, GateWord, PROTOCOL_VERSION, PartitionView, Record, Reply, Seat,
-    TierFrame,
+    TierFrame, dictionary,
 };
 use vocab::{CallKey, EngineId, LockToken, PartitionId, ReplicaId, TokenSecret};
 
@@ -61,8 +61,9 @@ pub(crate) struct Client {
 impl Client {
     /// A client that knows `addresses`; it dials with its first [`Self::poll`].
     pub(crate) fn new(secret: TokenSecret, addresses: &[SocketAddr], name: &str) -> Self {
-        let hello =
-            TierFrame::Hello { role: engine_id(), name: name.into(), version: PROTOCOL_VERSION };
+        // It gives batches back unread, and is not to change how they are written for engines.
+        let (version, dictionary) = (PROTOCOL_VERSION, dictionary::NEWEST);
+        let hello = TierFrame::Hello { role: engine_id(), name: name.into(), version, dictionary };
         let mut client = Self {
             secret,
             hello,

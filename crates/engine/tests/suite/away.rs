@@ -188,7 +188,8 @@ fn a_call_goes_home_when_it_is_at_rest() {
     backup.deliver(2, BOB, bob.answer(&info, 200));
     assert_eq!(names(&backup.take(ALICE)), ["200"]);
     let away = backup.last_put().header.stamp.epoch;
-    let serving = replica::SiteStatus { site: SiteId(1), state: SiteState::Serving, start: 2 };
+    let (site, state) = (SiteId(1), SiteState::Serving);
+    let serving = replica::SiteStatus { site, state, start: 2, dictionary: 0 };
     backup.sites(&[1], &[1], 0);
     backup.tell_replica(replica::Input::Site(replica::SiteInput::Status {
         here: SiteState::Serving,

@@ -153,6 +153,7 @@ fn tier(page: &mut Page, status: &StatusReply) {
     page.counter("batches_out", "Batches sent to other sites.", crossing.batches_out);
     page.counter("calls_out", "Call states sent to other sites.", crossing.calls_out);
     page.counter("bytes_out", "Bytes sent to other sites, compressed.", crossing.bytes_out);
+    page.counter("raw_bytes_out", "The same before compression.", crossing.raw_bytes_out);
     page.counter("batches_in", "Batches received from other sites.", crossing.batches_in);
     page.counter("calls_in", "Call states of other sites stored.", crossing.calls_in);
     page.counter("activated", "Calls of other homes that woke here.", status.activated);

@@ -25,7 +25,7 @@ async fn next(inbox: &mut Receiver<Event>) -> (LinkId, LinkWord<SiteFrame>) {
 }
 
 fn hello(start: u64) -> SiteFrame {
-    SiteFrame(SiteWord::Hello { site: SiteId(1), start, state: SiteState::Serving })
+    SiteFrame(SiteWord::Hello { site: SiteId(1), start, state: SiteState::Serving, dictionary: 0 })
 }
 
 fn batch(id: u64, length: usize) -> SiteFrame {

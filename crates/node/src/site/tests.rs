@@ -50,7 +50,7 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
 /// The peer's link comes up and it greets.
 fn greet(site: &mut Site) -> Instant {
     let now = site.clock.now();
-    let word = SiteWord::Hello { site: PEER, start: 1, state: SiteState::Serving };
+    let word = SiteWord::Hello { site: PEER, start: 1, state: SiteState::Serving, dictionary: 1 };
     site.words.push_back(Word::Gate(GateInput::LinkUp { site: PEER }));
     site.words.push_back(Word::Gate(GateInput::FromSite { site: PEER, word }));
     site.turn(now);

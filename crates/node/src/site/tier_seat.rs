@@ -394,8 +394,10 @@ impl TierSeat {
                 let news = PeerNews::Said(word);
                 words.push_back(Word::Replica(replica::Input::Peer { replica, news }));
             }
-            (None, TierFrame::Hello { role, name, version }) if version == PROTOCOL_VERSION => {
-                self.admit_engine(link, role, &name, words);
+            (None, TierFrame::Hello { role, name, version, dictionary })
+                if version == PROTOCOL_VERSION =>
+            {
+                self.admit_engine(link, (role, dictionary), &name, words);
             }
             (Some(Dialler::Engine(engine)), TierFrame::Command { partition: _, command }) => {
                 words.push_back(Word::Replica(replica::Input::Command { engine, command }));
@@ -417,7 +419,7 @@ impl TierSeat {
     fn admit_engine(
         &mut self,
         link: u64,
-        engine: EngineId,
+        (engine, dictionary): (EngineId, u16),
         name: &str,
         words: &mut VecDeque<Word>,
     ) {
@@ -437,7 +439,7 @@ impl TierSeat {
         self.engine_links.insert(engine, link);
         tracing::info!(%engine, name, "an engine is linked");
         words.push_back(Word::Replica(replica::Input::EngineUp { engine }));
-        words.push_back(Word::Gate(GateInput::EngineUp { engine }));
+        words.push_back(Word::Gate(GateInput::EngineUp { engine, dictionary }));
     }
 
     fn link_buffer(&mut self, link: u64) -> &mut BytesMut {

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tier_protocol::frame::TierFrame;
-use tier_protocol::{PROTOCOL_VERSION, Seat};
+use tier_protocol::{PROTOCOL_VERSION, Seat, dictionary};
 use vocab::{EngineId, Instant, ReplicaId};
 
 use crate::link::{Dialling, LinkId, LinkWord, Links, Outbox};
@@ -136,7 +136,8 @@ impl Uplinks {
         match word {
             LinkWord::Up(mut outbox) => {
                 let (role, name) = (self.engine, self.name.clone());
-                let hello = TierFrame::Hello { role, name, version: PROTOCOL_VERSION };
+                let (version, dictionary) = (PROTOCOL_VERSION, dictionary::NEWEST);
+                let hello = TierFrame::Hello { role, name, version, dictionary };
                 hello.encode_into(outbox.buffer());
                 // A link that stood up just as its address was given up is one too many.
                 if self.dialled.values().any(|(number, _)| *number == link) {

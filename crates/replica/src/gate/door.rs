@@ -132,6 +132,8 @@ pub enum GateInput {
     EngineUp {
         /// The engine.
         engine: EngineId,
+        /// The newest dictionary of batches that it reads; 0 for none.
+        dictionary: u16,
     },
     /// An engine's link broke.
     EngineDown {

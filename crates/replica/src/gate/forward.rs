@@ -20,7 +20,7 @@ impl Gate {
     }
 
     pub(super) fn forwarded(&mut self, from: SiteId, message: ForwardedMessage) {
-        match self.engines.next(|_| true) {
+        match self.engines.next(0, |_| true) {
             Some(engine) => {
                 self.stats.forwarded_in += 1;
                 self.tell_engine(engine, GateWord::Forwarded { from, message });

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tier_protocol::{GateWord, SiteWord, Superseded};
+use tier_protocol::{GateWord, SiteWord, Superseded, batch};
 use vocab::{EngineId, Instant, PartitionId, SiteId, ViewNumber};
 
 use crate::gate::{Gate, GateConfig, GateOutput, QueuedBatch};
@@ -188,6 +188,11 @@ impl Inbox {
         !self.with_engines.contains_key(&engine)
     }
 
+    /// The dictionary that the row was written with.
+    fn dictionary(&self, row: u64) -> u16 {
+        self.items.get(&row).map_or(0, |item| batch::dictionary_of(&item.bytes))
+    }
+
     pub(super) fn last_row(&self) -> Option<u64> {
         self.items.last_key_value().map(|(row, _)| *row)
     }
@@ -266,7 +271,10 @@ impl Gate {
                 break;
             };
             let Some(engine) = (at <= now)
-                .then(|| self.engines.next(|engine| self.inbox.is_free(engine)))
+                .then(|| {
+                    let dictionary = self.inbox.dictionary(row);
+                    self.engines.next(dictionary, |engine| self.inbox.is_free(engine))
+                })
                 .flatten()
             else {
                 break;

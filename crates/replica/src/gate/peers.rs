@@ -16,10 +16,17 @@ use crate::gate::{Gate, GateConfig};
 struct Peer {
     is_linked: bool,
     heard_at: Instant,
-    /// Its start and what it does, from its greeting on this link.
-    greeting: Option<(u64, SiteState)>,
+    /// What it said of itself in its greeting on this link.
+    greeting: Option<Greeting>,
     /// The start it last named on any link.
     last_start: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Greeting {
+    pub(super) start: u64,
+    pub(super) state: SiteState,
+    pub(super) dictionary: u16,
 }
 
 /// The other sites.
@@ -27,12 +34,14 @@ struct Peer {
 pub(super) struct Peers {
     peers: BTreeMap<SiteId, Peer>,
     greet_at: Instant,
+    /// The dictionary in our newest greeting.
+    said: u16,
 }
 
 impl Peers {
     pub(super) fn new(now: Instant, config: &GateConfig) -> Self {
         let peers = config.peers.iter().map(|site| (*site, Peer::default()));
-        Self { peers: peers.collect(), greet_at: now + config.heartbeat_every }
+        Self { peers: peers.collect(), greet_at: now + config.heartbeat_every, said: 0 }
     }
 
     pub(super) fn is_linked(&self, site: SiteId) -> bool {
@@ -46,11 +55,12 @@ impl Peers {
     }
 
     /// Takes a greeting. True when the site has started anew since the last one.
-    pub(super) fn greeted(&mut self, site: SiteId, start: u64, state: SiteState) -> bool {
+    pub(super) fn greeted(&mut self, site: SiteId, greeting: Greeting) -> bool {
         let Some(peer) = self.peers.get_mut(&site) else {
             return false;
         };
-        peer.greeting = Some((start, state));
+        let start = greeting.start;
+        peer.greeting = Some(greeting);
         peer.last_start.replace(start).is_some_and(|last| last != start)
     }
 
@@ -78,9 +88,9 @@ impl Peers {
     /// The sites that answer.
     pub(super) fn alive(&self, now: Instant, silent_after: Duration) -> Vec<SiteStatus> {
         let all = self.peers.iter().filter_map(|(site, peer)| {
-            let (start, state) = peer.greeting?;
+            let Greeting { start, state, dictionary } = peer.greeting?;
             let is_alive = self.is_alive(now, silent_after, *site);
-            is_alive.then_some(SiteStatus { site: *site, state, start })
+            is_alive.then_some(SiteStatus { site: *site, state, start, dictionary })
         });
         all.collect()
     }
@@ -121,7 +131,17 @@ impl Gate {
 
     fn say_hello(&mut self, site: SiteId) {
         let (here, start, state) = (self.config.here, self.config.start, self.state);
-        self.tell_site(site, SiteWord::Hello { site: here, start, state });
+        let dictionary = self.peers.said;
+        self.tell_site(site, SiteWord::Hello { site: here, start, state, dictionary });
+    }
+
+    /// Takes note of which dictionaries all engines read: any of them may be offered a batch. What
+    /// they do not read any more is said at once.
+    pub(super) fn note_dictionary(&mut self) {
+        let dictionary = self.engines.all_read();
+        if dictionary != std::mem::replace(&mut self.peers.said, dictionary) {
+            self.greet_all();
+        }
     }
 
     /// Greets every linked site when it is time to.

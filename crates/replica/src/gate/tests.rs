@@ -6,6 +6,7 @@ mod returning;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tier_protocol::dictionary;
 use tier_protocol::site::ForwardedMessage;
 use tier_protocol::{
     EngineWord, GateWord, KeysetEntry, KeysetKind, PullAnswer, Record, RecordHeader, SiteState,
@@ -47,6 +48,11 @@ fn record(number: u8, epoch: Epoch) -> Record {
         crossed: Vec::new(),
     };
     Record { header, crossing: Bytes::from_static(b"dialog"), local: Bytes::new() }
+}
+
+/// An engine of this version comes.
+fn up(engine: EngineId) -> GateInput {
+    GateInput::EngineUp { engine, dictionary: dictionary::NEWEST }
 }
 
 struct Bench {
@@ -108,7 +114,7 @@ impl Bench {
     }
 
     fn hello(&mut self, site: SiteId, start: u64, state: SiteState) -> Vec<GateOutput> {
-        self.word(site, SiteWord::Hello { site, start, state })
+        self.word(site, SiteWord::Hello { site, start, state, dictionary: 1 })
     }
 
     fn word(&mut self, site: SiteId, word: SiteWord) -> Vec<GateOutput> {
@@ -185,10 +191,15 @@ fn asks(said: &[GateOutput], site: SiteId) -> Vec<u64> {
 #[test]
 fn a_site_answers_from_its_greeting_until_it_falls_silent() {
     let mut bench = Bench::new();
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     assert_eq!(told(&bench.said), Some((SiteState::Serving, vec![], 0)));
     let said = bench.input(GateInput::LinkUp { site: THERE });
-    let hello = SiteWord::Hello { site: HERE, start: 1, state: SiteState::Serving };
+    let hello = SiteWord::Hello {
+        site: HERE,
+        start: 1,
+        state: SiteState::Serving,
+        dictionary: dictionary::NEWEST,
+    };
     assert_eq!(said, [GateOutput::ToSite { site: THERE, word: hello }]);
     let said = bench.hello(THERE, 1, SiteState::Serving);
     assert_eq!(told(&said), Some((SiteState::Serving, vec![THERE], 0)));
@@ -201,7 +212,7 @@ fn a_site_answers_from_its_greeting_until_it_falls_silent() {
 #[test]
 fn a_broken_link_ends_it_at_once_and_partitions_hear_of_both() {
     let mut bench = Bench::new();
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     bench.up(THERE);
     let said = bench.input(GateInput::LinkDown { site: THERE });
     assert_eq!(to_replica(&said), [SiteInput::LinkDown { site: THERE }]);
@@ -231,12 +242,58 @@ fn every_linked_site_is_greeted_again_and_again() {
 }
 
 #[test]
+fn a_site_says_which_dictionary_all_its_engines_read() {
+    let said = |said: &[GateOutput]| {
+        let words = said.iter().filter_map(|output| match output {
+            GateOutput::ToSite { word: SiteWord::Hello { dictionary, .. }, .. } => {
+                Some(*dictionary)
+            }
+            _ => None,
+        });
+        words.collect::<Vec<_>>()
+    };
+    let engine = |engine, dictionary| GateInput::EngineUp { engine, dictionary };
+    let mut bench = Bench::new();
+    assert_eq!(said(&bench.input(GateInput::LinkUp { site: THERE })), [0], "nobody reads");
+    // Each change is said at once.
+    assert_eq!(said(&bench.input(engine(A, 2))), [2]);
+    assert_eq!(said(&bench.input(engine(B, 1))), [1]);
+    assert!(said(&bench.input(GateInput::EngineDown { engine: A })).is_empty());
+    assert_eq!(said(&bench.input(GateInput::EngineDown { engine: B })), [0]);
+}
+
+#[test]
+fn replicas_are_told_which_dictionary_a_site_reads() {
+    let told = |said: &[GateOutput]| {
+        let told = said.iter().filter_map(|output| match output {
+            GateOutput::ToReplica { input: SiteInput::Status { alive, .. }, .. } => {
+                alive.first().map(|status| status.dictionary)
+            }
+            _ => None,
+        });
+        told.last()
+    };
+    let mut bench = Bench::new();
+    bench.input(GateInput::LinkUp { site: THERE });
+    let hello = |dictionary| {
+        let (start, state) = (1, SiteState::Serving);
+        SiteWord::Hello { site: THERE, start, state, dictionary }
+    };
+    assert_eq!(told(&bench.word(THERE, hello(0))), Some(0));
+    assert_eq!(told(&bench.word(THERE, hello(0))), None, "nothing new");
+    assert_eq!(told(&bench.word(THERE, hello(3))), Some(3));
+    assert_eq!(told(&bench.word(THERE, hello(0))), Some(0));
+}
+
+#[test]
 fn strangers_are_not_heard() {
     let mut bench = Bench::new();
     bench.input(GateInput::LinkUp { site: SiteId(9) });
-    let word = SiteWord::Hello { site: SiteId(9), start: 1, state: SiteState::Serving };
+    let word =
+        SiteWord::Hello { site: SiteId(9), start: 1, state: SiteState::Serving, dictionary: 0 };
     assert!(bench.word(SiteId(9), word).is_empty());
-    let forged = SiteWord::Hello { site: THIRD, start: 1, state: SiteState::Serving };
+    let forged =
+        SiteWord::Hello { site: THIRD, start: 1, state: SiteState::Serving, dictionary: 0 };
     bench.input(GateInput::LinkUp { site: THERE });
     assert!(bench.word(THERE, forged).is_empty());
     assert_eq!(bench.gate.stats(bench.now).words_dropped, 3);
@@ -268,8 +325,8 @@ fn messages_are_passed_on_in_turn_and_dropped_when_nobody_is_there() {
         bytes: Bytes::from_static(b"BYE"),
     };
     let forward = EngineWord::ForwardTo { site: THERE, message: message.clone() };
-    bench.input(GateInput::EngineUp { engine: A });
-    bench.input(GateInput::EngineUp { engine: B });
+    bench.input(up(A));
+    bench.input(up(B));
     assert!(bench.engine(A, forward.clone()).is_empty());
     bench.up(THERE);
     let said = bench.engine(A, forward);
@@ -292,7 +349,7 @@ fn messages_are_passed_on_in_turn_and_dropped_when_nobody_is_there() {
 #[test]
 fn a_pull_asks_every_site_that_answers_and_brings_the_best() {
     let mut bench = Bench::with(1, |config| config.peers = vec![THERE, THIRD]);
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     bench.up(THERE);
     bench.up(THIRD);
     let (low, high) = (Epoch { n: 7, site: HERE }, Epoch { n: 8, site: THIRD });
@@ -320,7 +377,7 @@ fn a_pull_asks_every_site_that_answers_and_brings_the_best() {
 #[test]
 fn a_silent_or_lost_site_counts_as_no() {
     let mut bench = Bench::new();
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
     assert_eq!(pulled(&said), [(A, 1, PullAnswer::NoSuch)], "nobody to ask");
     bench.up(THERE);
@@ -336,7 +393,7 @@ fn a_silent_or_lost_site_counts_as_no() {
 #[test]
 fn pulls_are_bounded_and_end_with_their_engine() {
     let mut bench = Bench::with(1, |config| config.pulls_open_max = 2);
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     bench.up(THERE);
     for turn in 0..2 {
         assert!(pulled(&bench.engine(A, EngineWord::Pull { key: key(1), turn })).is_empty());

@@ -1,5 +1,7 @@
 //! What crosses, when, and what an acknowledgement means.
 
+use tier_protocol::dictionary;
+
 use super::*;
 use crate::stats::MarkStage;
 
@@ -350,4 +352,24 @@ fn the_removal_of_a_call_that_was_fetched_from_another_site_crosses() {
     bench.unlock(A, key(1), token);
     let removed = bench.delete(key(1));
     assert_eq!(sent(&mut bench, ms(50))[0].2[0].stamp(), removed);
+}
+
+#[test]
+fn a_batch_has_the_dictionary_that_its_receiver_reads() {
+    let mut bench = bench();
+    for (dictionary, wanted) in [(0, 0), (1, 1), (u16::MAX, dictionary::NEWEST), (0, 0)] {
+        let status = SiteStatus { site: THERE, state: SiteState::Serving, start: 1, dictionary };
+        let alive = vec![status];
+        bench.site(SiteInput::Status { here: SiteState::Serving, alive, waiting: Vec::new() });
+        let long = b"<sip:alice@192.0.2.1:5060;transport=udp>".repeat(4);
+        bench.turn(key(1), BOUNDARY, |record| record.crossing = Bytes::from(long));
+        let said = bench.pass(ms(150));
+        let written = said.iter().find_map(|output| match output {
+            Output::Gate(GateBound::Publish { id, bytes, .. }) => Some((*id, bytes.clone())),
+            _ => None,
+        });
+        let (id, bytes) = written.expect("a batch");
+        assert_eq!(batch::dictionary_of(&bytes), wanted);
+        bench.site(SiteInput::BatchStored { site: THERE, id });
+    }
 }

@@ -211,7 +211,12 @@ impl Script {
                 self.sites.extend(state.map(|state| (site, state)));
                 let alive = self.sites.iter();
                 let alive = alive
-                    .map(|(site, state)| SiteStatus { site: *site, state: *state, start: 1 })
+                    .map(|(site, state)| SiteStatus {
+                        site: *site,
+                        state: *state,
+                        start: 1,
+                        dictionary: 1,
+                    })
                     .collect();
                 let (here, waiting) = (SiteState::Serving, Vec::new());
                 bench.site(SiteInput::Status { here, alive, waiting });

@@ -12,7 +12,7 @@ use replica::{Config, Input, Limits, Order, Output, Pace, Replica};
 use tier_protocol::batch::{self, Entry};
 use tier_protocol::{
     Cause, Command, DormantOutcome, EngineWord, GateWord, Hint, PartitionView, PullAnswer,
-    PutFlags, Record, RecordHeader, Reply, SiteState, SiteWord, Superseded, Tombstone,
+    PutFlags, Record, RecordHeader, Reply, SiteState, SiteWord, Superseded, Tombstone, dictionary,
 };
 use vocab::{
     CallKey, EngineId, Epoch, Instant, LockToken, PartitionId, ReplicaId, SiteId, Stamp, Version,
@@ -115,7 +115,7 @@ impl Site {
         site.gate(now, GateInput::QueueLoaded(loaded));
         let engine = site.engine;
         site.replica(now, Input::EngineUp { engine });
-        site.gate(now, GateInput::EngineUp { engine });
+        site.gate(now, GateInput::EngineUp { engine, dictionary: dictionary::NEWEST });
         site
     }
 

@@ -168,3 +168,106 @@ fn a_batch_whose_entries_cannot_be_told_apart_is_none() {
     let refused = decode_each(&batch, MAX);
     assert!(matches!(refused, Err(BatchError::Entry { index: BAD_ENTRIES_MAX, .. })));
 }
+
+/// What was kept of the calls that trained the newest dictionary, and of as many others.
+fn samples() -> Vec<Entry> {
+    let bytes = Bytes::from_static(include_bytes!("../../dictionary/1.samples"));
+    decode(&bytes, 16 << 20).expect("the samples are a batch")
+}
+
+proptest! {
+    #[test]
+    fn a_batch_with_a_dictionary_is_read_back_as_written(
+        entries in vec(arbitrary::entry(), 0..8),
+        reads in any::<u16>(),
+    ) {
+        let Encoded { bytes, raw_bytes } = encode_for(&entries, reads);
+        let lengths: usize = entries.iter().map(|entry| entry_bytes(entry).len()).sum();
+        prop_assert!(raw_bytes >= lengths as u64);
+        prop_assert!(dictionary_of(&bytes) <= reads.min(dictionary::NEWEST));
+        prop_assert_eq!(decode(&bytes, MAX), Ok(entries));
+    }
+
+    #[test]
+    fn neither_a_changed_nor_a_shortened_batch_with_a_dictionary_is_read(
+        place in any::<prop::sample::Index>(),
+        change in 1_u8..,
+    ) {
+        let bytes = encode_for(&samples()[..2], 1).bytes;
+        let place = place.index(bytes.len());
+        prop_assert!(decode(&bytes.slice(..place), MAX).is_err());
+        let mut changed = bytes.to_vec();
+        changed[place] ^= change;
+        prop_assert!(decode(&Bytes::from(changed), MAX).is_err());
+    }
+
+    #[test]
+    fn sealed_nonsense_with_a_dictionary_is_an_error(content in vec(any::<u8>(), 0..300)) {
+        prop_assert_eq!(decode(&seal_with(1, 1000, &content), MAX), Err(BatchError::Inflate));
+    }
+}
+
+#[test]
+fn a_batch_is_written_with_the_newest_dictionary_that_both_have() {
+    let entries = &samples()[..3];
+    let number = |reads| dictionary_of(&encode_for(entries, reads).bytes);
+    assert_eq!((number(0), number(1), number(u16::MAX)), (0, 1, dictionary::NEWEST));
+    // Who reads none gets what was written before there were dictionaries.
+    assert_eq!(encode_for(entries, 0).bytes, encode(entries));
+    assert_eq!(encode(entries)[4], METHOD_ZSTD);
+}
+
+#[test]
+fn a_dictionary_that_is_not_here_is_refused_by_its_number() {
+    for number in [0, dictionary::NEWEST + 1, u16::MAX] {
+        let batch = seal_with(number, 1000, b"content");
+        assert_eq!(decode(&batch, MAX), Err(BatchError::UnknownDictionary { number }));
+        assert_eq!(decode_each(&batch, MAX), Err(BatchError::UnknownDictionary { number }));
+        assert_eq!(dictionary_of(&batch), number);
+    }
+    assert_eq!(decode(&seal(METHOD_ZSTD_DICTIONARY, 1000, &[0]), MAX), Err(BatchError::Inflate));
+    assert_eq!(dictionary_of(&seal(METHOD_ZSTD_DICTIONARY, 1000, &[0])), 0);
+    assert_eq!(dictionary_of(b"RHB"), 0);
+}
+
+#[test]
+fn a_damaged_number_of_a_dictionary_is_damage() {
+    let mut bytes = encode_for(&samples()[..2], 1).bytes.to_vec();
+    bytes[HEADER + 1] = 2;
+    assert_eq!(decode(&Bytes::from(bytes), MAX), Err(BatchError::Damaged));
+}
+
+#[test]
+fn a_bomb_with_a_dictionary_is_refused_too() {
+    let zeroes = vec![0; 64 << 20];
+    let bomb = dictionary::compress(1, &zeroes).expect("there is a first dictionary");
+    assert!(bomb.len() < 16 << 10, "{}", bomb.len());
+    let bytes = zeroes.len() as u64;
+    let honest = seal_with(1, bytes, &bomb);
+    assert_eq!(decode(&honest, MAX), Err(BatchError::TooLarge { bytes, bytes_max: MAX }));
+    assert_eq!(decode(&seal_with(1, 1000, &bomb), MAX), Err(BatchError::Inflate));
+}
+
+#[test]
+fn a_real_call_costs_less_than_a_kibibyte_alone_and_a_third_with_a_dictionary() {
+    // Three of four trained it.
+    let unseen: Vec<Entry> = samples().into_iter().skip(3).step_by(4).collect();
+    assert!(unseen.len() >= 64, "{}", unseen.len());
+    for (size, bytes_max) in [(1, 400), (16, 350), (64, 330)] {
+        let batches = unseen.chunks_exact(size);
+        let calls = batches.len() * size;
+        let [plain, small] = [0, 1].map(|reads| {
+            let batches = batches.clone().map(|entries| encode_for(entries, reads).bytes.len());
+            batches.sum::<usize>() / calls
+        });
+        assert!(small <= bytes_max && small < plain && plain < 1024, "{size}: {small}, {plain}");
+    }
+}
+
+#[test]
+fn the_first_dictionary_is_the_one_that_batches_were_written_with() {
+    let file = include_bytes!("../../dictionary/1.zdict");
+    assert_eq!(checksum(0, file.len() as u64, file), FIRST_DICTIONARY, "it must never change");
+}
+
+const FIRST_DICTIONARY: u64 = 9_864_594_752_379_132_920;

@@ -174,15 +174,15 @@ fn an_empty_body_is_an_error_of_its_word() {
 #[test]
 fn a_long_name_is_clipped_on_its_way_out_and_refused_on_its_way_in() {
     let role = EngineId(1);
-    let frame = TierFrame::Hello { role, name: "é".repeat(200), version: 1 };
+    let frame = TierFrame::Hello { role, name: "é".repeat(200), version: 1, dictionary: 0 };
     let mut decoder = Decoder::<TierFrame>::new(MAX);
     decoder.push(&tier_bytes(&[frame]));
-    let clipped = TierFrame::Hello { role, name: "é".repeat(127), version: 1 };
+    let clipped = TierFrame::Hello { role, name: "é".repeat(127), version: 1, dictionary: 0 };
     assert_eq!(decoder.poll(), Ok(Some(clipped)));
     let mut long = BytesMut::new();
     write(
         TIER_HELLO,
-        &Hello { role: 1, name: "x".repeat(256), version: 1, partition: None },
+        &Hello { role: 1, name: "x".repeat(256), version: 1, partition: None, dictionary: 0 },
         &mut long,
     );
     let error = DecodeError::OutOfRange { what: "length of a name", value: 256 };

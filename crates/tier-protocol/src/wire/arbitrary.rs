@@ -294,10 +294,8 @@ fn message() -> impl Strategy<Value = ForwardedMessage> {
 fn site_word() -> impl Strategy<Value = SiteWord> {
     let id = any::<u64>;
     prop_oneof![
-        (site(), id(), state()).prop_map(|(site, start, state)| SiteWord::Hello {
-            site,
-            start,
-            state
+        (site(), id(), state(), any::<u16>()).prop_map(|(site, start, state, dictionary)| {
+            SiteWord::Hello { site, start, state, dictionary }
         }),
         (id(), partition(), view(), body()).prop_map(|(id, partition, view, bytes)| {
             SiteWord::Batch { id, partition, view, bytes }
@@ -509,9 +507,11 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
 
 pub(crate) fn tier_frame() -> impl Strategy<Value = TierFrame> {
     prop_oneof![
-        1 => (any::<u64>(), "[a-z0-9-]{0,20}", any::<u32>()).prop_map(|(role, name, version)| {
-            TierFrame::Hello { role: EngineId(role), name, version }
-        }),
+        1 => (any::<u64>(), "[a-z0-9-]{0,20}", any::<u32>(), any::<u16>()).prop_map(
+            |(role, name, version, dictionary)| {
+                TierFrame::Hello { role: EngineId(role), name, version, dictionary }
+            }
+        ),
         8 => (partition(), command())
             .prop_map(|(partition, command)| TierFrame::Command { partition, command }),
         8 => (partition(), view(), reply())

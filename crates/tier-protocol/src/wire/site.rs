@@ -41,6 +41,9 @@ pub(crate) struct SiteWord {
     answer: Option<PullAnswer>,
     #[prost(message, optional, tag = "14")]
     message: Option<ForwardedMessage>,
+    /// Absent from what a site of before dictionaries says: it reads none.
+    #[prost(uint32, tag = "15")]
+    dictionary: u32,
 }
 
 const HELLO: u32 = 1;
@@ -59,9 +62,10 @@ impl From<&site::SiteWord> for SiteWord {
         use site::SiteWord as Word;
         let none = Self::default();
         match word {
-            Word::Hello { site, start, state } => {
+            Word::Hello { site, start, state, dictionary } => {
                 let (site, state) = (u32::from(site.0), state_to_wire(*state));
-                Self { kind: HELLO, site, start: *start, state, ..none }
+                let dictionary = u32::from(*dictionary);
+                Self { kind: HELLO, site, start: *start, state, dictionary, ..none }
             }
             Word::Batch { id, partition, view, bytes } => Self {
                 kind: BATCH,
@@ -115,6 +119,7 @@ impl TryFrom<SiteWord> for site::SiteWord {
                 site: word::site(wire.site)?,
                 start: wire.start,
                 state: state_from_wire(wire.state)?,
+                dictionary: word::dictionary(wire.dictionary),
             },
             BATCH => Self::Batch {
                 id: wire.id,

@@ -190,6 +190,9 @@ pub(crate) struct Hello {
     /// The partition of a replica that says hello.
     #[prost(uint32, optional, tag = "4")]
     pub(crate) partition: Option<u32>,
+    /// Of an engine; absent from what one of before dictionaries says: it reads none.
+    #[prost(uint32, tag = "5")]
+    pub(crate) dictionary: u32,
 }
 
 /// A command or a reply with the partition it is for.

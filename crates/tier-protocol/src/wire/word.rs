@@ -181,6 +181,12 @@ pub(crate) fn small(value: u32, what: &'static str) -> Result<u16, DecodeError> 
     u16::try_from(value).map_err(|_| DecodeError::OutOfRange { what, value: u64::from(value) })
 }
 
+/// The newest dictionary that a peer reads. Beyond all numbers that there are, it is one that reads
+/// all of ours.
+pub(crate) fn dictionary(value: u32) -> u16 {
+    u16::try_from(value).unwrap_or(u16::MAX)
+}
+
 pub(crate) fn site(value: u32) -> Result<SiteId, DecodeError> {
     small(value, "site").map(SiteId)
 }

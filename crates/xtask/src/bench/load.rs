@@ -20,9 +20,28 @@ impl Callee {
         port: u16,
         scenario: &str,
     ) -> Result<Self, String> {
+        Self::spawn(folder, port, &root.join("interop/sipp").join(scenario), None)
+    }
+
+    /// Starts a scenario of one's own, with its file of fields.
+    pub(crate) fn start_with(
+        folder: &Path,
+        port: u16,
+        (scenario, fields): &(PathBuf, PathBuf),
+    ) -> Result<Self, String> {
+        Self::spawn(folder, port, scenario, Some(fields))
+    }
+
+    fn spawn(
+        folder: &Path,
+        port: u16,
+        scenario: &Path,
+        fields: Option<&Path>,
+    ) -> Result<Self, String> {
         let child = sipp(folder)
             .arg("-sf")
-            .arg(root.join("interop/sipp").join(scenario))
+            .arg(scenario)
+            .args(fields.into_iter().flat_map(|fields| [Path::new("-inf"), fields]))
             .args(["-trace_stat", "-fd", "1", "-stf"])
             .arg(folder.join("callee.csv"))
             .args(["-i", "127.0.0.1", "-p", &port.to_string()])
@@ -105,19 +124,26 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// Places `calls` calls that are held for as long as the caller lives.
+    /// Places `calls` calls that are held for as long as the caller lives, by a scenario of one's
+    /// own if there is one.
     pub(crate) fn start(
         root: &Path,
         folder: &Path,
-        server: u16,
-        port: u16,
+        (server, port): (u16, u16),
         calls: usize,
+        own: Option<&(PathBuf, PathBuf)>,
     ) -> Result<Self, String> {
         let lines = folder.join("holder.lines");
+        let ordinary = root.join("interop/sipp/uac_hold_logged.xml");
+        let (scenario, fields) = match own {
+            Some((scenario, fields)) => (scenario, Some(fields.as_path())),
+            None => (&ordinary, None),
+        };
         let child = sipp(folder)
             .arg(format!("127.0.0.1:{server}"))
             .arg("-sf")
-            .arg(root.join("interop/sipp/uac_hold_logged.xml"))
+            .arg(scenario)
+            .args(fields.into_iter().flat_map(|fields| [Path::new("-inf"), fields]))
             .args(["-i", "127.0.0.1", "-p", &port.to_string()])
             .args(["-r", "50", "-m", &calls.to_string(), "-d", "3600000"])
             .args(["-cid_str", CALL_ID, "-trace_logs", "-log_file"])

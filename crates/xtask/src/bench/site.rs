@@ -139,10 +139,21 @@ impl Site {
     /// Has SIPp set up `count` calls through an engine, and reads their records once nothing of
     /// the set-up lingers. Then the peers and the engine are gone; the calls stay.
     pub(crate) fn originals(&self, client: &mut Client, count: usize) -> Result<Originals, String> {
+        self.held(client, &Held { caller: None, callee: None, count })
+    }
+
+    /// As [`Self::originals`], with peers of one's own.
+    pub(crate) fn held(&self, client: &mut Client, held: &Held) -> Result<Originals, String> {
+        let count = held.count;
         let (sip, caller, callee) = (udp()?, udp()?, udp()?);
         let engine = self.engine(sip, callee)?;
-        let _callee = Callee::start(&self.root, &self.folder, callee, "uas.xml")?;
-        let holder = Holder::start(&self.root, &self.folder, sip, caller, count)?;
+        let of_callee = held.callee.as_ref();
+        let _callee = match of_callee {
+            Some(peer) => Callee::start_with(&self.folder, callee, peer)?,
+            None => Callee::start(&self.root, &self.folder, callee, "uas.xml")?,
+        };
+        let of_caller = held.caller.as_ref();
+        let holder = Holder::start(&self.root, &self.folder, (sip, caller), count, of_caller)?;
         let deadline = Instant::now() + SOON;
         let (keys, dialogs) = loop {
             let (keys, dialogs) = (self.list()?, holder.dialogs());
@@ -252,6 +263,14 @@ impl Site {
         }
         told
     }
+}
+
+/// Calls to be set up and held, and the scenarios of their peers, each with its file of fields;
+/// `None` for the ordinary ones.
+pub(crate) struct Held {
+    pub(crate) caller: Option<(PathBuf, PathBuf)>,
+    pub(crate) callee: Option<(PathBuf, PathBuf)>,
+    pub(crate) count: usize,
 }
 
 /// Real calls, as who cloned them and as who placed them knows them.

@@ -34,7 +34,7 @@ impl Bench {
 
 fn bench() -> Bench {
     let mut bench = Bench::new();
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     bench.up(THERE);
     bench
 }
@@ -116,7 +116,7 @@ fn each_engine_has_one_batch_at_a_time_and_all_of_them_a_bound() {
     }
     let mut all = Vec::new();
     for engine in 1..=5 {
-        let said = bench.input(GateInput::EngineUp { engine: EngineId(engine) });
+        let said = bench.input(up(EngineId(engine)));
         all.extend(offered(&said));
     }
     assert_eq!(all.iter().map(|(engine, _)| engine.0).collect::<Vec<_>>(), [1, 2, 3]);
@@ -131,14 +131,14 @@ fn each_engine_has_one_batch_at_a_time_and_all_of_them_a_bound() {
 fn a_batch_goes_to_another_engine_when_its_engine_dies_defers_or_is_slow() {
     let mut bench = bench();
     let (row, _) = bench.take(1);
-    bench.input(GateInput::EngineUp { engine: B });
+    bench.input(up(B));
     let said = bench.input(GateInput::EngineDown { engine: A });
     assert_eq!(offered(&said), [(B, row)]);
     let said = bench.engine(B, EngineWord::BatchDeferred { id: row });
     assert!(offered(&said).is_empty());
     assert!(offered(&bench.pass(ms(999))).is_empty());
     assert_eq!(offered(&bench.pass(ms(1))), [(B, row)]);
-    bench.input(GateInput::EngineUp { engine: EngineId(3) });
+    bench.input(up(EngineId(3)));
     let said = bench.pass(ms(5_000));
     assert_eq!(offered(&said), [(EngineId(3), row)]);
     // The slow one was not idle: its word counts.
@@ -165,7 +165,7 @@ fn what_the_disk_held_is_offered_after_a_start_with_the_time_it_waited() {
         said: Vec::new(),
         wake: (Instant::NEVER, Reason::Idle),
     };
-    let said = bench.input(GateInput::EngineUp { engine: A });
+    let said = bench.input(up(A));
     assert_eq!(told(&said).map(|told| told.2), Some(1), "the disk was not read yet");
     let queued = QueuedBatch {
         row: 77,
@@ -221,7 +221,7 @@ fn what_lies_on_the_queue_puts_answers_off() {
     assert_eq!(answer(THIRD, yours.clone()), yours);
     assert_eq!(answer(THERE, lives.clone()), lives);
     // An engine's own question is answered "no such call" only when what lay there is applied.
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     bench.input(GateInput::LinkDown { site: THIRD });
     for is_done in [false, true] {
         let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
@@ -234,4 +234,37 @@ fn what_lies_on_the_queue_puts_answers_off() {
         let answer = if is_done { PullAnswer::NoSuch } else { PullAnswer::AskLater };
         assert_eq!(pulled(&bench.word(THERE, word)), [(A, 1, answer)]);
     }
+}
+
+/// As [`batch`], written with a dictionary: as much of it as a gate reads.
+fn batch_with(id: u64, dictionary: u8) -> SiteWord {
+    let mut bytes = b"RHB\x01\x02 checksum length  ".to_vec();
+    bytes.truncate(21);
+    bytes.extend([0, dictionary, 7]);
+    assert_eq!(tier_protocol::batch::dictionary_of(&bytes), u16::from(dictionary));
+    let (partition, view, bytes) = (ONLY, ViewNumber(1), Bytes::from(bytes));
+    SiteWord::Batch { id, partition, view, bytes }
+}
+
+fn take_with(bench: &mut Bench, id: u64, dictionary: u8) -> (u64, Vec<GateOutput>) {
+    let said = bench.word(THERE, batch_with(id, dictionary));
+    let row = appended(&said)[0];
+    (row, bench.input(GateInput::QueueAppended { row }))
+}
+
+#[test]
+fn a_batch_goes_to_an_engine_that_reads_its_dictionary() {
+    let mut bench = Bench::new();
+    bench.input(GateInput::EngineUp { engine: A, dictionary: 0 });
+    bench.input(GateInput::EngineUp { engine: B, dictionary: 1 });
+    bench.up(THERE);
+    let (first, said) = take_with(&mut bench, 1, 1);
+    assert_eq!(offered(&said), [(B, first)]);
+    let (second, said) = take_with(&mut bench, 2, 1);
+    assert!(offered(&said).is_empty(), "it waits for the one that reads it");
+    let said = bench.engine(B, EngineWord::BatchDone { id: first, superseded: Vec::new() });
+    assert_eq!(offered(&said), [(B, second)]);
+    // Nobody reads it any more: it is shown to whoever is there, and set aside.
+    let said = bench.input(GateInput::EngineDown { engine: B });
+    assert_eq!(offered(&said), [(A, second)]);
 }

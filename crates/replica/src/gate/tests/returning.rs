@@ -27,7 +27,7 @@ fn the_first_start_serves_at_once() {
 #[test]
 fn a_returning_site_fetches_all_pages_before_it_serves() {
     let mut bench = Bench::with(2, |_| {});
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     let said = bench.up(THERE);
     assert_eq!(to_site(&said, THERE), [SiteWord::KeysetAsk { cursor: None }]);
     assert_eq!(told(&said).map(|told| told.0), Some(SiteState::Returning));
@@ -39,7 +39,7 @@ fn a_returning_site_fetches_all_pages_before_it_serves() {
     let said = bench.word(THERE, page(&[3], None));
     assert!(is_serving(&bench));
     assert_eq!(told(&said).map(|told| told.0), Some(SiteState::Serving));
-    let hello = SiteWord::Hello { site: HERE, start: 2, state: SiteState::Serving };
+    let hello = SiteWord::Hello { site: HERE, start: 2, state: SiteState::Serving, dictionary: 1 };
     assert!(said.contains(&GateOutput::ToSite { site: THERE, word: hello }));
 }
 
@@ -86,7 +86,7 @@ fn a_queue_that_is_away_is_waited_for_but_not_for_ever() {
     let mut config = GateConfig::new(HERE, 2, vec![ONLY], vec![THERE]);
     config.keyset_page_max = 10;
     let mut bench = Bench { gate: Gate::new(Instant(1), config), now: Instant(1), ..Bench::new() };
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(GateInput::EngineUp { engine: A, dictionary: 0 });
     bench.up(THERE);
     bench.word(THERE, page(&[], None));
     assert!(!is_serving(&bench), "what is on the queue may be of use");
@@ -138,7 +138,7 @@ fn two_sites_that_return_together_find_that_neither_holds_anything() {
 #[test]
 fn while_returning_nothing_is_believed_to_be_nowhere() {
     let mut bench = Bench::with(2, |_| {});
-    bench.input(GateInput::EngineUp { engine: A });
+    bench.input(up(A));
     let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
     assert_eq!(pulled(&said), [(A, 1, PullAnswer::AskLater)]);
 }

@@ -162,6 +162,10 @@ fn message(source: &str) -> ForwardedMessage {
 fn links() -> Vec<(&'static str, TierFrame)> {
     let (key, turn, id, from) = (KEY, 9, 6, SiteId(2));
     let (none, superseded) = (Vec::new(), vec![Superseded { key, epoch: EPOCH }]);
+    let hello = |dictionary| {
+        let (role, name) = (EngineId(8), "engine-1".into());
+        TierFrame::Hello { role, name, version: 1, dictionary }
+    };
     let in_part = EngineWord::BatchPoison { id, superseded: superseded.clone() };
     let sites = GateWord::Sites {
         here: SiteState::Serving,
@@ -184,7 +188,8 @@ fn links() -> Vec<(&'static str, TierFrame)> {
     let half = PartitionView { led_since, slots, ..view.clone() };
     vec![
         ("view_of_half", TierFrame::View(half)),
-        ("hello", TierFrame::Hello { role: EngineId(8), name: "engine-1".into(), version: 1 }),
+        ("hello", hello(0)),
+        ("hello_dictionary", hello(1)),
         ("engine_forward_to", TierFrame::Engine(engine)),
         ("engine_pull", TierFrame::Engine(EngineWord::Pull { key, turn })),
         ("engine_batch_done", TierFrame::Engine(EngineWord::BatchDone { id, superseded })),
@@ -315,11 +320,14 @@ fn sites() -> Vec<(&'static str, SiteFrame)> {
     let entry = |kind| KeysetEntry { key, epoch: EPOCH, kind };
     let entries = vec![entry(KeysetKind::Moved), entry(KeysetKind::Dormant)];
     let pulled = |answer| SiteWord::Pulled { key, ask, answer };
-    let hello = |state| SiteWord::Hello { site: SiteId(2), start: 3, state };
+    let greeting =
+        |state, dictionary| SiteWord::Hello { site: SiteId(2), start: 3, state, dictionary };
+    let hello = |state| greeting(state, 0);
     let bytes = Bytes::from_static(b"batch");
     [
         ("hello_returning", hello(SiteState::Returning)),
         ("hello_serving", hello(SiteState::Serving)),
+        ("hello_dictionary", greeting(SiteState::Serving, 1)),
         ("batch", SiteWord::Batch { id, partition, view: VIEW, bytes }),
         ("batch_stored", SiteWord::BatchStored { id, partition }),
         ("batch_refused", SiteWord::BatchRefused { id, partition }),
@@ -432,8 +440,14 @@ fn a_kept_batch_is_read_as_ever() {
     // Only reading is compared: another zstd may compress in another way.
     let entries = [Entry::Record(record().trimmed()), Entry::Tombstone(TOMBSTONE)];
     let twenty: Vec<_> = entries.iter().cloned().cycle().take(20).collect();
-    let words = [("as_is", batch::encode(&entries[1..])), ("zstd", batch::encode(&twenty))];
+    let words = [
+        ("as_is", batch::encode(&entries[1..])),
+        ("zstd", batch::encode(&twenty)),
+        ("dictionary_1", batch::encode_for(&entries, 1).bytes),
+    ];
     let golden = golden("batch.txt", &words);
     assert_eq!(batch::decode(&golden["as_is"], MAX), Ok(entries[1..].to_vec()));
     assert_eq!(batch::decode(&golden["zstd"], MAX), Ok(twenty));
+    assert_eq!(batch::dictionary_of(&golden["dictionary_1"]), 1);
+    assert_eq!(batch::decode(&golden["dictionary_1"], MAX), Ok(entries.to_vec()));
 }
