@@ -45,8 +45,8 @@ pub(crate) enum LinkId {
     State(u64),
     /// Another replica that this state node connected to, to send its words.
     Peer(ReplicaId),
-    /// The link that this site dialled to another, to send its words.
-    ToSite(SiteId),
+    /// A link that this site dialled to another, to send its words, and to which of its addresses.
+    ToSite(SiteId, usize),
     /// A link that some other site dialled, to send its words; numbered as they came.
     FromSite(u64),
 }
@@ -56,7 +56,7 @@ impl LinkId {
     fn sort(self) -> &'static [u8] {
         match self {
             Self::Engine(_) | Self::State(_) | Self::Peer(_) => b"tier link",
-            Self::ToSite(_) | Self::FromSite(_) => b"site link",
+            Self::ToSite(..) | Self::FromSite(_) => b"site link",
         }
     }
 }

@@ -15,20 +15,21 @@ use tier_protocol::frame::{SiteFrame, TierFrame};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use vocab::{EngineId, Instant, SiteId};
+use vocab::{EngineId, Instant};
 
 use crate::balancer_shell::BalancerShell;
 use crate::clock::{self, Clock};
-use crate::config::file::Peer;
 use crate::config::{Config, Role};
 use crate::coordination::{self, Coordination, Presence};
 use crate::database::{self, Database};
 use crate::edge::SipDoor;
 use crate::event::{self, Event};
-use crate::link::{Dialling, LINK_BYTES_MAX, LinkId, Links};
+use crate::link::{LINK_BYTES_MAX, LinkId, Links};
 use crate::names::Names;
 use crate::queue::{self, Queue};
-use crate::site::{EngineSeat, Myself, Peers, Shared, Site, TierSeat, Uplinks, new_replica_id};
+use crate::site::{
+    EngineSeat, Myself, Peers, Shared, Site, SiteLinks, TierSeat, Uplinks, new_replica_id,
+};
 use crate::udp::Udp;
 use crate::{admin, setting, start_count};
 
@@ -226,7 +227,7 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     let bytes_max = config.limits.link_bytes_max.unwrap_or(LINK_BYTES_MAX);
     let links = Links { events: sender.clone(), secret: setting::secret(&config), bytes_max };
     let data_dir = config.site.data_dir.as_ref().filter(|_| config.role.has_tier());
-    let disk = data_dir.map(|dir| Disk::open(dir, &config, &sender)).transpose()?;
+    let disk = data_dir.map(|dir| Disk::open(dir)).transpose()?;
     let start = disk.as_ref().map_or(0, |disk| disk.start);
     let id = engine_id(config.role, start);
     let engine = if config.role.has_engine() {
@@ -237,10 +238,14 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     start_admin(&config, &sender).await?;
     let (mut tier, mut lock) = (None, None);
     // The listener stands before any other process can hear of this one.
-    let dialling = listen_and_dial(&config, &links).await?;
+    listen(&config, &links).await?;
     if let Some(disk) = disk {
         let shared = shared(&config, &links, &sender);
-        let seat = tier_seat(&config, clock, start, disk.queue, engine.as_ref(), shared);
+        let is_alone = shared.is_none();
+        let mut seat = tier_seat(&config, clock, start, (&links, &sender), engine.as_ref(), shared);
+        if is_alone {
+            seat.open_gate().named(|| "the queue cannot be opened".into())?;
+        }
         tier = Some(seat.with_database(database(&config, &sender)?));
         lock = Some(disk.lock);
     }
@@ -252,7 +257,7 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     site.begin();
     let ended = run(&mut site, clock, events).await;
     site.leave().await;
-    drop((lock, dialling));
+    drop(lock);
     ended
 }
 
@@ -317,27 +322,19 @@ fn engine_seat(
     Ok(EngineSeat::new(core, id, name, door, Names::new(sender.clone())))
 }
 
-/// What a site keeps on its disk, and the queue, which may be elsewhere.
+/// What a site keeps on its disk beside the queue.
 struct Disk {
     /// Held for as long as the process lives.
     lock: File,
     start: u64,
-    queue: Queue,
 }
 
 impl Disk {
-    fn open(
-        data_dir: &Path,
-        config: &Config,
-        sender: &mpsc::Sender<Event>,
-    ) -> Result<Self, StartError> {
+    fn open(data_dir: &Path) -> Result<Self, StartError> {
         let named = |what: &str| format!("`data_dir` {}: {what}", data_dir.display());
         let lock = start_count::lock(data_dir).named(|| named("it cannot be used"))?;
         let start = start_count::count(data_dir).named(|| named("the start is not counted"))?;
-        let settings = queue::Settings::of(config).expect("a process with a disk keeps calls");
-        let queue = Queue::open(&settings, sender.clone())
-            .named(|| format!("{} cannot be opened", settings.named()))?;
-        Ok(Self { lock, start, queue })
+        Ok(Self { lock, start })
     }
 }
 
@@ -345,26 +342,31 @@ fn tier_seat(
     config: &Config,
     clock: Clock,
     start: u64,
-    queue: Queue,
+    (links, sender): (&Links, &mpsc::Sender<Event>),
     engine: Option<&EngineSeat>,
     shared: Option<Shared>,
 ) -> TierSeat {
     let now = clock.now();
     let gate = setting::gate(config, start);
-    let peers: Vec<SiteId> = gate.peers.clone();
+    let settings = queue::Settings::of(config).expect("a process with a disk keeps calls");
+    let answers = sender.clone();
+    let open_queue = move || {
+        let opened = Queue::open(&settings, answers.clone());
+        opened.map_err(|error| io::Error::other(format!("{}: {error}", settings.named())))
+    };
     let among = shared.as_ref().map(|shared| shared.peers.myself().replica);
     TierSeat::new(
         Replica::new(now, setting::replica(config, start, among)),
         Gate::new(now, gate),
-        queue,
+        Box::new(open_queue),
         shared,
         engine.map(|seat| seat.id),
-        peers,
+        SiteLinks::new(config, Some(links.clone())),
     )
 }
 
-/// Listens to engines, replicas and sites, and dials sites for as long as the handles are held.
-async fn listen_and_dial(config: &Config, links: &Links) -> Result<Vec<Dialling>, StartError> {
+/// Listens to engines, replicas and sites.
+async fn listen(config: &Config, links: &Links) -> Result<(), StartError> {
     let listen = config.tier.as_ref().and_then(|tier| tier.listen);
     if let Some(listen) = listen.filter(|_| config.role == Role::State) {
         let engines_max = config.limits.engines_max.unwrap_or(ENGINES_MAX);
@@ -372,12 +374,11 @@ async fn listen_and_dial(config: &Config, links: &Links) -> Result<Vec<Dialling>
         links.listen::<TierFrame>(listener, engines_max, LinkId::Engine);
     }
     let Some(sites) = config.sites.as_ref().filter(|_| config.role.has_tier()) else {
-        return Ok(Vec::new());
+        return Ok(());
     };
     let listener = bind_tcp("sites.listen", sites.listen).await?;
     links.listen::<SiteFrame>(listener, SITE_LINKS_MAX, LinkId::FromSite);
-    let dial = |peer: &Peer| links.dial::<SiteFrame>(peer.address, LinkId::ToSite(SiteId(peer.id)));
-    Ok(sites.peer.iter().map(dial).collect())
+    Ok(())
 }
 
 async fn start_admin(config: &Config, sender: &mpsc::Sender<Event>) -> Result<(), StartError> {

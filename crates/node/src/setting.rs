@@ -137,9 +137,11 @@ fn spill(config: &Config) -> Option<replica::Spill> {
 pub(crate) fn gate(config: &Config, start: u64) -> GateConfig {
     let peers = config.sites.iter().flat_map(|sites| &sites.peer);
     let ids = peers.clone().map(|peer| SiteId(peer.id)).collect();
-    // Processes that share a site must say the same: their own starts say nothing of the site's.
-    let start = if config.coordination.is_some() { 1 } else { start };
+    // Where several processes share the site its map tells the start.
+    let is_shared = config.coordination.is_some();
+    let start = if is_shared { 1 } else { start };
     let mut gate = GateConfig::new(here(config), start, vec![PARTITION], ids);
+    gate.is_shared = is_shared;
     gate.activation = peers
         .map(|peer| {
             let mode = match peer.activation {

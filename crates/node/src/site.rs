@@ -10,6 +10,7 @@ pub(crate) mod partitions;
 mod peers;
 mod quarantine;
 mod shared;
+mod site_links;
 mod tier_seat;
 mod uplinks;
 
@@ -31,6 +32,7 @@ use crate::names::Names;
 
 pub(crate) use peers::{Myself, Peers};
 pub(crate) use shared::{Shared, new_replica_id};
+pub(crate) use site_links::SiteLinks;
 pub(crate) use tier_seat::TierSeat;
 use uplinks::News;
 pub(crate) use uplinks::Uplinks;
@@ -257,10 +259,10 @@ impl Site {
             }
             Event::Site(link, word) => {
                 if let Some(seat) = &mut self.tier {
-                    seat.take_site_link(link, word, &mut self.words);
+                    seat.sites.take(link, word, &mut self.words);
                 }
             }
-            Event::Tier(LinkId::ToSite(_) | LinkId::FromSite(_), _) => {
+            Event::Tier(LinkId::ToSite(..) | LinkId::FromSite(_), _) => {
                 debug_assert!(false, "site links carry site frames");
             }
             Event::Queue(answer) => {
@@ -300,8 +302,19 @@ impl Site {
             News::Said(from, TierFrame::Reply { partition: _, view, reply }) => {
                 engine::Input::Reply { from, view, reply }
             }
-            News::Said(_, TierFrame::Gate(word)) => engine::Input::Gate(word),
-            News::Said(_, TierFrame::View(view)) => engine::Input::NewView(view),
+            News::Said(from, TierFrame::Gate(word)) => {
+                // One that keeps the gate no more may not have heard of it.
+                if self.uplinks.as_ref().and_then(Uplinks::gatekeeper) != Some(from) {
+                    return;
+                }
+                engine::Input::Gate(word)
+            }
+            News::Said(_, TierFrame::View(view)) => {
+                if let Some(uplinks) = &mut self.uplinks {
+                    uplinks.note_view(&view);
+                }
+                engine::Input::NewView(view)
+            }
             News::Said(from, TierFrame::Seats(seats)) => {
                 let uplinks = self.uplinks.as_mut();
                 let lost = uplinks.map(|uplinks| uplinks.note_seats(from, &seats));
@@ -316,7 +329,9 @@ impl Site {
                 | TierFrame::Replica { .. }
                 | TierFrame::Peer(_)
                 | TierFrame::Ping
-                | TierFrame::Pong,
+                | TierFrame::Pong
+                | TierFrame::ToPartition(_)
+                | TierFrame::ToGate { .. },
             ) => {
                 tracing::warn!(%replica, "the state tier sent a word that is not for engines");
                 return;

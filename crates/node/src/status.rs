@@ -121,7 +121,9 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         crossing.batches_refused += out.refused;
     }
     status.crossing = crossing;
-    status.peers = peers(config, seat, &gate);
+    if seat.keeps_gate() {
+        status.peers = peers(config, seat, &gate);
+    }
     tier_counters(&stats, &gate, &mut status.counters);
 }
 
@@ -139,6 +141,12 @@ fn database(spill: &replica::stats::SpillStats) -> Option<DatabaseStatus> {
     })
 }
 
+/// One address, or several with a comma between them.
+fn addresses(addresses: &[std::net::SocketAddr]) -> String {
+    let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    all.join(", ")
+}
+
 fn peers(config: &Config, seat: &TierSeat, gate: &replica::gate::GateStats) -> BTreeMap<u16, Peer> {
     let configured = config.sites.iter().flat_map(|sites| &sites.peer);
     configured
@@ -148,7 +156,7 @@ fn peers(config: &Config, seat: &TierSeat, gate: &replica::gate::GateStats) -> B
             let seen = Peer {
                 alive: gate.alive.contains_key(&site),
                 state: state.map_or_else(String::new, state_word),
-                address: peer.address.to_string(),
+                address: addresses(&peer.address.0),
                 activation: peer.activation.as_str().into(),
             };
             (peer.id, seen)
@@ -257,6 +265,7 @@ fn tier_counters(
         pulls,
         refilled,
         refill_missed,
+        unconfirmed,
         tombstones_lost,
         strikes,
         quarantine_lost,

@@ -24,6 +24,8 @@ pub(crate) enum Change {
     Complete,
     /// Another replica is silent or gone.
     Remove(ReplicaId),
+    /// Other sites have said what they hold of the site's calls, of its lives up to this one.
+    Settle(u64),
     /// The order to move slots of this partition to another.
     Plan(SlotMove),
     /// That order is taken back.
@@ -75,9 +77,11 @@ pub(crate) fn apply(
             begin(view, numbers.next(), seat.replica);
         }
         Change::Refound => {
+            let life = next.life() + 1;
             let view = next.view_mut(acting)?;
             let before: Vec<ReplicaId> = view.everybody().collect();
             begin(view, numbers.next(), seat.replica);
+            view.life = life;
             next.seats.retain(|other| !before.contains(&other.replica));
             sit(&mut next, &mut numbers, seat);
         }
@@ -109,6 +113,12 @@ pub(crate) fn apply(
             }
             next.moves.push(of);
         }
+        Change::Settle(life) => {
+            if life <= next.settled || life > next.life() {
+                return None;
+            }
+            next.settled = life;
+        }
         Change::Cancel { from, to } => cancel(&mut next, &mut numbers, from, to)?,
         Change::Divide => divide(&mut next, &mut numbers, acting)?,
         Change::Unseat(replica) => {
@@ -134,6 +144,7 @@ fn deal(map: &mut SiteMap, numbers: &mut Numbers, partitions: u16) {
             members: Vec::new(),
             joining: Vec::new(),
             slots: SlotSet::share(index, partitions),
+            life: 0,
         });
     }
 }
@@ -237,6 +248,7 @@ fn divide(map: &mut SiteMap, numbers: &mut Numbers, from: PartitionId) -> Option
     source.joining = joining;
     source.slots = source.slots.without(&of.slots);
     source.number = numbers.next();
+    let life = source.life;
     let number = numbers.next();
     map.partitions.push(PartitionView {
         partition: of.to,
@@ -246,6 +258,7 @@ fn divide(map: &mut SiteMap, numbers: &mut Numbers, from: PartitionId) -> Option
         members: takers,
         joining: Vec::new(),
         slots: of.slots,
+        life,
     });
     map.partitions.sort_by_key(|view| view.partition);
     map.moves.remove(index);

@@ -16,7 +16,7 @@ use crate::Replica;
 use crate::store::Call;
 
 /// Calls that a member asks to have mended at a time.
-const REPAIR_MAX: usize = 256;
+pub(crate) const REPAIR_MAX: usize = 256;
 
 /// Where the primary's comparison is.
 #[derive(Debug, Default)]

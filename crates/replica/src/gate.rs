@@ -7,10 +7,14 @@
 //!   start 1, no peers ───────────────────────────────► Serving
 //!   start 2.. ──► Returning ──keyset of every peer fetched, or waited for long enough──► Serving
 //! ```
+//! A site of several processes has one gate at a time: its map says whose. In the others it is
+//! closed, and it opens with nothing: what has to outlive it is on the queue, in the replicas and
+//! on the map.
 
 mod door;
 mod forward;
 mod inbox;
+mod keeper;
 mod keyset;
 mod peers;
 mod pulls;
@@ -19,7 +23,7 @@ mod roster;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tier_protocol::{EngineWord, GateWord, SiteState, SiteWord};
+use tier_protocol::{EngineWord, GateWord, SiteState, SiteWord, SlotSet};
 use vocab::{CallKey, EngineId, Instant, PartitionId, SiteId};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
@@ -48,6 +52,12 @@ pub struct Gate {
     /// The instant of the newest input.
     now: Instant,
     state: SiteState,
+    /// It is this process's to keep.
+    is_open: bool,
+    /// The site's partitions, and the slots of each.
+    partitions: Vec<(PartitionId, SlotSet)>,
+    /// Of a site of several processes: the life up to which the map says that it is settled.
+    settled: u64,
     /// The disk was read: before that nothing is said of the inbox.
     is_loaded: bool,
     engines: Roster,
@@ -66,17 +76,21 @@ impl Gate {
     #[must_use]
     pub fn new(now: Instant, config: GateConfig) -> Self {
         // A site that never ran before has nothing to come home to.
-        let returns = config.start > 1 && config.with_keyset && !config.peers.is_empty();
+        let knows = config.start <= 1;
+        let returns = !knows && config.with_keyset && !config.peers.is_empty();
         let state = if returns { SiteState::Returning } else { SiteState::Serving };
         Self {
             now,
             state,
+            is_open: !config.is_shared,
+            partitions: dealt(&config.partitions),
+            settled: 0,
             is_loaded: false,
             engines: Roster::default(),
             peers: Peers::new(now, &config),
             inbox: Inbox::new(&config),
             pulls: Pulls::default(),
-            keyset: Keyset::new(now, &config),
+            keyset: Keyset::new(now, &config, knows),
             told: Told::default(),
             out: VecDeque::new(),
             stats: GateStats::default(),
@@ -87,7 +101,31 @@ impl Gate {
     /// Takes one input; drain [`Self::poll_output`] after it.
     pub fn handle_input(&mut self, now: Instant, input: GateInput) {
         self.now = now;
+        if !self.is_open && !self.hear_closed(now, &input) {
+            return;
+        }
+        self.hear(now, input);
+        if !self.is_open {
+            return;
+        }
+        self.greet(now);
+        self.end_pulls(now);
+        self.end_asked_pages(now);
+        self.return_home(now);
+        self.tell_settled();
+        self.tell_changes();
+        self.offer_batches(now);
+    }
+
+    fn hear(&mut self, now: Instant, input: GateInput) {
         match input {
+            GateInput::Map { replica, map } => self.map(now, replica, &map),
+            GateInput::TellAgain => self.told = Told::default(),
+            GateInput::Order(order) => {
+                for partition in self.partition_ids() {
+                    self.tell_replica(partition, SiteInput::Order(order));
+                }
+            }
             GateInput::LinkUp { site } => self.link_up(now, site),
             GateInput::LinkDown { site } => self.link_down(now, site),
             GateInput::FromSite { site, word } => self.hear_site(now, site, word),
@@ -114,12 +152,6 @@ impl Gate {
             GateInput::QueueRefused { row } => self.append_failed(row),
             GateInput::Wake => {}
         }
-        self.greet(now);
-        self.end_pulls(now);
-        self.end_asked_pages(now);
-        self.return_home(now);
-        self.tell_changes();
-        self.offer_batches(now);
     }
 
     /// The next output; `WakeAt` ends the drain.
@@ -139,6 +171,7 @@ impl Gate {
             inbox_offered: self.inbox.offered_len() as u64,
             inbox_bytes: self.inbox.bytes() as u64,
             inbox_oldest: self.inbox.oldest(now),
+            is_open: self.is_open,
             is_serving: self.state == SiteState::Serving,
             alive: alive.iter().map(|status| (status.site, status.start)).collect(),
             ..self.stats.clone()
@@ -236,17 +269,21 @@ impl Gate {
         self.out.push_back(GateOutput::ToReplica { partition, input });
     }
 
-    fn tell_replicas(&mut self, input: &SiteInput) {
-        for partition in self.config.partitions.clone() {
+    fn tell_primaries(&mut self, input: &SiteInput) {
+        for partition in self.partition_ids() {
             self.tell_replica(partition, input.clone());
         }
     }
 
-    /// The partition that holds `key`: the slots are dealt in turn, as every engine deals them.
+    fn partition_ids(&self) -> Vec<PartitionId> {
+        self.partitions.iter().map(|(partition, _)| *partition).collect()
+    }
+
+    /// The partition that holds `key`.
     fn partition_of(&self, key: CallKey) -> PartitionId {
-        let count = self.config.partitions.len().max(1);
-        let index = usize::from(key.slot().0) % count;
-        self.config.partitions.get(index).copied().unwrap_or(PartitionId(0))
+        let slot = key.slot();
+        let holds = |(_, slots): &&(PartitionId, SlotSet)| slots.contains(slot);
+        self.partitions.iter().find(holds).map_or(PartitionId(0), |(partition, _)| *partition)
     }
 
     /// Tells partitions and engines what they may have to know, when it changed.
@@ -264,7 +301,8 @@ impl Gate {
         let Told { here, alive, waiting, .. } = &told;
         if (here, alive, waiting) != (&self.told.here, &self.told.alive, &self.told.waiting) {
             let (here, alive, waiting) = (self.state, alive.clone(), waiting.clone());
-            self.tell_replicas(&SiteInput::Status { here, alive, waiting });
+            let status = SiteInput::Status { here, alive, waiting };
+            self.out.push_back(GateOutput::ToReplicas(status));
         }
         self.told = told;
         for engine in self.engines.all() {
@@ -296,6 +334,9 @@ impl Gate {
 
     fn next_wake(&self) -> (Instant, Reason) {
         let mut next = (Instant::NEVER, Reason::Idle);
+        if !self.is_open {
+            return next;
+        }
         let mut note = |at: Option<Instant>, reason| {
             if let Some(at) = at.filter(|at| *at < next.0) {
                 next = (at, reason);
@@ -308,6 +349,15 @@ impl Gate {
         note(self.keyset.wake_at(self.now, self.state), Reason::Wait);
         next
     }
+}
+
+/// The slots, dealt to the partitions in turn.
+fn dealt(partitions: &[PartitionId]) -> Vec<(PartitionId, SlotSet)> {
+    let mut dealt: Vec<_> = partitions.iter().map(|id| (*id, SlotSet::NONE)).collect();
+    for (slot, index) in SlotSet::ALL.iter().zip((0..partitions.len()).cycle()) {
+        dealt[index].1.insert(slot);
+    }
+    dealt
 }
 
 #[cfg(test)]

@@ -71,7 +71,17 @@ impl Replica {
 
     /// One page of the calls that a returning site may miss: those that sleep here for it, and
     /// those that live here and are its own, or were taken over from it.
-    pub(crate) fn keyset_ask(&mut self, site: SiteId, cursor: Option<CallKey>, ask: u64) {
+    pub(crate) fn keyset_ask(
+        &mut self,
+        now: Instant,
+        site: SiteId,
+        cursor: Option<CallKey>,
+        ask: u64,
+    ) {
+        if !self.leads() {
+            // The gate asks the primary when it has the map; the site asks again.
+            return;
+        }
         let page_max = self.config.limits.keyset_page_max;
         let mut asleep = self.store.dormant_after(site, cursor).peekable();
         let mut moved = self.store.moved_after(site, cursor).peekable();
@@ -96,11 +106,12 @@ impl Replica {
         let is_last = asleep.peek().is_none() && moved.peek().is_none();
         drop((asleep, moved));
         let next = if is_last { None } else { entries.last().map(|entry| entry.key) };
-        self.tell_gate(GateBound::KeysetPage { site, ask, entries, next });
+        self.tell_gate_confirmed(now, GateBound::KeysetPage { site, ask, entries, next });
     }
 
     pub(crate) fn pull(&mut self, now: Instant, site: SiteId, key: CallKey, ask: u64) {
         let answer = match self.store.get(key) {
+            _ if !self.leads() => PullAnswer::AskLater,
             None => self.pull_spilled(now, site, key),
             Some(call) if call.is_set_aside() => PullAnswer::NoSuch,
             Some(call) => match (call.stamp(), call.aged(now)) {
@@ -122,7 +133,13 @@ impl Replica {
         if matches!(answer, PullAnswer::Lives(_)) {
             self.on_spilled(key, |replica| replica.note_known(now, key));
         }
-        self.tell_gate(GateBound::PullAnswer { site, ask, key, answer });
+        // The one says of itself that it may be wrong, the other is found out on the way.
+        let is_safe = matches!(answer, PullAnswer::AskLater | PullAnswer::Lives(_));
+        let words = GateBound::PullAnswer { site, ask, key, answer };
+        match is_safe {
+            true => self.tell_gate(words),
+            false => self.tell_gate_confirmed(now, words),
+        }
     }
 
     /// A record in the database is fetched, so that it is here when the site asks again.
@@ -144,6 +161,7 @@ impl Replica {
 
     /// We are returning: where our calls are.
     pub(crate) fn keyset_page(&mut self, now: Instant, entries: &[KeysetEntry]) {
+        let mut moved = Vec::new();
         for entry in entries {
             let KeysetEntry { key, epoch, kind } = *entry;
             let held = self.store.brief(key).filter(|call| !call.is_stub);
@@ -153,12 +171,16 @@ impl Replica {
                 continue;
             }
             match kind {
-                KeysetKind::Moved => self.note_away(now, key, epoch),
+                KeysetKind::Moved => {
+                    self.note_away(now, key, epoch);
+                    moved.push(key);
+                }
                 KeysetKind::Dormant => {
                     self.counts.in_full += u64::from(!self.refill.add(now, key));
                 }
             }
         }
+        self.share(now, &moved);
     }
 
     pub(crate) fn ask_refills(&mut self, now: Instant) {
@@ -194,10 +216,12 @@ impl Replica {
                     return self.refill_again(now, key);
                 }
                 self.counts.refilled += u64::from(self.refill.done(key));
+                self.share(now, &[key]);
             }
             PullAnswer::Lives(epoch) => {
                 self.refill.done(key);
                 self.note_away(now, key, epoch);
+                self.share(now, &[key]);
             }
             PullAnswer::NoSuch if from.is_some() => {
                 self.counts.refill_missed += u64::from(self.refill.done(key));

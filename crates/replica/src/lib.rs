@@ -17,6 +17,7 @@ mod bulk;
 mod change;
 mod compare;
 pub mod config;
+mod confirmed;
 mod copy;
 mod crossing;
 pub mod database;
@@ -47,8 +48,8 @@ pub use config::{Config, Limits, Pace, Shared, Spill, SpillAfter};
 pub use copy::CopyStats;
 pub use database::{DatabaseAsk, DatabaseWord, FoundRow, Refused, SpillRow};
 pub use door::{
-    GateBound, Input, Lapse, Order, Output, PeerNews, Reason, SiteInput, SiteStatus, StoreAsk,
-    StoreWord,
+    GateBound, Input, Lapse, Order, Output, PeerNews, Reason, SiteInput, SiteOrder, SiteStatus,
+    StoreAsk, StoreWord,
 };
 pub use membership::outside;
 #[doc(hidden)]
@@ -60,6 +61,7 @@ use agenda::Agenda;
 use bulk::Bulk;
 use change::Change;
 use compare::Comparing;
+use confirmed::Unconfirmed;
 use copy::Copying;
 use lock::Ending;
 use membership::Membership;
@@ -124,6 +126,7 @@ pub struct Replica {
     /// Strikes that the other members have yet to hear of.
     struck: Vec<(CallKey, Strike)>,
     quarantine: Quarantine,
+    unconfirmed: Unconfirmed,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -169,6 +172,7 @@ impl Replica {
             suspects: Suspects::new(config.limits.suspects_max),
             struck: Vec::new(),
             quarantine,
+            unconfirmed: Unconfirmed::default(),
             planted: None,
             out: VecDeque::new(),
             config,
@@ -220,6 +224,7 @@ impl Replica {
             self.run_compare(now);
         }
         self.run_spill(now);
+        self.end_unconfirmed(now);
         self.tell_strikes();
     }
 
@@ -341,36 +346,45 @@ impl Replica {
             SiteInput::BatchRefused { site, id } => self.batch_refused(now, site, id),
             SiteInput::LinkDown { site } => self.link_down(now, site),
             SiteInput::Superseded(calls) => {
-                for call in calls {
+                for call in &calls {
                     self.note_away(now, call.key, call.epoch);
                 }
+                self.share(now, &calls.iter().map(|call| call.key).collect::<Vec<_>>());
             }
-            SiteInput::KeysetAsk { site, cursor, ask } => self.keyset_ask(site, cursor, ask),
+            SiteInput::KeysetAsk { site, cursor, ask } => self.keyset_ask(now, site, cursor, ask),
             SiteInput::Pull { site, key, ask } => self.pull(now, site, key, ask),
             SiteInput::KeysetPage { from: _, entries } => self.keyset_page(now, &entries),
             SiteInput::Pulled { from, key, answer } => self.pulled(now, from, key, answer),
+            SiteInput::Settled { life } => self.membership.settles = Some(life),
+            SiteInput::Order(order) => self.site_order(order),
         }
     }
 
     fn order(&mut self, now: Instant, order: Order) {
         match order {
-            Order::ActivateAll { site } => self.begin_bulk(BulkKind::Activate, site),
-            Order::StopActivating { site } => {
-                if let Some(bulk) = self.bulks.get_mut(&(BulkKind::Activate, site)) {
-                    bulk.is_running = false;
-                }
-            }
-            Order::DropBackup { site } => self.begin_bulk(BulkKind::Drop, site),
-            Order::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
-            Order::BackupTo { site } => self.back_up_to(site),
-            Order::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            Order::Site(order) => self.site_order(order),
             Order::DropQuarantined(key) => self.drop_quarantined(key),
-            Order::HandBackPause(paused) => self.hand_back_paused = paused,
             Order::MoveSlots(slots) => self.order_change(now, order, Change::Plan(slots)),
             Order::CancelMove { from, to } => {
                 self.order_change(now, order, Change::Cancel { from, to });
             }
             Order::Refound => self.order_change(now, order, Change::Refound),
+        }
+    }
+
+    fn site_order(&mut self, order: SiteOrder) {
+        match order {
+            SiteOrder::ActivateAll { site } => self.begin_bulk(BulkKind::Activate, site),
+            SiteOrder::StopActivating { site } => {
+                if let Some(bulk) = self.bulks.get_mut(&(BulkKind::Activate, site)) {
+                    bulk.is_running = false;
+                }
+            }
+            SiteOrder::DropBackup { site } => self.begin_bulk(BulkKind::Drop, site),
+            SiteOrder::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
+            SiteOrder::BackupTo { site } => self.back_up_to(site),
+            SiteOrder::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            SiteOrder::HandBackPause(paused) => self.hand_back_paused = paused,
         }
     }
 
@@ -404,6 +418,7 @@ impl Replica {
         };
         note(self.membership_at(), Reason::Membership);
         note(self.copy_at(), Reason::Copy);
+        note(self.unconfirmed.wake_at(), Reason::Wait);
         if self.is_mute() || self.membership.is_expelled {
             return (next.0.max(self.now), next.1);
         }

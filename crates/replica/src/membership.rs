@@ -101,6 +101,8 @@ pub(crate) struct Membership {
     short_since: Option<Instant>,
     /// How long it took the last time to have all of them again.
     pub(crate) healed_after: Option<Duration>,
+    /// The life up to which other sites have said what they hold, as the gate knows it.
+    pub(crate) settles: Option<u64>,
 }
 
 impl Membership {
@@ -124,6 +126,7 @@ impl Membership {
             muted: VecDeque::new(),
             short_since: None,
             healed_after: None,
+            settles: None,
         }
     }
 
@@ -272,6 +275,8 @@ impl Replica {
             | PeerWord::SpilledAsk { view, .. }
             | PeerWord::RowsAsk { view, .. }
             | PeerWord::RowsFree { view, .. }
+            | PeerWord::ViewAsk { view, .. }
+            | PeerWord::ViewSame { view, .. }
                 if view != current || !is_named || self.is_mute() =>
             {
                 self.counts.peer_stale += 1;
@@ -305,6 +310,10 @@ impl Replica {
             PeerWord::SpilledAsk { view: _, calls } => self.spilled_asked(replica, calls),
             PeerWord::RowsAsk { view: _, calls } => self.rows_asked(replica, calls),
             PeerWord::RowsFree { view: _, calls } => self.rows_free(now, replica, &calls),
+            PeerWord::ViewAsk { view, ask } => {
+                self.tell_peer(replica, PeerWord::ViewSame { view, ask });
+            }
+            PeerWord::ViewSame { view: _, ask } => self.view_confirmed(replica, ask),
             PeerWord::Struck { view: _, strikes } => self.peer_struck(now, strikes),
             PeerWord::Quarantined { view: _, aside } => {
                 self.on_spilled(aside.key, |replica| replica.peer_quarantined(now, aside));
@@ -470,6 +479,10 @@ impl Replica {
             return Some(Change::Unseat(replica));
         }
         let map = &self.membership.map;
+        let settles = self.membership.settles;
+        if let Some(life) = settles.filter(|life| *life > map.settled && *life <= map.life()) {
+            return Some(Change::Settle(life));
+        }
         let of = map.moves.iter().find(|of| of.from == view.partition)?;
         let is_ready = change::ready(map, of).len() >= usize::from(of.replicas.max(1));
         (is_ready && self.leads()).then_some(Change::Divide)

@@ -70,6 +70,7 @@ impl Replica {
         let is_made = match change {
             Change::Plan(of) => moves.contains(&of),
             Change::Cancel { from, to } => !moves.iter().any(|of| (of.from, of.to) == (from, to)),
+            Change::Settle(life) => self.membership.map.settled >= life,
             Change::Sit
             | Change::Found
             | Change::Refound

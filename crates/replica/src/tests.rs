@@ -1,6 +1,7 @@
 //! A replica on the bench: two engines, two other sites, and time that moves on word.
 
 mod bulk;
+mod confirmed;
 mod crossing;
 mod ended;
 mod flow;

@@ -286,7 +286,12 @@ impl World {
                 GateOutput::ToEngine { engine, word } => {
                     self.down(site, engine, DownWord::Gate(word));
                 }
-                GateOutput::ToReplica { partition: _, input } => self.replica_site(site, input),
+                GateOutput::ToReplica { partition: _, input } | GateOutput::ToReplicas(input) => {
+                    self.replica_site(site, input);
+                }
+                GateOutput::Open | GateOutput::Close => {
+                    debug_assert!(false, "the site has one state process");
+                }
                 GateOutput::QueueAppend { batch } => self.append(site, life, batch),
                 GateOutput::QueueRemove { row } => {
                     self.site_mut(site).disk.remove(&row);

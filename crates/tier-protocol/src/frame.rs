@@ -17,11 +17,13 @@ use vocab::{EngineId, PartitionId, ReplicaId, ViewNumber};
 
 use crate::command::Command;
 use crate::error::DecodeError;
+use crate::partition::{GateBound, SiteInput};
 use crate::peer::PeerWord;
 use crate::reply::Reply;
 use crate::site::{EngineWord, GateWord, SiteWord};
 use crate::view::{PartitionView, Seat};
 use crate::wire;
+use crate::wire::partition::ToGate;
 use crate::wire::view::{Addressed, Hello, Seats};
 use crate::wire::word;
 
@@ -91,6 +93,15 @@ pub enum TierFrame {
     Ping,
     /// I am.
     Pong,
+    /// From the gate to a replica of another process.
+    ToPartition(SiteInput),
+    /// From a replica to the gate of another process.
+    ToGate {
+        /// The partition that speaks.
+        partition: PartitionId,
+        /// What it says.
+        word: GateBound,
+    },
 }
 
 /// A word on a link between two sites' gates.
@@ -108,6 +119,8 @@ const TIER_SEATS: u8 = 8;
 const TIER_PEER: u8 = 9;
 const TIER_PING: u8 = 10;
 const TIER_PONG: u8 = 11;
+const TIER_TO_PARTITION: u8 = 12;
+const TIER_TO_GATE: u8 = 13;
 const SITE_WORD: u8 = 65;
 
 /// Why a stream cannot be cut into frames any further. The link is to be closed.
@@ -197,6 +210,13 @@ impl TierFrame {
             Self::Peer(word) => write(TIER_PEER, &wire::peer::PeerWord::from(word), out),
             Self::Ping => write(TIER_PING, &(), out),
             Self::Pong => write(TIER_PONG, &(), out),
+            Self::ToPartition(word) => {
+                write(TIER_TO_PARTITION, &wire::partition::SiteInput::from(word), out);
+            }
+            Self::ToGate { partition, word } => {
+                let (partition, word) = (u32::from(partition.0), Some(word.into()));
+                write(TIER_TO_GATE, &ToGate { partition, word }, out);
+            }
         }
     }
 }
@@ -268,12 +288,20 @@ impl Frame for TierFrame {
             TIER_PEER => Self::Peer(parse::<wire::peer::PeerWord>(body)?.try_into()?),
             TIER_PING => parse::<()>(body).map(|()| Self::Ping)?,
             TIER_PONG => parse::<()>(body).map(|()| Self::Pong)?,
+            TIER_TO_PARTITION => {
+                Self::ToPartition(parse::<wire::partition::SiteInput>(body)?.try_into()?)
+            }
+            TIER_TO_GATE => {
+                let ToGate { partition, word } = parse(body)?;
+                let word = word::need(word, "word")?.try_into()?;
+                Self::ToGate { partition: word::partition(partition)?, word }
+            }
             kind => return Err(FrameError::UnknownKind { kind }),
         })
     }
 
     fn knows(kind: u8) -> bool {
-        (TIER_HELLO..=TIER_PONG).contains(&kind)
+        (TIER_HELLO..=TIER_TO_GATE).contains(&kind)
     }
 }
 

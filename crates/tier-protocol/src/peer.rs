@@ -234,6 +234,20 @@ pub enum PeerWord {
         /// The calls.
         calls: Vec<(CallKey, Stamp)>,
     },
+    /// The primary has an answer for another site: is the view still this one?
+    ViewAsk {
+        /// The view.
+        view: ViewNumber,
+        /// The primary's number; comes back.
+        ask: u64,
+    },
+    /// It is. A replica in another view says nothing.
+    ViewSame {
+        /// The view.
+        view: ViewNumber,
+        /// The primary's number.
+        ask: u64,
+    },
     /// Turns that the primary alone saw breaking, or that a joiner has not heard of.
     Struck {
         /// The view.

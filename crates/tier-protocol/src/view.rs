@@ -141,6 +141,9 @@ pub struct PartitionView {
     pub joining: Vec<ReplicaId>,
     /// The slots that the partition owns.
     pub slots: SlotSet,
+    /// Which of the site's lives the partition began in: 0 for the first, and one more than any
+    /// before whenever a partition of the site begins anew, without calls.
+    pub life: u64,
 }
 
 impl PartitionView {
@@ -148,7 +151,8 @@ impl PartitionView {
     #[must_use]
     pub fn alone(partition: PartitionId, number: ViewNumber, replica: ReplicaId) -> Self {
         let (members, joining) = (vec![replica], Vec::new());
-        Self { partition, number, led_since: number, members, joining, slots: SlotSet::ALL }
+        let slots = SlotSet::ALL;
+        Self { partition, number, led_since: number, members, joining, slots, life: 0 }
     }
 
     /// The member that answers reads and keeps the locks.
@@ -224,6 +228,8 @@ pub struct SiteMap {
     pub seats: Vec<Seat>,
     /// Slots on the move.
     pub moves: Vec<SlotMove>,
+    /// The newest life of which other sites have said all that they hold for this one.
+    pub settled: u64,
 }
 
 /// Version of the map's encoding.
@@ -239,6 +245,18 @@ impl SiteMap {
     /// The view of a partition, to be changed.
     pub fn view_mut(&mut self, partition: PartitionId) -> Option<&mut PartitionView> {
         self.partitions.iter_mut().find(|view| view.partition == partition)
+    }
+
+    /// The replica whose process keeps the site's gate: the first primary.
+    #[must_use]
+    pub fn gatekeeper(&self) -> Option<ReplicaId> {
+        self.partitions.iter().find_map(PartitionView::primary)
+    }
+
+    /// The newest of the site's lives; see [`PartitionView::life`].
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        self.partitions.iter().map(|view| view.life).max().unwrap_or_default()
     }
 
     /// The seat of a replica.

@@ -8,6 +8,7 @@ pub(crate) mod batch;
 pub(crate) mod command;
 pub(crate) mod gate;
 pub(crate) mod list;
+pub(crate) mod partition;
 pub(crate) mod peer;
 pub(crate) mod quarantine;
 pub(crate) mod record;

@@ -172,7 +172,9 @@ fn an_order_wakes_every_dormant_call() {
     let mut backup = World::of_site(SiteId(2), Limits::default(), vec![b2bua()]);
     apply(&mut backup, 1, &crate::inbox::records(20));
     backup.sites(&[], &[], 0);
-    backup.tell_replica(replica::Input::Order(replica::Order::ActivateAll { site: SiteId(1) }));
+    backup.tell_replica(replica::Input::Order(replica::Order::Site(
+        replica::SiteOrder::ActivateAll { site: SiteId(1) },
+    )));
     backup.advance(Duration::from_secs(1));
     assert_eq!(backup.count(|stats| stats.activated), 20);
     assert!(backup.take(ALICE).is_empty() && backup.take(BOB).is_empty(), "waking is silent");

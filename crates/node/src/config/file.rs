@@ -341,8 +341,8 @@ fn silent_after_ms() -> u64 {
 pub struct Peer {
     /// Its number.
     pub id: u16,
-    /// Its `sites.listen`.
-    pub address: SocketAddr,
+    /// Its `sites.listen`; of each of its state processes, where it has several.
+    pub address: Addresses,
     /// What wakes its dormant calls here while it is dead.
     #[serde(default)]
     pub activation: Activation,

@@ -42,10 +42,10 @@ async fn words_arrive_in_order_and_a_break_is_told() {
     let (there, mut inbox_there) = links(7);
     let (here, mut inbox_here) = links(7);
     let address = listen(&there).await;
-    let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2)));
+    let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
 
     let (link, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
-    assert_eq!(link, LinkId::ToSite(SiteId(2)));
+    assert_eq!(link, LinkId::ToSite(SiteId(2), 0));
     for start in 0..1_000 {
         hello(start).encode_into(outbox.buffer());
     }
@@ -70,7 +70,7 @@ async fn a_peer_with_another_secret_is_refused_by_both_ends() {
     let (there, mut inbox_there) = links(7);
     let (here, mut inbox_here) = links(8);
     let address = listen(&there).await;
-    assert!(here.dial_once::<SiteFrame>(address, LinkId::ToSite(SiteId(2))).await.is_err());
+    assert!(here.dial_once::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0)).await.is_err());
     // The right secret for the wrong sort of link proves nothing either.
     let (same, _inbox) = links(7);
     assert!(same.dial_once::<SiteFrame>(address, LinkId::State(1)).await.is_err());
@@ -83,7 +83,7 @@ async fn a_link_that_was_full_goes_on_when_the_peer_reads() {
     let (there, mut inbox_there) = links(7);
     let (here, mut inbox_here) = links(7);
     let address = listen(&there).await;
-    let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2)));
+    let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
     let (_, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
     // 16 MiB are more than the kernel's buffers take at once.
     const BATCHES: u64 = 64;
@@ -117,7 +117,7 @@ async fn a_peer_that_reads_nothing_is_given_up_at_the_bound() {
     let (mut here, mut inbox_here) = links(7);
     here.bytes_max = 1 << 20;
     let address = listen(&there).await;
-    let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2)));
+    let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
     let (_, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
     // Nobody takes events over there beyond the channel's bound, so the kernel's buffers fill.
     let mut turns = 0;

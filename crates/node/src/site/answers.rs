@@ -1,7 +1,8 @@
 //! What the owner answers to the admin API.
 
 use admin_api::{BackupReply, CallsReply, DormantOfSite, OrderReply, SitesReply};
-use replica::Order;
+use replica::SiteOrder;
+use replica::gate::GateInput;
 use replica::stats::BulkKind;
 use tier_protocol::{Command, Tombstone};
 use vocab::{CallKey, Instant, SiteId, ViewNumber};
@@ -13,6 +14,14 @@ use crate::status;
 
 fn no_tier() -> Refusal {
     Refusal::wrong_role("an engine keeps no calls; ask its state process")
+}
+
+/// What is asked of other sites is answered where the site's gate is kept.
+fn keeps_gate(seat: &TierSeat) -> Result<(), Refusal> {
+    match seat.keeps_gate() {
+        true => Ok(()),
+        false => Err(Refusal::conflict(partitions::ask_gatekeeper(seat.replica.map()))),
+    }
 }
 
 impl Site {
@@ -29,14 +38,14 @@ impl Site {
             Ask::Backup => self.backup(now),
             Ask::Activate(site) => {
                 self.may_activate(now, site)?;
-                self.order(now, site, Order::ActivateAll { site }, "activation has begun")
+                self.order(now, site, SiteOrder::ActivateAll { site }, "activation has begun")
             }
             Ask::Delete(site) => {
-                self.order(now, site, Order::DropBackup { site }, "removal has begun")
+                self.order(now, site, SiteOrder::DropBackup { site }, "removal has begun")
             }
             Ask::Replication(site, on) => {
                 let what = if on { "states are sent" } else { "states are kept; marks stay" };
-                self.order(now, site, Order::Replication { site, on }, what)
+                self.order(now, site, SiteOrder::Replication { site, on }, what)
             }
             Ask::Forget(key) => self.forget(now, key),
             Ask::Partitions => partitions::told(self.tier()?, now),
@@ -55,7 +64,7 @@ impl Site {
 
     fn sites(&self, now: Instant) -> Answer {
         let status = status::of_site(self, now);
-        self.tier()?;
+        keeps_gate(self.tier()?)?;
         let backup_to = self.config.sites.as_ref().and_then(|sites| sites.backup_to);
         Body::json(&SitesReply {
             here: status.site,
@@ -91,6 +100,7 @@ impl Site {
 
     fn backup(&self, now: Instant) -> Answer {
         let seat = self.tier()?;
+        keeps_gate(seat)?;
         let status = status::of_site(self, now);
         let stats = seat.replica.stats(now);
         let kept = status.peers.iter().map(|(site, peer)| {
@@ -121,6 +131,7 @@ impl Site {
     /// that answers owns its calls.
     fn may_activate(&self, now: Instant, site: SiteId) -> Result<(), Refusal> {
         let seat = self.tier()?;
+        keeps_gate(seat)?;
         let number = site.0;
         match self.peer(site)?.activation {
             Activation::OnMessage | Activation::Operator => {}
@@ -141,24 +152,21 @@ impl Site {
         )))
     }
 
-    fn order(&mut self, now: Instant, site: SiteId, order: Order, what: &str) -> Answer {
+    fn order(&mut self, now: Instant, site: SiteId, order: SiteOrder, what: &str) -> Answer {
         let seat = self.tier()?;
         self.peer(site)?;
+        keeps_gate(seat)?;
         let stats = seat.replica.stats(now);
         let calls = match order {
-            Order::Replication { .. } | Order::BackupTo { .. } | Order::Sweep { .. } => {
-                stats.outbound.get(&site).map_or(0, |out| out.at_risk)
-            }
-            Order::ActivateAll { .. }
-            | Order::StopActivating { .. }
-            | Order::DropBackup { .. }
-            | Order::HandBackPause(_)
-            | Order::DropQuarantined(_)
-            | Order::MoveSlots(_)
-            | Order::CancelMove { .. }
-            | Order::Refound => stats.dormant.get(&site).copied().unwrap_or(0),
+            SiteOrder::Replication { .. }
+            | SiteOrder::BackupTo { .. }
+            | SiteOrder::Sweep { .. } => stats.outbound.get(&site).map_or(0, |out| out.at_risk),
+            SiteOrder::ActivateAll { .. }
+            | SiteOrder::StopActivating { .. }
+            | SiteOrder::DropBackup { .. }
+            | SiteOrder::HandBackPause(_) => stats.dormant.get(&site).copied().unwrap_or(0),
         };
-        self.words.push_back(Word::Replica(replica::Input::Order(order)));
+        self.words.push_back(Word::Gate(GateInput::Order(order)));
         tracing::info!(site = site.0, ?order, calls, "an order was given");
         Body::json(&OrderReply { accepted: what.into(), calls })
     }

@@ -78,6 +78,17 @@ fn ask_a_member(map: &SiteMap, partition: u16) -> String {
     format!("ask a member of partition {partition}, which are {}", members.join(", "))
 }
 
+/// Where an order about other sites belongs.
+pub(super) fn ask_gatekeeper(map: &SiteMap) -> String {
+    match map.gatekeeper() {
+        Some(keeper) => format!(
+            "this process does not keep the site's gate: give the order to {}",
+            named(map, keeper)
+        ),
+        None => "no process keeps the site's gate: no partition is served".into(),
+    }
+}
+
 fn order_text(order: Order) -> String {
     match order {
         Order::MoveSlots(SlotMove { from, to, slots, replicas: _ }) => {
@@ -87,14 +98,7 @@ fn order_text(order: Order) -> String {
             format!("no slots from partition {} to {}", from.0, to.0)
         }
         Order::Refound => "`refound`".into(),
-        Order::ActivateAll { .. }
-        | Order::StopActivating { .. }
-        | Order::DropBackup { .. }
-        | Order::Replication { .. }
-        | Order::BackupTo { .. }
-        | Order::Sweep { .. }
-        | Order::HandBackPause(_)
-        | Order::DropQuarantined(_) => format!("{order:?}"),
+        Order::Site(_) | Order::DropQuarantined(_) => format!("{order:?}"),
     }
 }
 

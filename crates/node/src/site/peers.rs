@@ -129,9 +129,23 @@ impl Peers {
     }
 
     pub(crate) fn tell(&mut self, replica: ReplicaId, word: PeerWord) {
+        self.send(replica, &TierFrame::Peer(word));
+    }
+
+    /// Sends a frame to the process of a replica; nothing while it cannot be reached.
+    pub(crate) fn send(&mut self, replica: ReplicaId, frame: &TierFrame) {
         let peer = self.peers.get_mut(&replica).filter(|peer| peer.is_up);
         if let Some(outbox) = peer.and_then(|peer| peer.outbox.as_mut()) {
-            TierFrame::Peer(word).encode_into(outbox.buffer());
+            frame.encode_into(outbox.buffer());
+        }
+    }
+
+    /// Sends a frame to the processes of all other replicas.
+    pub(crate) fn send_all(&mut self, frame: &TierFrame) {
+        for peer in self.peers.values_mut().filter(|peer| peer.is_up) {
+            if let Some(outbox) = peer.outbox.as_mut() {
+                frame.encode_into(outbox.buffer());
+            }
         }
     }
 

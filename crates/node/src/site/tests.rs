@@ -31,15 +31,17 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
     let (config, _) = crate::config::parse("site.toml", &text, None).unwrap();
     let clock = Clock::start();
     let settings = queue::Settings::of(&config).unwrap();
-    let queue = Queue::open(&settings, crate::event::channel().0).unwrap();
-    let tier = TierSeat::new(
+    let open_queue = move || Queue::open(&settings, crate::event::channel().0);
+    let sites = SiteLinks::new(&config, None);
+    let mut tier = TierSeat::new(
         Replica::new(clock.now(), setting::replica(&config, 1, None)),
         Gate::new(clock.now(), setting::gate(&config, 1)),
-        queue,
+        Box::new(open_queue),
         None,
         own_engine,
-        vec![PEER],
+        sites,
     );
+    tier.open_gate().unwrap();
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
     site.begin();
     site.take(site.clock.now(), Event::Queue(queue::Answer::Loaded(Vec::new())));

@@ -1,29 +1,39 @@
 //! The replica and the gate of a process, with the links and the disk that are theirs.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 
 use bytes::BytesMut;
 use replica::gate::{Gate, GateInput, GateOutput};
 use replica::{PeerNews, Replica, SiteInput};
-use tier_protocol::frame::{SiteFrame, TierFrame};
-use tier_protocol::{Command, PROTOCOL_VERSION, Record, Reply, SiteMap, SiteState, SiteWord};
-use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, ViewNumber};
+use tier_protocol::frame::TierFrame;
+use tier_protocol::{
+    Command, GateBound, PROTOCOL_VERSION, PartitionView, Record, Reply, SiteMap, SiteState,
+};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 use super::partitions::{conflicts, dropped_text};
 use super::peers::Myself;
 use super::shared::{Shared, new_replica_id};
+use super::site_links::SiteLinks;
 use super::{Word, database};
 use crate::coordination::{Coordination, Told};
 use crate::database::Database;
-use crate::link::{LinkId, LinkWord, Outbox};
+use crate::link::{LinkWord, Outbox};
 use crate::queue::{self, Order, Queue};
 use crate::setting::PARTITION;
+
+/// Opens the queue of batches from other sites.
+pub(crate) type OpenQueue = dyn Fn() -> io::Result<Queue>;
 
 /// Replica, gate and queue of a site.
 pub(crate) struct TierSeat {
     pub(crate) replica: Replica,
     pub(crate) gate: Gate,
-    queue: Queue,
+    /// Of a site of several processes: while this one keeps the gate.
+    queue: Option<Queue>,
+    /// Opens it.
+    open_queue: Box<OpenQueue>,
     /// Why the queue cannot be used.
     queue_away: Option<String>,
     /// Where calls go that are steady for long.
@@ -34,11 +44,7 @@ pub(crate) struct TierSeat {
     own_engine: Option<EngineId>,
     engines: BTreeMap<u64, EngineLink>,
     engine_links: BTreeMap<EngineId, u64>,
-    to_sites: BTreeMap<SiteId, Outbox>,
-    from_sites: BTreeMap<u64, SiteLink>,
-    peers: Vec<SiteId>,
-    /// What each other site last said of itself.
-    site_states: BTreeMap<SiteId, SiteState>,
+    pub(super) sites: SiteLinks,
     is_serving: bool,
     replica_wake_at: Instant,
     gate_wake_at: Instant,
@@ -65,36 +71,27 @@ enum Dialler {
     Replica(ReplicaId),
 }
 
-struct SiteLink {
-    /// Nothing is sent by it; the link is open as long as it is held.
-    _open: Outbox,
-    /// Known once it said Hello.
-    site: Option<SiteId>,
-}
-
 impl TierSeat {
     pub(crate) fn new(
         replica: Replica,
         gate: Gate,
-        queue: Queue,
+        open_queue: Box<OpenQueue>,
         shared: Option<Shared>,
         own_engine: Option<EngineId>,
-        peers: Vec<SiteId>,
+        sites: SiteLinks,
     ) -> Self {
         Self {
             replica,
             gate,
-            queue,
+            queue: None,
+            open_queue,
             queue_away: None,
             database: None,
             shared,
             own_engine,
             engines: BTreeMap::new(),
             engine_links: BTreeMap::new(),
-            to_sites: BTreeMap::new(),
-            from_sites: BTreeMap::new(),
-            peers,
-            site_states: BTreeMap::new(),
+            sites,
             is_serving: false,
             replica_wake_at: Instant::NEVER,
             gate_wake_at: Instant::NEVER,
@@ -151,7 +148,25 @@ impl TierSeat {
 
     /// What `site` last said of itself; it may be dead since.
     pub(crate) fn state_of(&self, site: SiteId) -> Option<SiteState> {
-        self.site_states.get(&site).copied()
+        self.sites.state_of(site)
+    }
+
+    /// Reads the queue, and dials the other sites.
+    pub(crate) fn open_gate(&mut self) -> io::Result<()> {
+        self.queue = Some((self.open_queue)()?);
+        self.sites.open();
+        Ok(())
+    }
+
+    /// Whether the site's map says that this process keeps the gate; one that is alone does.
+    pub(crate) fn keeps_gate(&self) -> bool {
+        self.shared.is_none() || self.replica.map().gatekeeper() == Some(self.replica.id())
+    }
+
+    fn order_queue(&self, order: Order) {
+        if let Some(queue) = &self.queue {
+            queue.order(order);
+        }
     }
 
     /// An engine that may be told something: this process's own, or the first that is linked.
@@ -229,17 +244,18 @@ impl TierSeat {
                     self.order_dropped = dropped_text(self.replica.map(), order, why);
                     tracing::warn!(order = self.order_dropped, "an order was dropped");
                 }
-                replica::Output::Map(map) => self.tell_map(&map),
+                replica::Output::Map(map) => {
+                    self.tell_map(&map);
+                    let replica = self.replica.id();
+                    words.push_back(Word::Gate(GateInput::Map { replica, map }));
+                }
                 replica::Output::Expelled => self.begin_again(now, words),
                 replica::Output::Database(ask) => {
                     let database = self.database.as_ref();
                     let refused = database.and_then(|database| database::ask(database, ask));
                     words.extend(refused.map(|w| Word::Replica(replica::Input::Database(w))));
                 }
-                replica::Output::Gate(output) => {
-                    let input = GateInput::FromReplica { partition: PARTITION, output };
-                    words.push_back(Word::Gate(input));
-                }
+                replica::Output::Gate(output) => self.tell_gate(output, words),
                 replica::Output::WakeAt(at, _) => {
                     self.replica_wake_at = at;
                     return;
@@ -252,32 +268,82 @@ impl TierSeat {
         self.gate.handle_input(now, input);
         loop {
             match self.gate.poll_output() {
-                GateOutput::ToSite { site, word } => {
-                    if let Some(outbox) = self.to_sites.get_mut(&site) {
-                        SiteFrame(word).encode_into(outbox.buffer());
-                    }
-                }
+                GateOutput::ToSite { site, word } => self.sites.send(site, word),
                 GateOutput::ToEngine { engine, word } if Some(engine) == self.own_engine => {
                     words.push_back(Word::Engine(engine::Input::Gate(word)));
                 }
                 GateOutput::ToEngine { engine, word } => {
                     self.tell_engine(engine, &TierFrame::Gate(word));
                 }
-                GateOutput::ToReplica { partition: _, input } => {
-                    if let SiteInput::Status { here, .. } = &input {
-                        self.is_serving = *here == SiteState::Serving;
-                    }
-                    words.push_back(Word::Replica(replica::Input::Site(input)));
+                GateOutput::ToReplica { partition, input } => {
+                    self.tell_primary(partition, input, words);
                 }
-                GateOutput::QueueAppend { batch } => self.queue.order(Order::Append(batch)),
-                GateOutput::QueueRemove { row } => self.queue.order(Order::Remove(row)),
-                GateOutput::QueueSetAside { row } => self.queue.order(Order::SetAside(row)),
+                GateOutput::ToReplicas(input) => {
+                    if let Some(shared) = &mut self.shared {
+                        shared.peers.send_all(&TierFrame::ToPartition(input.clone()));
+                    }
+                    self.take_from_gate(input, words);
+                }
+                GateOutput::Open => {
+                    tracing::info!("this process keeps the site's gate");
+                    if let Err(error) = self.open_gate() {
+                        tracing::error!(%error, "the queue cannot be opened");
+                    }
+                }
+                GateOutput::Close => {
+                    tracing::info!("this process keeps the site's gate no more");
+                    self.queue = None;
+                    self.queue_away = None;
+                    self.sites.close();
+                }
+                GateOutput::QueueAppend { batch } => self.order_queue(Order::Append(batch)),
+                GateOutput::QueueRemove { row } => self.order_queue(Order::Remove(row)),
+                GateOutput::QueueSetAside { row } => self.order_queue(Order::SetAside(row)),
                 GateOutput::WakeAt(at, _) => {
                     self.gate_wake_at = at;
                     return;
                 }
             }
         }
+    }
+
+    /// Carries a word of this replica to the gate, wherever it is kept.
+    fn tell_gate(&mut self, output: GateBound, words: &mut VecDeque<Word>) {
+        let partition = self.replica.view().partition;
+        if self.keeps_gate() {
+            words.push_back(Word::Gate(GateInput::FromReplica { partition, output }));
+        } else if let (Some(keeper), Some(shared)) =
+            (self.replica.map().gatekeeper(), &mut self.shared)
+        {
+            shared.peers.send(keeper, &TierFrame::ToGate { partition, word: output });
+        }
+    }
+
+    /// Carries a word of this gate to the primary of a partition.
+    fn tell_primary(
+        &mut self,
+        partition: PartitionId,
+        word: SiteInput,
+        words: &mut VecDeque<Word>,
+    ) {
+        let view = self.replica.map().view(partition);
+        let primary = view.and_then(PartitionView::primary);
+        match &mut self.shared {
+            Some(shared) if primary != Some(self.replica.id()) => {
+                if let Some(primary) = primary {
+                    shared.peers.send(primary, &TierFrame::ToPartition(word));
+                }
+            }
+            Some(_) | None => self.take_from_gate(word, words),
+        }
+    }
+
+    /// Takes a word of the gate to this process's replica.
+    fn take_from_gate(&mut self, input: SiteInput, words: &mut VecDeque<Word>) {
+        if let SiteInput::Status { here, .. } = &input {
+            self.is_serving = *here == SiteState::Serving;
+        }
+        words.push_back(Word::Replica(replica::Input::Site(input)));
     }
 
     fn tell_engine(&mut self, engine: EngineId, frame: &TierFrame) {
@@ -351,6 +417,9 @@ impl TierSeat {
         words: &mut VecDeque<Word>,
     ) {
         let news = self.shared.as_mut().and_then(|shared| shared.peers.take(replica, word));
+        if let Some(PeerNews::Up) = &news {
+            words.push_back(Word::Gate(GateInput::TellAgain));
+        }
         words.extend(news.map(|news| Word::Replica(replica::Input::Peer { replica, news })));
     }
 
@@ -393,6 +462,12 @@ impl TierSeat {
             (Some(Dialler::Replica(replica)), TierFrame::Peer(word)) => {
                 let news = PeerNews::Said(word);
                 words.push_back(Word::Replica(replica::Input::Peer { replica, news }));
+            }
+            (Some(Dialler::Replica(_)), TierFrame::ToPartition(word)) => {
+                self.take_from_gate(word, words);
+            }
+            (Some(Dialler::Replica(_)), TierFrame::ToGate { partition, word: output }) => {
+                words.push_back(Word::Gate(GateInput::FromReplica { partition, output }));
             }
             (None, TierFrame::Hello { role, name, version, dictionary })
                 if version == PROTOCOL_VERSION =>
@@ -470,68 +545,6 @@ impl TierSeat {
         words.push_back(Word::Gate(GateInput::EngineDown { engine }));
     }
 
-    /// Of a link between sites, dialled by either.
-    pub(super) fn take_site_link(
-        &mut self,
-        link: LinkId,
-        word: LinkWord<SiteFrame>,
-        words: &mut VecDeque<Word>,
-    ) {
-        match link {
-            LinkId::ToSite(site) => match word {
-                LinkWord::Up(outbox) => {
-                    self.to_sites.insert(site, outbox);
-                    tracing::info!(site = site.0, "linked to a site");
-                    words.push_back(Word::Gate(GateInput::LinkUp { site }));
-                }
-                LinkWord::Writable => {
-                    if let Some(outbox) = self.to_sites.get_mut(&site) {
-                        outbox.note_writable();
-                    }
-                }
-                // The other site sends its words on a link that it dials itself.
-                LinkWord::Frame(_) | LinkWord::Down => self.lose_site(site, words),
-                LinkWord::Refused => {}
-            },
-            LinkId::FromSite(link) => match word {
-                LinkWord::Up(outbox) => {
-                    self.from_sites.insert(link, SiteLink { _open: outbox, site: None });
-                }
-                LinkWord::Frame(SiteFrame(word)) => self.take_site_word(link, word, words),
-                LinkWord::Writable | LinkWord::Refused => {}
-                LinkWord::Down => {
-                    self.from_sites.remove(&link);
-                }
-            },
-            LinkId::Engine(_) | LinkId::State(_) | LinkId::Peer(_) => {
-                debug_assert!(false, "tier links carry tier frames");
-            }
-        }
-    }
-
-    fn take_site_word(&mut self, link: u64, word: SiteWord, words: &mut VecDeque<Word>) {
-        let Some(known) = self.from_sites.get_mut(&link) else { return };
-        if let (None, SiteWord::Hello { site, .. }) = (known.site, &word) {
-            known.site = Some(*site).filter(|site| self.peers.contains(site));
-        }
-        let Some(site) = known.site else {
-            tracing::warn!(link, "a link of an unknown site is closed");
-            self.from_sites.remove(&link);
-            return;
-        };
-        if let SiteWord::Hello { state, .. } = &word {
-            self.site_states.insert(site, *state);
-        }
-        words.push_back(Word::Gate(GateInput::FromSite { site, word }));
-    }
-
-    fn lose_site(&mut self, site: SiteId, words: &mut VecDeque<Word>) {
-        if self.to_sites.remove(&site).is_some() {
-            tracing::warn!(site = site.0, "the link to a site is lost");
-            words.push_back(Word::Gate(GateInput::LinkDown { site }));
-        }
-    }
-
     pub(super) fn flush(&mut self, words: &mut VecDeque<Word>) {
         let mut broken = Vec::new();
         for (number, link) in &mut self.engines {
@@ -546,15 +559,7 @@ impl TierSeat {
         for (replica, news) in lost {
             words.push_back(Word::Replica(replica::Input::Peer { replica, news }));
         }
-        let mut broken = Vec::new();
-        for (site, outbox) in &mut self.to_sites {
-            if outbox.flush().is_err() {
-                broken.push(*site);
-            }
-        }
-        for site in broken {
-            self.lose_site(site, words);
-        }
+        self.sites.flush(words);
     }
 }
 

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tier_protocol::frame::TierFrame;
-use tier_protocol::{PROTOCOL_VERSION, Seat, dictionary};
-use vocab::{EngineId, Instant, ReplicaId};
+use tier_protocol::{PROTOCOL_VERSION, PartitionView, Seat, dictionary};
+use vocab::{EngineId, Instant, PartitionId, ReplicaId};
 
 use crate::link::{Dialling, LinkId, LinkWord, Links, Outbox};
 
@@ -53,6 +53,8 @@ pub(crate) struct Uplinks {
     by_replica: BTreeMap<ReplicaId, u64>,
     pinged_at: Instant,
     numbers: u64,
+    /// The newest view of each partition, as far as it has a member.
+    views: BTreeMap<PartitionId, PartitionView>,
 }
 
 impl Uplinks {
@@ -73,6 +75,7 @@ impl Uplinks {
             by_replica: BTreeMap::new(),
             pinged_at: now,
             numbers: 0,
+            views: BTreeMap::new(),
         };
         addresses.iter().for_each(|address| uplinks.dial(*address));
         uplinks
@@ -200,9 +203,22 @@ impl Uplinks {
         }
     }
 
-    /// Says something to the site's gate, at whichever state process.
+    /// A replica tells who serves a partition.
+    pub(crate) fn note_view(&mut self, view: &PartitionView) {
+        let known = self.views.get(&view.partition).map(|known| known.number);
+        if known < Some(view.number) {
+            self.views.insert(view.partition, view.clone());
+        }
+    }
+
+    /// The replica whose process keeps the site's gate, as on the site's map.
+    pub(crate) fn gatekeeper(&self) -> Option<ReplicaId> {
+        self.views.values().find_map(PartitionView::primary)
+    }
+
+    /// Says something to the site's gate.
     pub(crate) fn tell_gate(&mut self, frame: &TierFrame) {
-        if let Some(replica) = self.by_replica.keys().next().copied() {
+        if let Some(replica) = self.gatekeeper() {
             self.tell(replica, frame);
         }
     }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tier_protocol::{EngineWord, GateWord, SiteWord};
-use vocab::{EngineId, Instant, PartitionId, SiteId, ViewNumber};
+use tier_protocol::{EngineWord, GateWord, SiteMap, SiteWord};
+use vocab::{EngineId, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
-use crate::door::{GateBound, Reason, SiteInput};
+use crate::door::{GateBound, Reason, SiteInput, SiteOrder};
 
 /// When calls held dormant for a site wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +60,9 @@ pub struct GateConfig {
     pub keyset_page_max: usize,
     /// Whether a start after the first begins by fetching the keyset.
     pub with_keyset: bool,
+    /// Several processes share the site: this gate is closed until the site's map says that it is
+    /// this process's to keep. `start` and `partitions` are the map's, too.
+    pub is_shared: bool,
 }
 
 impl GateConfig {
@@ -84,6 +87,7 @@ impl GateConfig {
             pulls_open_max: 4_096,
             keyset_page_max: 500,
             with_keyset: true,
+            is_shared: false,
         }
     }
 }
@@ -154,8 +158,19 @@ pub enum GateInput {
         /// The words.
         output: GateBound,
     },
+    /// The site's map, as this process's replica knows it.
+    Map {
+        /// The replica of this process.
+        replica: ReplicaId,
+        /// The map.
+        map: SiteMap,
+    },
+    /// Replicas may have missed what was told: a link between two processes is up again.
+    TellAgain,
+    /// An operator's order, for all partitions.
+    Order(SiteOrder),
     /// What the queue held, even when that is nothing. Until it comes, batches are refused and
-    /// nobody is told that a call does not exist.
+    /// nobody is told that a call does not exist. Also the answer to [`GateOutput::Open`].
     QueueLoaded(Vec<QueuedBatch>),
     /// The batch of this row is on disk, synced.
     QueueAppended {
@@ -188,13 +203,19 @@ pub enum GateOutput {
         /// The words.
         word: GateWord,
     },
-    /// Words to a partition of this site.
+    /// Words to the primary of a partition of this site.
     ToReplica {
         /// The partition.
         partition: PartitionId,
         /// The words.
         input: SiteInput,
     },
+    /// Words to every replica of this site.
+    ToReplicas(SiteInput),
+    /// This process keeps the site's gate from here on: read the queue, and dial the other sites.
+    Open,
+    /// It does not any more: leave the queue and the other sites alone.
+    Close,
     /// Write the batch to disk and sync; `QueueAppended` or `QueueRefused` follows.
     QueueAppend {
         /// The batch.
@@ -253,6 +274,8 @@ pub struct GateStats {
     pub keyset_pages_given: u64,
     /// Words from sites that are not peers, or that are never due; dropped.
     pub words_dropped: u64,
+    /// Whether this process keeps the site's gate.
+    pub is_open: bool,
     /// Whether this site serves.
     pub is_serving: bool,
     /// Other sites that answer, with their start counts.

@@ -44,12 +44,9 @@ pub(super) struct Keyset {
 }
 
 impl Keyset {
-    pub(super) fn new(now: Instant, config: &GateConfig) -> Self {
-        // A site that never ran before has nothing elsewhere.
-        let first = match config.start {
-            0 | 1 => Fetch::Done,
-            _ => Fetch::ToAsk { cursor: None, at: now },
-        };
+    /// `knows`: there is nothing elsewhere, or all of it is known.
+    pub(super) fn new(now: Instant, config: &GateConfig, knows: bool) -> Self {
+        let first = if knows { Fetch::Done } else { Fetch::ToAsk { cursor: None, at: now } };
         Self {
             began_at: now,
             return_wait: config.return_wait,
@@ -177,7 +174,7 @@ impl Gate {
         self.keyset.asked.retain(|_, asked| asked.site != site);
         let until = now + self.config.pull_wait / 2;
         self.keyset.asked.insert(ask, Asked { site, until, pages: BTreeMap::new() });
-        self.tell_replicas(&SiteInput::KeysetAsk { site, cursor, ask });
+        self.tell_primaries(&SiteInput::KeysetAsk { site, cursor, ask });
     }
 
     fn put_off_page(&mut self, site: SiteId) {
@@ -193,7 +190,7 @@ impl Gate {
         entries: Vec<KeysetEntry>,
         next: Option<CallKey>,
     ) {
-        let partitions = self.config.partitions.len();
+        let partitions = self.partitions.len();
         let Some(asked) = self.keyset.asked.get_mut(&ask) else {
             return;
         };

@@ -1,6 +1,7 @@
 //! A gate on the bench: two engines, two other sites, one partition.
 
 mod inbox;
+mod keeper;
 mod returning;
 
 use std::time::Duration;
@@ -162,7 +163,7 @@ fn to_site(said: &[GateOutput], to: SiteId) -> Vec<SiteWord> {
 
 fn to_replica(said: &[GateOutput]) -> Vec<SiteInput> {
     let inputs = said.iter().filter_map(|output| match output {
-        GateOutput::ToReplica { input, .. } => Some(input.clone()),
+        GateOutput::ToReplica { input, .. } | GateOutput::ToReplicas(input) => Some(input.clone()),
         _ => None,
     });
     inputs.filter(|input| !matches!(input, SiteInput::Status { .. })).collect()
@@ -220,7 +221,7 @@ fn a_broken_link_ends_it_at_once_and_partitions_hear_of_both() {
     let said = bench.up(THERE);
     assert!(said.iter().any(|output| matches!(
         output,
-        GateOutput::ToReplica { input: SiteInput::Status { alive, .. }, .. } if alive.len() == 1
+        GateOutput::ToReplicas(SiteInput::Status { alive, .. }) if alive.len() == 1
     )));
 }
 
@@ -266,7 +267,7 @@ fn a_site_says_which_dictionary_all_its_engines_read() {
 fn replicas_are_told_which_dictionary_a_site_reads() {
     let told = |said: &[GateOutput]| {
         let told = said.iter().filter_map(|output| match output {
-            GateOutput::ToReplica { input: SiteInput::Status { alive, .. }, .. } => {
+            GateOutput::ToReplicas(SiteInput::Status { alive, .. }) => {
                 alive.first().map(|status| status.dictionary)
             }
             _ => None,

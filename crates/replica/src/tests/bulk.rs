@@ -39,7 +39,7 @@ pub(super) fn wake(bench: &mut Bench, mut said: Vec<Output>) -> u32 {
 fn every_call_of_a_dead_site_is_woken_once_and_paced() {
     let mut bench = Bench::with(|config| config.pace.activate_per_s = 1_000);
     asleep(&mut bench, 2_500);
-    let order = Input::Order(Order::ActivateAll { site: THERE });
+    let order = Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE }));
     let said = bench.input(order.clone()).to_vec();
     let mut woken = wake(&mut bench, said);
     let mut steps = 0;
@@ -63,7 +63,7 @@ fn an_activation_waits_until_the_site_s_last_words_are_applied() {
     asleep(&mut bench, 1);
     let status = |waiting| SiteInput::Status { here: SiteState::Serving, alive: vec![], waiting };
     bench.site(status(vec![THERE]));
-    bench.input(Input::Order(Order::ActivateAll { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
     assert!(bench.pass(ms(10_000)).is_empty());
     let said = bench.site(status(vec![]));
     assert_eq!(wake(&mut bench, said), 1);
@@ -73,7 +73,7 @@ fn an_activation_waits_until_the_site_s_last_words_are_applied() {
 fn an_activation_goes_on_after_its_engine_died() {
     let mut bench = Bench::new();
     asleep(&mut bench, 20);
-    bench.input(Input::Order(Order::ActivateAll { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
     bench.input(Input::EngineDown { engine: A });
     bench.input(Input::EngineUp { engine: A });
     let said = [bench.said.clone(), bench.pass(ms(100))].concat();
@@ -86,9 +86,11 @@ fn an_activation_goes_on_after_its_engine_died() {
 fn a_stopped_activation_stops() {
     let mut bench = Bench::with(|config| config.pace.activate_per_s = 100);
     asleep(&mut bench, 1_000);
-    let said = bench.input(Input::Order(Order::ActivateAll { site: THERE })).to_vec();
+    let said = bench
+        .input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })))
+        .to_vec();
     let mut woken = wake(&mut bench, said);
-    bench.input(Input::Order(Order::StopActivating { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::StopActivating { site: THERE })));
     for _ in 0..200 {
         let said = bench.pass(ms(100));
         woken += wake(&mut bench, said);
@@ -108,12 +110,12 @@ fn a_dropped_backup_is_gone_but_for_what_is_on_its_way_home() {
     });
     bench.unlock(A, key(250), token);
     let (token, _) = bench.lock(A, wide_key(3));
-    bench.input(Input::Order(Order::DropBackup { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::DropBackup { site: THERE })));
     bench.pass(ms(1_000));
     assert!(!progress(&bench, BulkKind::Drop).is_running);
     assert_eq!(bench.replica.stats(bench.now).dormant[&THERE], 2, "locked; on its way");
     bench.unlock(A, wide_key(3), token);
-    bench.input(Input::Order(Order::DropBackup { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::DropBackup { site: THERE })));
     bench.pass(ms(1_000));
     assert_eq!(bench.replica.stats(bench.now).dormant[&THERE], 1);
 }
@@ -123,7 +125,7 @@ fn what_a_living_site_owns_is_not_taken_over() {
     let mut bench = Bench::new();
     asleep(&mut bench, 3);
     bench.alive(&[THERE]);
-    let order = Input::Order(Order::ActivateAll { site: THERE });
+    let order = Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE }));
     let mut said = bench.input(order).to_vec();
     said.extend(bench.pass(ms(10_000)));
     assert!(grants(&said).is_empty(), "{said:?}");

@@ -260,11 +260,12 @@ fn a_call_that_begins_again_takes_the_place_of_its_tombstone() {
 #[test]
 fn nothing_is_sent_while_replication_is_off_and_all_of_it_after() {
     let mut bench = bench();
-    bench.input(Input::Order(Order::Replication { site: THERE, on: false }));
+    bench
+        .input(Input::Order(Order::Site(crate::SiteOrder::Replication { site: THERE, on: false })));
     bench.turn(key(1), BOUNDARY, |_| {});
     assert!(sent(&mut bench, ms(60_000)).is_empty());
     assert_eq!(stage(&bench, key(1)), Some(MarkStage::Ready));
-    bench.input(Input::Order(Order::Replication { site: THERE, on: true }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::Replication { site: THERE, on: true })));
     assert_eq!(batches(&bench.said).len(), 1);
 }
 
@@ -330,7 +331,7 @@ fn another_backup_site_gets_every_call_and_the_old_one_no_more() {
     let mut bench = bench();
     bench.turn(key(1), BOUNDARY, |_| {});
     bench.alive(&[THERE, THIRD]);
-    bench.input(Input::Order(Order::BackupTo { site: Some(THIRD) }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::BackupTo { site: Some(THIRD) })));
     let out = sent(&mut bench, ms(1_000));
     assert_eq!(out.iter().map(|batch| batch.0).collect::<Vec<_>>(), [THIRD]);
     assert_eq!(at_risk(&bench), 0);

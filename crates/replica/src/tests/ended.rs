@@ -58,7 +58,10 @@ fn a_call_that_was_refused_never_crosses() {
     bench.turn(key(1), ENDED, |_| {});
     assert_eq!(marks(&bench), (0, 0, 0));
     assert!(crossed(&mut bench, ms(60_000)).is_empty());
-    bench.replica.handle_input(bench.now, Input::Order(Order::Sweep { site: THERE }));
+    bench.replica.handle_input(
+        bench.now,
+        Input::Order(Order::Site(crate::SiteOrder::Sweep { site: THERE })),
+    );
     assert!(crossed(&mut bench, ms(60_000)).is_empty());
     bench.delete(key(1));
     assert!(crossed(&mut bench, ms(60_000)).is_empty());
@@ -106,7 +109,10 @@ fn a_call_that_begins_again_on_its_record_crosses_again() {
     assert_eq!(crossed(&mut bench, ms(50)), removal(1, end));
     bench.turn(key(1), BUSY, |_| {});
     assert_eq!(marks(&bench), (0, 1, 0), "it rings");
-    bench.replica.handle_input(bench.now, Input::Order(Order::Sweep { site: THERE }));
+    bench.replica.handle_input(
+        bench.now,
+        Input::Order(Order::Site(crate::SiteOrder::Sweep { site: THERE })),
+    );
     assert!(crossed(&mut bench, ms(60_000)).is_empty(), "and is not forced to cross");
     // Whatever is said of the crossing section, the other site has none.
     let again = bench.turn(key(1), UNCHANGED, |_| {});

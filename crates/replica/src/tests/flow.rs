@@ -140,9 +140,9 @@ impl Script {
             ["order", order, site] => {
                 let site = SiteId(number(site));
                 let order = match order {
-                    "activate" => Order::ActivateAll { site },
-                    "drop" => Order::DropBackup { site },
-                    "sweep" => Order::Sweep { site },
+                    "activate" => Order::Site(crate::SiteOrder::ActivateAll { site }),
+                    "drop" => Order::Site(crate::SiteOrder::DropBackup { site }),
+                    "sweep" => Order::Site(crate::SiteOrder::Sweep { site }),
                     other => panic!("order {other}"),
                 };
                 bench.input(Input::Order(order));

@@ -210,11 +210,11 @@ fn a_call_that_the_engine_would_not_give_back_is_offered_again_later() {
 #[test]
 fn nothing_goes_home_while_that_is_paused() {
     let mut bench = Bench::new();
-    bench.input(Input::Order(Order::HandBackPause(true)));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::HandBackPause(true))));
     moved(&mut bench, 1, BOUNDARY);
     bench.alive(&[THERE]);
     assert!(hand_backs(&bench.pass(ms(60_000))).is_empty());
-    bench.input(Input::Order(Order::HandBackPause(false)));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::HandBackPause(false))));
     let mut said = bench.said.clone();
     said.extend(bench.pass(ms(10)));
     assert_eq!(hand_backs(&said).len(), 1);

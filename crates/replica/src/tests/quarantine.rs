@@ -249,7 +249,7 @@ fn a_condemned_call_neither_crosses_nor_is_told_of() {
     bench.panic(A, key(1));
     bench.panic(A, key(1));
     let mut said = bench.alive(&[THERE]);
-    bench.input(Input::Order(Order::Sweep { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::Sweep { site: THERE })));
     said.extend(bench.pass(ms(5_000)));
     assert_eq!(batches(&said), [], "nothing of it goes");
     let said = bench.site(SiteInput::Pull { site: THERE, key: key(1), ask: 1 });
@@ -268,7 +268,7 @@ fn a_condemned_call_neither_crosses_nor_is_told_of() {
 fn a_sleeping_call_that_cannot_be_woken_goes_and_a_better_version_lifts_it() {
     let mut bench = Bench::new();
     bench.store_dormant(from_there(1, 3));
-    bench.input(Input::Order(Order::ActivateAll { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
     for _ in 0..2 {
         let mut said = bench.said.clone();
         while grants(&said).is_empty() {

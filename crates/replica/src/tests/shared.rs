@@ -116,6 +116,7 @@ pub(super) fn map_of(number: u64, members: &[u64]) -> SiteMap {
         partitions: vec![view],
         seats: seats.collect(),
         moves: Vec::new(),
+        settled: 0,
     }
 }
 

@@ -65,7 +65,7 @@ fn a_site_dies_its_calls_go_on_and_come_home() {
     world.pass(s(3));
     // Some wake by a message, the rest by order.
     assert_eq!(world.message(RIGHT, key(3), false), Fate::Done);
-    world.order(RIGHT, Order::ActivateAll { site: LEFT });
+    world.order(RIGHT, activate_all(LEFT));
     world.pass(s(5));
     for number in 0..40 {
         assert_eq!(world.places(key(number)), (vec![RIGHT], vec![]), "call {number}");
@@ -150,7 +150,7 @@ fn a_call_that_merely_lingers_leaves_no_copy_behind() {
     check_home(&world, 5, RIGHT);
     world.crash(LEFT);
     world.pass(s(3));
-    world.order(RIGHT, Order::ActivateAll { site: LEFT });
+    world.order(RIGHT, activate_all(LEFT));
     world.pass(s(3));
     for number in 0..20 {
         let active = if (4..=5).contains(&number) { vec![RIGHT] } else { vec![] };
@@ -191,6 +191,10 @@ fn safe(world: &World, calls: &BTreeMap<u8, SiteId>) -> BTreeSet<u8> {
     calls.keys().copied().filter(is_safe).collect()
 }
 
+fn activate_all(site: SiteId) -> Order {
+    Order::Site(replica::SiteOrder::ActivateAll { site })
+}
+
 #[test]
 fn whatever_happens_the_sites_agree_when_it_is_over() {
     for seed in 1..=60_u64 {
@@ -218,7 +222,7 @@ fn whatever_happens_the_sites_agree_when_it_is_over() {
                     world.message(site, key(number), false);
                 }
                 5 if world.sites.len() == 1 => {
-                    world.order(site, Order::ActivateAll { site: SiteId(3 - site.0) });
+                    world.order(site, activate_all(SiteId(3 - site.0)));
                 }
                 5 if rng.below(3) == 0 => {
                     let fate = match rng.below(2) {

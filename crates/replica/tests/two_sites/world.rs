@@ -164,7 +164,9 @@ impl Site {
             match output {
                 GateOutput::ToSite { word, .. } => self.outbox.push_back(word),
                 GateOutput::ToEngine { word, .. } => self.word(now, word),
-                GateOutput::ToReplica { input, .. } => self.replica(now, Input::Site(input)),
+                GateOutput::ToReplica { input, .. } | GateOutput::ToReplicas(input) => {
+                    self.replica(now, Input::Site(input));
+                }
                 GateOutput::QueueAppend { batch } => {
                     let row = batch.row;
                     self.disk.insert(row, QueuedBatch { waited: Duration::ZERO, ..batch });
@@ -174,6 +176,7 @@ impl Site {
                     self.disk.remove(&row);
                 }
                 GateOutput::QueueSetAside { row } => panic!("row {row} cannot be read"),
+                GateOutput::Open | GateOutput::Close => panic!("the site has one process"),
                 GateOutput::WakeAt(..) => {}
             }
         }

@@ -29,7 +29,10 @@ pub(crate) fn peer(word: &PeerWord) -> Option<String> {
             format!("Repaired [{}] {stamps:?} gone={gone:?} floor={floor:?}", view.0)
         }
         PeerWord::Spilled { view, calls } => format!("Spilled [{}] {}", view.0, calls.len()),
-        PeerWord::RowsAsk { .. } | PeerWord::RowsFree { .. } => return None,
+        PeerWord::RowsAsk { .. }
+        | PeerWord::RowsFree { .. }
+        | PeerWord::ViewAsk { .. }
+        | PeerWord::ViewSame { .. } => return None,
         PeerWord::SpilledAsk { view, calls } => {
             format!("SpilledAsk [{}] {}", view.0, calls.len())
         }

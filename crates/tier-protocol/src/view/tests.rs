@@ -33,6 +33,7 @@ fn a_map_is_read_back_as_written() {
         joining: vec![ReplicaId(9)],
         led_since: ViewNumber(5),
         slots: SlotSet::share(1, 2),
+        life: 3,
         ..PartitionView::alone(PartitionId(1), ViewNumber(7), ReplicaId(3))
     };
     let empty = PartitionView {
@@ -56,8 +57,10 @@ fn a_map_is_read_back_as_written() {
             slots: SlotSet::share(3, 4),
             replicas: 3,
         }],
+        settled: 2,
     };
-    assert_eq!(SiteMap::decode(map.encode()), Ok(map));
+    assert_eq!(SiteMap::decode(map.encode()), Ok(map.clone()));
+    assert_eq!((map.gatekeeper(), map.life()), (Some(ReplicaId(3)), 3));
     assert_eq!(SiteMap::decode(SiteMap::default().encode()), Ok(SiteMap::default()));
 }
 

@@ -14,6 +14,7 @@ use vocab::{
 use crate::batch::Entry;
 use crate::command::{Command, PutFlags};
 use crate::frame::{SiteFrame, TierFrame};
+use crate::partition::{GateBound, SiteInput, SiteOrder, SiteStatus};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
@@ -259,6 +260,73 @@ fn state() -> impl Strategy<Value = SiteState> {
     prop_oneof![Just(SiteState::Returning), Just(SiteState::Serving)]
 }
 
+/// Sites are numbered from 1 up.
+fn real_site() -> impl Strategy<Value = SiteId> {
+    (1..=u16::MAX).prop_map(SiteId)
+}
+
+fn site_status() -> impl Strategy<Value = SiteStatus> {
+    (site(), state(), any::<u64>(), any::<u16>())
+        .prop_map(|(site, state, start, dictionary)| SiteStatus { site, state, start, dictionary })
+}
+
+fn site_order() -> impl Strategy<Value = SiteOrder> {
+    prop_oneof![
+        site().prop_map(|site| SiteOrder::ActivateAll { site }),
+        site().prop_map(|site| SiteOrder::StopActivating { site }),
+        site().prop_map(|site| SiteOrder::DropBackup { site }),
+        (site(), any::<bool>()).prop_map(|(site, on)| SiteOrder::Replication { site, on }),
+        of(real_site()).prop_map(|site| SiteOrder::BackupTo { site }),
+        site().prop_map(|site| SiteOrder::Sweep { site }),
+        any::<bool>().prop_map(SiteOrder::HandBackPause),
+    ]
+}
+
+fn site_input() -> impl Strategy<Value = SiteInput> {
+    let id = any::<u64>;
+    prop_oneof![
+        (state(), vec(site_status(), 0..4), vec(site(), 0..4))
+            .prop_map(|(here, alive, waiting)| SiteInput::Status { here, alive, waiting }),
+        (site(), id()).prop_map(|(site, id)| SiteInput::BatchStored { site, id }),
+        (site(), id()).prop_map(|(site, id)| SiteInput::BatchRefused { site, id }),
+        site().prop_map(|site| SiteInput::LinkDown { site }),
+        superseded().prop_map(SiteInput::Superseded),
+        (site(), of(key()), id()).prop_map(|(site, cursor, ask)| SiteInput::KeysetAsk {
+            site,
+            cursor,
+            ask
+        }),
+        (site(), key(), id()).prop_map(|(site, key, ask)| SiteInput::Pull { site, key, ask }),
+        (site(), vec(keyset_entry(), 0..5))
+            .prop_map(|(from, entries)| SiteInput::KeysetPage { from, entries }),
+        (of(real_site()), key(), answer()).prop_map(|(from, key, answer)| SiteInput::Pulled {
+            from,
+            key,
+            answer
+        }),
+        id().prop_map(|life| SiteInput::Settled { life }),
+        site_order().prop_map(SiteInput::Order),
+    ]
+}
+
+fn gate_bound() -> impl Strategy<Value = GateBound> {
+    let id = any::<u64>;
+    prop_oneof![
+        (site(), id(), view(), body()).prop_map(|(site, id, view, bytes)| GateBound::Publish {
+            site,
+            id,
+            view,
+            bytes
+        }),
+        (site(), id(), vec(keyset_entry(), 0..5), of(key())).prop_map(
+            |(site, ask, entries, next)| GateBound::KeysetPage { site, ask, entries, next }
+        ),
+        (site(), id(), key(), answer())
+            .prop_map(|(site, ask, key, answer)| GateBound::PullAnswer { site, ask, key, answer }),
+        key().prop_map(|key| GateBound::Pull { key }),
+    ]
+}
+
 fn superseded() -> impl Strategy<Value = Vec<Superseded>> {
     vec((key(), epoch()).prop_map(|(key, epoch)| Superseded { key, epoch }), 0..5)
 }
@@ -356,14 +424,16 @@ fn gate_word() -> impl Strategy<Value = GateWord> {
 }
 
 fn partition_view() -> impl Strategy<Value = PartitionView> {
-    (partition(), view(), view(), vec(replica(), 0..4), vec(replica(), 0..3), slots()).prop_map(
-        |(partition, number, led_since, members, joining, slots)| PartitionView {
+    let names = (vec(replica(), 0..4), vec(replica(), 0..3));
+    (partition(), view(), view(), names, slots(), any::<u64>()).prop_map(
+        |(partition, number, led_since, (members, joining), slots, life)| PartitionView {
             partition,
             number,
             led_since,
             members,
             joining,
             slots,
+            life,
         },
     )
 }
@@ -394,8 +464,14 @@ fn site_map() -> impl Strategy<Value = SiteMap> {
     let moved = (partition(), partition(), slots(), any::<u16>());
     let moved =
         moved.prop_map(|(from, to, slots, replicas)| SlotMove { from, to, slots, replicas });
-    (view(), vec(partition_view(), 0..3), vec(seat(), 0..3), vec(moved, 0..2))
-        .prop_map(|(last, partitions, seats, moves)| SiteMap { last, partitions, seats, moves })
+    let parts = (vec(partition_view(), 0..3), vec(seat(), 0..3), vec(moved, 0..2));
+    (view(), parts, any::<u64>()).prop_map(|(last, (partitions, seats, moves), settled)| SiteMap {
+        last,
+        partitions,
+        seats,
+        moves,
+        settled,
+    })
 }
 
 fn copied_state() -> impl Strategy<Value = CopiedState> {
@@ -496,6 +572,8 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::SpilledAsk { view, calls }),
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::RowsAsk { view, calls }),
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::RowsFree { view, calls }),
+        (view(), any::<u64>()).prop_map(|(view, ask)| PeerWord::ViewAsk { view, ask }),
+        (view(), any::<u64>()).prop_map(|(view, ask)| PeerWord::ViewSame { view, ask }),
         (view(), vec((key(), strike()), 0..3))
             .prop_map(|(view, strikes)| PeerWord::Struck { view, strikes }),
         (view(), set_aside()).prop_map(|(view, aside)| PeerWord::Quarantined { view, aside }),
@@ -531,6 +609,9 @@ pub(crate) fn tier_frame() -> impl Strategy<Value = TierFrame> {
         8 => peer_word().prop_map(TierFrame::Peer),
         1 => Just(TierFrame::Ping),
         1 => Just(TierFrame::Pong),
+        4 => site_input().prop_map(TierFrame::ToPartition),
+        4 => (partition(), gate_bound())
+            .prop_map(|(partition, word)| TierFrame::ToGate { partition, word }),
     ]
 }
 

@@ -251,6 +251,8 @@ const SPILLED_ASK: u32 = 16;
 const ROWS_ASK: u32 = 17;
 const ROWS_FREE: u32 = 18;
 const NEWS: u32 = 19;
+const VIEW_ASK: u32 = 20;
+const VIEW_SAME: u32 = 21;
 
 fn of_stamps(kind: u32, view: ViewNumber, calls: &[(CallKey, vocab::Stamp)]) -> PeerWord {
     PeerWord { kind, view: view.0, list: list::pack(calls), ..PeerWord::default() }
@@ -320,6 +322,12 @@ impl From<&peer::PeerWord> for PeerWord {
             Word::SpilledAsk { view, calls } => of_stamps(SPILLED_ASK, *view, calls),
             Word::RowsAsk { view, calls } => of_stamps(ROWS_ASK, *view, calls),
             Word::RowsFree { view, calls } => of_stamps(ROWS_FREE, *view, calls),
+            Word::ViewAsk { view, ask } => {
+                Self { kind: VIEW_ASK, view: view.0, number: *ask, ..none }
+            }
+            Word::ViewSame { view, ask } => {
+                Self { kind: VIEW_SAME, view: view.0, number: *ask, ..none }
+            }
             Word::Struck { view, strikes } => {
                 let strikes = strikes.iter().map(|(key, strike)| Strike::from(strike).of(*key));
                 Self { kind: STRUCK, view: view.0, strikes: strikes.collect(), ..none }
@@ -377,6 +385,8 @@ impl TryFrom<PeerWord> for peer::PeerWord {
             SPILLED_ASK => Self::SpilledAsk { view, calls: list::unpack(&wire.list)? },
             ROWS_ASK => Self::RowsAsk { view, calls: list::unpack(&wire.list)? },
             ROWS_FREE => Self::RowsFree { view, calls: list::unpack(&wire.list)? },
+            VIEW_ASK => Self::ViewAsk { view, ask: wire.number },
+            VIEW_SAME => Self::ViewSame { view, ask: wire.number },
             STRUCK => {
                 let keyed = |strike: Strike| Ok((word::key(strike.key)?, strike.try_into()?));
                 let strikes = wire.strikes.into_iter().map(keyed);

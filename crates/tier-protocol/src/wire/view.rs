@@ -22,6 +22,8 @@ pub(crate) struct View {
     /// Absent for all slots.
     #[prost(bytes = "bytes", optional, tag = "6")]
     slots: Option<Bytes>,
+    #[prost(uint64, tag = "7")]
+    life: u64,
 }
 
 impl From<&view::PartitionView> for View {
@@ -33,6 +35,7 @@ impl From<&view::PartitionView> for View {
             joining: view.joining.iter().map(|member| member.0).collect(),
             led_since: view.led_since.0,
             slots: (view.slots != SlotSet::ALL).then(|| view.slots.to_bytes()),
+            life: view.life,
         }
     }
 }
@@ -49,6 +52,7 @@ impl TryFrom<View> for view::PartitionView {
             members: wire.members.into_iter().map(ReplicaId).collect(),
             joining: wire.joining.into_iter().map(ReplicaId).collect(),
             slots: slots.unwrap_or(SlotSet::ALL),
+            life: wire.life,
         })
     }
 }
@@ -152,6 +156,8 @@ pub(crate) struct SiteMap {
     seats: Vec<Seat>,
     #[prost(message, repeated, tag = "5")]
     moves: Vec<SlotMove>,
+    #[prost(uint64, tag = "6")]
+    settled: u64,
 }
 
 impl SiteMap {
@@ -162,6 +168,7 @@ impl SiteMap {
             partitions: map.partitions.iter().map(View::from).collect(),
             seats: map.seats.iter().map(Seat::from).collect(),
             moves: map.moves.iter().map(SlotMove::from).collect(),
+            settled: map.settled,
         }
     }
 
@@ -175,6 +182,7 @@ impl SiteMap {
             partitions: word::all(self.partitions)?,
             seats: word::all(self.seats)?,
             moves: word::all(self.moves)?,
+            settled: self.settled,
         })
     }
 }

@@ -44,12 +44,11 @@ fn alone(tier: Option<&Tier>, findings: &mut Findings<'_>) {
 }
 
 fn among_several(config: &Config, findings: &mut Findings<'_>) {
-    if config.sites.is_some() {
+    if config.sites.is_some() && config.queue.is_none() {
         findings.mistake(
             &["sites"],
-            "[sites] and [coordination] do not go together yet".into(),
-            "keep one of the two: a site whose calls cross to another one has one state process, \
-             without [coordination]",
+            "the queue of other sites' calls is a file of one process of several".into(),
+            "add [queue] with the `url` of a NATS server that all state processes reach",
         );
     }
     // That there is none is told by its role.

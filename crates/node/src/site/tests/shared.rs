@@ -33,14 +33,15 @@ fn waiting(scratch: &Scratch, partition: u16) -> Site {
     let store = Setting { store: Store::Fixed { revision: 1 }, presence };
     let shared = Shared::new(peers, Coordination::start(store, events.clone()));
     let settings = queue::Settings::of(&config).unwrap();
-    let queue = Queue::open(&settings, events.clone()).unwrap();
+    let open_queue = move || Queue::open(&settings, events.clone());
+    let sites = SiteLinks::new(&config, None);
     let tier = TierSeat::new(
         Replica::new(clock.now(), setting::replica(&config, 1, Some(OWN))),
         Gate::new(clock.now(), setting::gate(&config, 1)),
-        queue,
+        Box::new(open_queue),
         Some(shared),
         None,
-        Vec::new(),
+        sites,
     );
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
     site.begin();
@@ -71,6 +72,7 @@ fn map() -> Told {
         partitions: vec![PartitionView::alone(PartitionId(0), ViewNumber(3), OTHER)],
         seats: vec![seat(OTHER, "s1"), seat(OWN, "s2")],
         moves: Vec::new(),
+        settled: 0,
     };
     let stored = Some(Stored { revision: 5, bytes: map.encode() });
     Told::Document(Current { store_revision: 5, stored })
@@ -141,6 +143,7 @@ fn moving(number: u64, members: &[ReplicaId]) -> Told {
         partitions: vec![view],
         seats: vec![seat(OTHER, "s1", 0), seat(OWN, "s2", 2)],
         moves: vec![tier_protocol::SlotMove { from, to, slots, replicas: 1 }],
+        settled: 0,
     };
     let stored = Some(Stored { revision: number, bytes: map.encode() });
     Told::Document(Current { store_revision: number, stored })
@@ -171,6 +174,7 @@ async fn a_second_process_of_one_name_is_told_and_waits() {
         partitions: vec![PartitionView::alone(PartitionId(0), ViewNumber(3), OTHER)],
         seats: Vec::new(),
         moves: Vec::new(),
+        settled: 0,
     };
     map.seats.push(Seat {
         replica: OTHER,

@@ -187,7 +187,7 @@ fn what_the_disk_held_is_offered_after_a_start_with_the_time_it_waited() {
     )));
     assert!(said.iter().any(|output| matches!(
         output,
-        GateOutput::ToReplica { input: SiteInput::Status { waiting, .. }, .. }
+        GateOutput::ToReplicas(SiteInput::Status { waiting, .. })
             if *waiting == [THERE]
     )));
 }

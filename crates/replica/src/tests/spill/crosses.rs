@@ -70,7 +70,7 @@ fn a_sweep_marks_spilled_calls_at_once_and_fetches_them_as_they_go() {
     assert_eq!(acknowledge(&mut bench, &said).len(), 20);
     bench.pass_with(&mut disk, ms(60_000));
     assert_eq!((bench.spilled(), at_risk(&bench)), (20, 0));
-    bench.input(Input::Order(Order::Sweep { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::Sweep { site: THERE })));
     bench.pass(ms(20));
     assert_eq!(at_risk(&bench), 20);
     let said = bench.pass_with(&mut disk, ms(200));
@@ -111,7 +111,9 @@ fn spilled_calls_of_a_dead_site_are_woken_once() {
     bench.pass_with(&mut disk, ms(70_000));
     assert_eq!(bench.spilled(), 500);
     bench.alive(&[]);
-    let mut said = bench.input(Input::Order(Order::ActivateAll { site: THERE })).to_vec();
+    let mut said = bench
+        .input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })))
+        .to_vec();
     let mut woken = 0;
     for _ in 0..100 {
         said.extend(bench.pass_with(&mut disk, ms(20)));
@@ -130,7 +132,7 @@ fn an_activation_waits_for_a_database_that_is_away() {
     bench.pass_with(&mut disk, ms(60_000));
     bench.alive(&[]);
     bench.word(DatabaseWord::Away);
-    bench.input(Input::Order(Order::ActivateAll { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
     bench.pass(ms(60_000));
     assert_eq!(bench.asks.len(), 0);
     bench.word(DatabaseWord::Back);
@@ -144,7 +146,7 @@ fn an_activation_goes_on_after_a_read_was_refused() {
     bench.store_dormant(from_there(2, 1));
     bench.pass_with(&mut disk, ms(60_000));
     bench.alive(&[]);
-    bench.input(Input::Order(Order::ActivateAll { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
     while let Some(ask) = bench.asks.pop_front() {
         bench.word(refused(&ask));
     }
@@ -160,7 +162,7 @@ fn a_backup_is_dropped_without_being_read() {
         bench.store_dormant(record(wide_key(number), stamp(65_536, THERE, 1), THERE));
     }
     bench.pass_with(&mut disk, ms(61_000));
-    bench.input(Input::Order(Order::DropBackup { site: THERE }));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::DropBackup { site: THERE })));
     bench.pass(ms(1_000));
     let asks = &bench.asks;
     assert!(asks.iter().all(|ask| matches!(ask, DatabaseAsk::Remove { .. })), "{asks:?}");

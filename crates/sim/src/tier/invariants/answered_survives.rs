@@ -18,8 +18,8 @@ use crate::watch::is_refresh;
 
 /// Refusals that say "I do not know this call".
 const UNKNOWN: [u16; 2] = [404, 481];
-/// Beside those, refusals that a healed site does not give. A second INVITE is refused with 500 while
-/// the first one's 2xx is not acknowledged (RFC 3261 §14.2), and that may have got lost before.
+/// Beside those, refusals that a healed site does not give. A second INVITE is refused with 500
+/// while the first one's 2xx is not acknowledged (RFC 3261 §14.2), and that may have got lost.
 const LOST: [u16; 3] = [408, 500, 503];
 
 /// A request from before the site was healed may wait for its call's lock for so long.

@@ -13,6 +13,7 @@ use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNu
 use super::*;
 use crate::batch::{self, Entry};
 use crate::command::PutFlags;
+use crate::partition::{SiteOrder, SiteStatus};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
@@ -183,6 +184,7 @@ fn links() -> Vec<(&'static str, TierFrame)> {
         members: vec![ReplicaId(1), ReplicaId(1000)],
         joining: vec![ReplicaId(3)],
         slots: SlotSet::ALL,
+        life: 0,
     };
     let (led_since, slots) = (ViewNumber(7), SlotSet::share(1, 2));
     let half = PartitionView { led_since, slots, ..view.clone() };
@@ -295,6 +297,8 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         ("spilled_ask", PeerWord::SpilledAsk { view, calls: stamps.clone() }),
         ("rows_ask", PeerWord::RowsAsk { view, calls: stamps.clone() }),
         ("rows_free", PeerWord::RowsFree { view, calls: stamps }),
+        ("view_ask", PeerWord::ViewAsk { view, ask: 9 }),
+        ("view_same", PeerWord::ViewSame { view, ask: 9 }),
         ("struck", PeerWord::Struck { view, strikes: vec![(key, strike(StrikeKind::Broken))] }),
         ("quarantined", PeerWord::Quarantined { view, aside: set_aside() }),
         ("removed", PeerWord::Removed { view, tombstone: TOMBSTONE }),
@@ -305,6 +309,51 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
     .collect()
 }
 
+/// Words between a site's gate and its partitions.
+fn partitions() -> Vec<(&'static str, TierFrame)> {
+    let (key, ask, id, site) = (KEY, 11, 6, SiteId(2));
+    let status = SiteStatus { site, state: SiteState::Returning, start: 3, dictionary: 1 };
+    let (here, alive, waiting) = (SiteState::Serving, vec![status], vec![SiteId(3)]);
+    let entries = vec![KeysetEntry { key, epoch: EPOCH, kind: KeysetKind::Moved }];
+    let order = SiteInput::Order;
+    let pulled = |from| SiteInput::Pulled { from, key, answer: PullAnswer::NoSuch };
+    let page = SiteInput::KeysetPage { from: site, entries: entries.clone() };
+    let to = [
+        ("status", SiteInput::Status { here, alive, waiting }),
+        ("batch_stored", SiteInput::BatchStored { site, id }),
+        ("batch_refused", SiteInput::BatchRefused { site, id }),
+        ("link_down", SiteInput::LinkDown { site }),
+        ("superseded", SiteInput::Superseded(vec![Superseded { key, epoch: EPOCH }])),
+        ("keyset_ask", SiteInput::KeysetAsk { site, cursor: Some(key), ask }),
+        ("pull", SiteInput::Pull { site, key, ask }),
+        ("keyset_page", page),
+        ("pulled", pulled(Some(site))),
+        ("pulled_from_none", pulled(None)),
+        ("settled", SiteInput::Settled { life: 4 }),
+        ("activate_all", order(SiteOrder::ActivateAll { site })),
+        ("stop_activating", order(SiteOrder::StopActivating { site })),
+        ("drop_backup", order(SiteOrder::DropBackup { site })),
+        ("replication_on", order(SiteOrder::Replication { site, on: true })),
+        ("replication_off", order(SiteOrder::Replication { site, on: false })),
+        ("backup_to", order(SiteOrder::BackupTo { site: Some(site) })),
+        ("backup_to_none", order(SiteOrder::BackupTo { site: None })),
+        ("sweep", order(SiteOrder::Sweep { site })),
+        ("hand_back_pause", order(SiteOrder::HandBackPause(true))),
+    ];
+    let (view, bytes, answer) =
+        (VIEW, Bytes::from_static(b"batch"), PullAnswer::Yours(record().trimmed()));
+    let from = [
+        ("gate_publish", GateBound::Publish { site, id, view, bytes }),
+        ("gate_keyset_page", GateBound::KeysetPage { site, ask, entries, next: Some(key) }),
+        ("gate_pull_answer", GateBound::PullAnswer { site, ask, key, answer }),
+        ("gate_pull", GateBound::Pull { key }),
+    ];
+    let to = to.into_iter().map(|(name, word)| (name, TierFrame::ToPartition(word)));
+    let partition = PARTITION;
+    to.chain(from.into_iter().map(|(name, word)| (name, TierFrame::ToGate { partition, word })))
+        .collect()
+}
+
 fn map() -> SiteMap {
     let view = PartitionView {
         slots: SlotSet::share(0, 2),
@@ -312,7 +361,8 @@ fn map() -> SiteMap {
     };
     let slots = SlotSet::share(1, 4);
     let moved = SlotMove { from: PARTITION, to: PartitionId(4), slots, replicas: 3 };
-    SiteMap { last: VIEW, partitions: vec![view], seats: vec![seat()], moves: vec![moved] }
+    let (partitions, seats, moves) = (vec![view], vec![seat()], vec![moved]);
+    SiteMap { last: VIEW, partitions, seats, moves, settled: 0 }
 }
 
 fn sites() -> Vec<(&'static str, SiteFrame)> {
@@ -416,6 +466,11 @@ fn replies_keep_their_bytes() {
 #[test]
 fn words_between_replicas_keep_their_bytes() {
     check("peer.txt", peers(), TierFrame::encode_into);
+}
+
+#[test]
+fn words_of_the_gate_to_partitions_keep_their_bytes() {
+    check("partition.txt", partitions(), TierFrame::encode_into);
 }
 
 #[test]

@@ -1,0 +1,109 @@
+//! Who keeps the gate of a site of several processes, and what its map says of the site's lives.
+//!
+//! ```text
+//!            the map names this process's replica
+//!   Closed ───────────────────────────────────────► Open
+//!          ◄───────────────────────────────────────
+//!            it names another, or none
+//! ```
+//! Two processes may take themselves for the keeper for a moment, as maps travel. That is
+//! harmless: a batch may be stored or applied twice, a question asked twice. What could lose a
+//! call, the word that it is nowhere, is the replicas' to confirm, and not the gate's.
+//!
+//! The site starts anew, for other sites, with each partition that begins without calls: its start
+//! is one more than its newest life. A gate that opens before the other sites have said what they
+//! hold of that life is returning; one that is open already goes on serving, and tells nobody
+//! meanwhile that a call does not exist.
+
+use tier_protocol::{SiteMap, SiteState};
+use vocab::{Instant, ReplicaId};
+
+use crate::door::SiteInput;
+use crate::gate::inbox::Inbox;
+use crate::gate::keyset::Keyset;
+use crate::gate::peers::Peers;
+use crate::gate::pulls::Pulls;
+use crate::gate::{Gate, GateInput, GateOutput, Told};
+
+impl Gate {
+    /// What a closed gate hears. Whether it is open by now.
+    pub(super) fn hear_closed(&mut self, now: Instant, input: &GateInput) -> bool {
+        match input {
+            GateInput::Map { replica, map } if map.gatekeeper() == Some(*replica) => {
+                self.open(now, map);
+                true
+            }
+            GateInput::EngineUp { engine, dictionary } => {
+                self.engines.add(*engine, *dictionary);
+                false
+            }
+            GateInput::EngineDown { engine } => {
+                self.engines.remove(*engine);
+                false
+            }
+            GateInput::Map { .. }
+            | GateInput::LinkUp { .. }
+            | GateInput::LinkDown { .. }
+            | GateInput::FromSite { .. }
+            | GateInput::FromEngine { .. }
+            | GateInput::FromReplica { .. }
+            | GateInput::TellAgain
+            | GateInput::Order(_)
+            | GateInput::QueueLoaded(_)
+            | GateInput::QueueAppended { .. }
+            | GateInput::QueueRefused { .. }
+            | GateInput::Wake => false,
+        }
+    }
+
+    fn open(&mut self, now: Instant, map: &SiteMap) {
+        let life = map.life();
+        self.config.start = life + 1;
+        let knows = life <= map.settled;
+        let returns = !knows && self.config.with_keyset && !self.config.peers.is_empty();
+        self.state = if returns { SiteState::Returning } else { SiteState::Serving };
+        self.is_open = true;
+        self.is_loaded = false;
+        self.peers = Peers::new(now, &self.config);
+        self.inbox = Inbox::new(&self.config);
+        self.pulls = Pulls::default();
+        self.keyset = Keyset::new(now, &self.config, knows);
+        self.told = Told::default();
+        self.note_dictionary();
+        self.out.push_back(GateOutput::Open);
+    }
+
+    fn close(&mut self) {
+        self.is_open = false;
+        // What was said to those who have another keeper by now is not said any more.
+        self.out.clear();
+        self.out.push_back(GateOutput::Close);
+    }
+
+    pub(super) fn map(&mut self, now: Instant, replica: ReplicaId, map: &SiteMap) {
+        if map.gatekeeper() != Some(replica) {
+            return self.close();
+        }
+        let views = map.partitions.iter().filter(|view| !view.members.is_empty());
+        self.partitions = views.map(|view| (view.partition, view.slots)).collect();
+        self.settled = map.settled;
+        let start = map.life() + 1;
+        if start > self.config.start {
+            self.config.start = start;
+            self.keyset = Keyset::new(now, &self.config, false);
+            self.greet_all();
+        }
+        // A partition may have a primary that was told nothing yet.
+        self.told = Told::default();
+    }
+
+    /// Has the map say that nothing of this site's calls is unknown any more.
+    pub(super) fn tell_settled(&mut self) {
+        let life = self.config.start.saturating_sub(1);
+        let is_due = self.config.is_shared && life > self.settled && self.keyset.is_known();
+        if is_due && let Some((partition, _)) = self.partitions.first().copied() {
+            self.settled = life;
+            self.tell_replica(partition, SiteInput::Settled { life });
+        }
+    }
+}

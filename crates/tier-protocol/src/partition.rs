@@ -1,0 +1,183 @@
+//! The words between a site's gate and the replicas of its partitions.
+//!
+//! Where one process has the site's only replica they go by function call; else from the process
+//! that keeps the gate to the others, and back.
+
+use bytes::Bytes;
+use vocab::{CallKey, SiteId, ViewNumber};
+
+use crate::site::{KeysetEntry, PullAnswer, SiteState, Superseded};
+
+/// What is known of one site that answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteStatus {
+    /// The site.
+    pub site: SiteId,
+    /// What it says of itself.
+    pub state: SiteState,
+    /// Its start count: a change means that it came back empty.
+    pub start: u64,
+    /// The newest dictionary of batches that it reads; 0 for none.
+    pub dictionary: u16,
+}
+
+/// What an operator orders of the calls that a site holds for others, or others for it. Each order
+/// may be repeated without harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SiteOrder {
+    /// Wakes every call held dormant for the site.
+    ActivateAll {
+        /// The home that is gone.
+        site: SiteId,
+    },
+    /// Ends a bulk activation where it is.
+    StopActivating {
+        /// The home that was to be taken over.
+        site: SiteId,
+    },
+    /// Forgets every call held dormant for the site.
+    DropBackup {
+        /// The home whose copies go.
+        site: SiteId,
+    },
+    /// Starts or stops sending to the site; marks stay while it is off.
+    Replication {
+        /// The receiving site.
+        site: SiteId,
+        /// Whether to send.
+        on: bool,
+    },
+    /// From here on active calls cross to this site, beginning with all that are held.
+    BackupTo {
+        /// The receiving site; `None` for no backup.
+        site: Option<SiteId>,
+    },
+    /// Marks every active call, so that all of them cross to the site again.
+    Sweep {
+        /// The receiving site.
+        site: SiteId,
+    },
+    /// Stops or resumes giving calls back to their homes.
+    HandBackPause(bool),
+}
+
+/// What the gate tells every partition of its site, or the one that a key belongs to.
+#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SiteInput {
+    /// Which sites answer. Said at the start and at each change, to every replica.
+    Status {
+        /// This site's own state.
+        here: SiteState,
+        /// The other sites that answer.
+        alive: Vec<SiteStatus>,
+        /// Sites whose batches still wait on this site's queue: a bulk activation waits for them.
+        waiting: Vec<SiteId>,
+    },
+    /// The batch is durable at the other site.
+    BatchStored {
+        /// The receiving site.
+        site: SiteId,
+        /// The batch's number.
+        id: u64,
+    },
+    /// The other site had no room, or could not be reached.
+    BatchRefused {
+        /// The site that was to receive it.
+        site: SiteId,
+        /// The batch's number.
+        id: u64,
+    },
+    /// The link is gone: what was not acknowledged is sent again when the site answers again.
+    LinkDown {
+        /// The other end.
+        site: SiteId,
+    },
+    /// Calls that live elsewhere under a higher epoch: this replica yields.
+    Superseded(Vec<Superseded>),
+    /// A returning site asks for its calls.
+    KeysetAsk {
+        /// The returning site.
+        site: SiteId,
+        /// Last key of the page before.
+        cursor: Option<CallKey>,
+        /// The gate's number for the ask; comes back.
+        ask: u64,
+    },
+    /// A site asks for one call.
+    Pull {
+        /// The asking site.
+        site: SiteId,
+        /// The call.
+        key: CallKey,
+        /// The asking site's number; comes back.
+        ask: u64,
+    },
+    /// We are returning: calls of ours that another site holds.
+    KeysetPage {
+        /// The answering site.
+        from: SiteId,
+        /// Its calls, of this partition only.
+        entries: Vec<KeysetEntry>,
+    },
+    /// Answer to our own [`GateBound::Pull`].
+    Pulled {
+        /// The site whose answer it is; `None` while a site that may hold it is silent.
+        from: Option<SiteId>,
+        /// The call.
+        key: CallKey,
+        /// Where it is.
+        answer: PullAnswer,
+    },
+    /// Every other site has said what it holds of this site's calls, of all lives up to this one.
+    Settled {
+        /// The life, as in the site's map.
+        life: u64,
+    },
+    /// An operator's order.
+    Order(SiteOrder),
+}
+
+/// A replica's words to its site's gate.
+#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GateBound {
+    /// A batch for another site's queue.
+    Publish {
+        /// The receiving site.
+        site: SiteId,
+        /// The batch's number, unique over all views of the partition.
+        id: u64,
+        /// The sender's view.
+        view: ViewNumber,
+        /// The encoded batch.
+        bytes: Bytes,
+    },
+    /// Answer to [`SiteInput::KeysetAsk`].
+    KeysetPage {
+        /// The returning site.
+        site: SiteId,
+        /// The gate's number for the ask.
+        ask: u64,
+        /// This partition's calls after the cursor, by rising key.
+        entries: Vec<KeysetEntry>,
+        /// Where the next page starts; `None` after the last.
+        next: Option<CallKey>,
+    },
+    /// Answer to [`SiteInput::Pull`].
+    PullAnswer {
+        /// The asking site.
+        site: SiteId,
+        /// The asking site's number.
+        ask: u64,
+        /// The call.
+        key: CallKey,
+        /// Where it is.
+        answer: PullAnswer,
+    },
+    /// Ask the other sites for this call; a [`SiteInput::Pulled`] follows.
+    Pull {
+        /// The call.
+        key: CallKey,
+    },
+}

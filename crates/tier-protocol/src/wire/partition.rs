@@ -1,0 +1,285 @@
+//! The words between a site's gate and the replicas of its partitions.
+
+use bytes::Bytes;
+use vocab::ViewNumber;
+
+use super::list;
+use super::site::{PullAnswer, state_from_wire, state_to_wire};
+use super::word::{self, Key, need};
+use crate::error::DecodeError;
+use crate::partition::{self, SiteOrder, SiteStatus};
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Status {
+    #[prost(uint32, tag = "1")]
+    site: u32,
+    #[prost(uint32, tag = "2")]
+    state: u32,
+    #[prost(uint64, tag = "3")]
+    start: u64,
+    #[prost(uint32, tag = "4")]
+    dictionary: u32,
+}
+
+impl From<&SiteStatus> for Status {
+    fn from(status: &SiteStatus) -> Self {
+        let SiteStatus { site, state, start, dictionary } = *status;
+        let (site, dictionary) = (u32::from(site.0), u32::from(dictionary));
+        Self { site, state: state_to_wire(state), start, dictionary }
+    }
+}
+
+impl TryFrom<Status> for SiteStatus {
+    type Error = DecodeError;
+
+    fn try_from(wire: Status) -> Result<Self, DecodeError> {
+        let (site, state) = (word::site(wire.site)?, state_from_wire(wire.state)?);
+        let dictionary = word::small(wire.dictionary, "dictionary")?;
+        Ok(Self { site, state, start: wire.start, dictionary })
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SiteInput {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    /// Of this site itself.
+    #[prost(uint32, tag = "2")]
+    here: u32,
+    #[prost(message, repeated, tag = "3")]
+    alive: Vec<Status>,
+    #[prost(uint32, repeated, tag = "4")]
+    waiting: Vec<u32>,
+    /// The site that a word is about; 0 for none.
+    #[prost(uint32, tag = "5")]
+    site: u32,
+    /// Number of a batch, of an ask, or of a life.
+    #[prost(uint64, tag = "6")]
+    id: u64,
+    #[prost(bytes = "bytes", tag = "7")]
+    superseded: Bytes,
+    /// A call, or the cursor of an ask.
+    #[prost(message, optional, tag = "8")]
+    key: Option<Key>,
+    #[prost(bytes = "bytes", tag = "9")]
+    entries: Bytes,
+    #[prost(message, optional, tag = "10")]
+    answer: Option<PullAnswer>,
+    /// What is ordered to begin, or to end.
+    #[prost(bool, tag = "11")]
+    on: bool,
+}
+
+const STATUS: u32 = 1;
+const BATCH_STORED: u32 = 2;
+const BATCH_REFUSED: u32 = 3;
+const LINK_DOWN: u32 = 4;
+const SUPERSEDED: u32 = 5;
+const KEYSET_ASK: u32 = 6;
+const PULL: u32 = 7;
+const KEYSET_PAGE: u32 = 8;
+const PULLED: u32 = 9;
+const SETTLED: u32 = 10;
+const ACTIVATE_ALL: u32 = 20;
+const STOP_ACTIVATING: u32 = 21;
+const DROP_BACKUP: u32 = 22;
+const REPLICATION: u32 = 23;
+const BACKUP_TO: u32 = 24;
+const SWEEP: u32 = 25;
+const HAND_BACK_PAUSE: u32 = 26;
+
+/// The site of a word that may be about none.
+fn some_site(value: u32) -> Result<Option<vocab::SiteId>, DecodeError> {
+    if value == 0 { Ok(None) } else { word::site(value).map(Some) }
+}
+
+impl From<&partition::SiteInput> for SiteInput {
+    fn from(word: &partition::SiteInput) -> Self {
+        use partition::SiteInput as Word;
+        let of =
+            |kind, site: vocab::SiteId| Self { kind, site: u32::from(site.0), ..Self::default() };
+        let none = Self::default();
+        match word {
+            Word::Status { here, alive, waiting } => Self {
+                kind: STATUS,
+                here: state_to_wire(*here),
+                alive: alive.iter().map(Status::from).collect(),
+                waiting: waiting.iter().map(|site| u32::from(site.0)).collect(),
+                ..none
+            },
+            Word::BatchStored { site, id } => Self { id: *id, ..of(BATCH_STORED, *site) },
+            Word::BatchRefused { site, id } => Self { id: *id, ..of(BATCH_REFUSED, *site) },
+            Word::LinkDown { site } => of(LINK_DOWN, *site),
+            Word::Superseded(calls) => {
+                Self { kind: SUPERSEDED, superseded: list::pack(calls), ..none }
+            }
+            Word::KeysetAsk { site, cursor, ask } => {
+                Self { key: cursor.map(Key::from), id: *ask, ..of(KEYSET_ASK, *site) }
+            }
+            Word::Pull { site, key, ask } => {
+                Self { key: Some((*key).into()), id: *ask, ..of(PULL, *site) }
+            }
+            Word::KeysetPage { from, entries } => {
+                Self { entries: list::pack(entries), ..of(KEYSET_PAGE, *from) }
+            }
+            Word::Pulled { from, key, answer } => Self {
+                kind: PULLED,
+                site: from.map_or(0, |site| u32::from(site.0)),
+                key: Some((*key).into()),
+                answer: Some(answer.into()),
+                ..none
+            },
+            Word::Settled { life } => Self { kind: SETTLED, id: *life, ..none },
+            Word::Order(order) => match *order {
+                SiteOrder::ActivateAll { site } => of(ACTIVATE_ALL, site),
+                SiteOrder::StopActivating { site } => of(STOP_ACTIVATING, site),
+                SiteOrder::DropBackup { site } => of(DROP_BACKUP, site),
+                SiteOrder::Replication { site, on } => Self { on, ..of(REPLICATION, site) },
+                SiteOrder::BackupTo { site: Some(site) } => of(BACKUP_TO, site),
+                SiteOrder::BackupTo { site: None } => Self { kind: BACKUP_TO, ..none },
+                SiteOrder::Sweep { site } => of(SWEEP, site),
+                SiteOrder::HandBackPause(on) => Self { kind: HAND_BACK_PAUSE, on, ..none },
+            },
+        }
+    }
+}
+
+impl TryFrom<SiteInput> for partition::SiteInput {
+    type Error = DecodeError;
+
+    fn try_from(wire: SiteInput) -> Result<Self, DecodeError> {
+        let (id, site) = (wire.id, || word::site(wire.site));
+        Ok(match wire.kind {
+            STATUS => Self::Status {
+                here: state_from_wire(wire.here)?,
+                alive: word::all(wire.alive)?,
+                waiting: wire.waiting.into_iter().map(word::site).collect::<Result<_, _>>()?,
+            },
+            BATCH_STORED => Self::BatchStored { site: site()?, id },
+            BATCH_REFUSED => Self::BatchRefused { site: site()?, id },
+            LINK_DOWN => Self::LinkDown { site: site()? },
+            SUPERSEDED => Self::Superseded(list::unpack(&wire.superseded)?),
+            KEYSET_ASK => {
+                Self::KeysetAsk { site: site()?, cursor: wire.key.map(Into::into), ask: id }
+            }
+            PULL => Self::Pull { site: site()?, key: word::key(wire.key)?, ask: id },
+            KEYSET_PAGE => {
+                Self::KeysetPage { from: site()?, entries: list::unpack(&wire.entries)? }
+            }
+            PULLED => Self::Pulled {
+                from: some_site(wire.site)?,
+                key: word::key(wire.key)?,
+                answer: need(wire.answer, "answer")?.try_into()?,
+            },
+            SETTLED => Self::Settled { life: id },
+            ACTIVATE_ALL => Self::Order(SiteOrder::ActivateAll { site: site()? }),
+            STOP_ACTIVATING => Self::Order(SiteOrder::StopActivating { site: site()? }),
+            DROP_BACKUP => Self::Order(SiteOrder::DropBackup { site: site()? }),
+            REPLICATION => Self::Order(SiteOrder::Replication { site: site()?, on: wire.on }),
+            BACKUP_TO => Self::Order(SiteOrder::BackupTo { site: some_site(wire.site)? }),
+            SWEEP => Self::Order(SiteOrder::Sweep { site: site()? }),
+            HAND_BACK_PAUSE => Self::Order(SiteOrder::HandBackPause(wire.on)),
+            value => return Err(DecodeError::Unknown { what: "word of the gate", value }),
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct GateBound {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(uint32, tag = "2")]
+    site: u32,
+    /// Number of a batch, or of an ask.
+    #[prost(uint64, tag = "3")]
+    id: u64,
+    #[prost(uint64, tag = "4")]
+    view: u64,
+    #[prost(bytes = "bytes", tag = "5")]
+    bytes: Bytes,
+    #[prost(bytes = "bytes", tag = "6")]
+    entries: Bytes,
+    /// A call, or where the next page starts.
+    #[prost(message, optional, tag = "7")]
+    key: Option<Key>,
+    #[prost(message, optional, tag = "8")]
+    answer: Option<PullAnswer>,
+}
+
+const PUBLISH: u32 = 1;
+const PAGE: u32 = 2;
+const PULL_ANSWER: u32 = 3;
+const ASK: u32 = 4;
+
+impl From<&partition::GateBound> for GateBound {
+    fn from(word: &partition::GateBound) -> Self {
+        use partition::GateBound as Word;
+        let none = Self::default();
+        match word {
+            Word::Publish { site, id, view, bytes } => Self {
+                kind: PUBLISH,
+                site: u32::from(site.0),
+                id: *id,
+                view: view.0,
+                bytes: bytes.clone(),
+                ..none
+            },
+            Word::KeysetPage { site, ask, entries, next } => Self {
+                kind: PAGE,
+                site: u32::from(site.0),
+                id: *ask,
+                entries: list::pack(entries),
+                key: next.map(Key::from),
+                ..none
+            },
+            Word::PullAnswer { site, ask, key, answer } => Self {
+                kind: PULL_ANSWER,
+                site: u32::from(site.0),
+                id: *ask,
+                key: Some((*key).into()),
+                answer: Some(answer.into()),
+                ..none
+            },
+            Word::Pull { key } => Self { kind: ASK, key: Some((*key).into()), ..none },
+        }
+    }
+}
+
+impl TryFrom<GateBound> for partition::GateBound {
+    type Error = DecodeError;
+
+    fn try_from(wire: GateBound) -> Result<Self, DecodeError> {
+        let site = || word::site(wire.site);
+        Ok(match wire.kind {
+            PUBLISH => Self::Publish {
+                site: site()?,
+                id: wire.id,
+                view: ViewNumber(wire.view),
+                bytes: wire.bytes,
+            },
+            PAGE => Self::KeysetPage {
+                site: site()?,
+                ask: wire.id,
+                entries: list::unpack(&wire.entries)?,
+                next: wire.key.map(Into::into),
+            },
+            PULL_ANSWER => Self::PullAnswer {
+                site: site()?,
+                ask: wire.id,
+                key: word::key(wire.key)?,
+                answer: need(wire.answer, "answer")?.try_into()?,
+            },
+            ASK => Self::Pull { key: word::key(wire.key)? },
+            value => return Err(DecodeError::Unknown { what: "word to the gate", value }),
+        })
+    }
+}
+
+/// A word to the gate, with the partition that speaks.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ToGate {
+    #[prost(uint32, tag = "1")]
+    pub(crate) partition: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) word: Option<GateBound>,
+}
