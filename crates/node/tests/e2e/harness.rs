@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod dialog;
 pub(crate) mod direct_site;
 pub(crate) mod many;
+pub(crate) mod many_sites;
 pub(crate) mod netns;
 pub(crate) mod pair;
 pub(crate) mod process;

@@ -9,6 +9,7 @@
 mod cli;
 mod engine_killed;
 mod harness;
+mod many_sites;
 mod no_affinity;
 mod quarantine;
 mod queue;

@@ -80,6 +80,17 @@ pub(crate) fn coordination(endpoints: &[String]) -> String {
     format!("[coordination]\nendpoints = {endpoints:?}\n\n")
 }
 
+/// `[sites]` with one peer of several processes, which is also the backup.
+pub(crate) fn sites_of(listen: SocketAddr, peer: u16, addresses: &[SocketAddr]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(|one| format!("\"{one}\"")).collect();
+    format!(
+        "[sites]\nlisten = \"{listen}\"\nbackup_to = {peer}\nreturn_wait_s = 5\n\
+         heartbeat_ms = 200\nsilent_after_ms = 800\n\n\
+         [[sites.peer]]\nid = {peer}\naddress = [{}]\nactivation = \"on_message\"\n\n",
+        addresses.join(", ")
+    )
+}
+
 /// `[sites]` with one peer, which is also the backup.
 pub(crate) fn sites(listen: SocketAddr, peer: u16, address: SocketAddr) -> String {
     format!(

@@ -1,0 +1,93 @@
+//! Two sites of many processes: partitions of several replicas, etcd and NATS, all real.
+
+use std::time::Duration;
+
+use crate::harness::many_sites::ManySites;
+use crate::harness::sipp::{Load, Sipp};
+use crate::harness::stage::Stage;
+use crate::harness::{let_pass, sized};
+
+struct Held {
+    sites: ManySites,
+    caller: Sipp,
+    callee: Sipp,
+    calls: u32,
+    hold: Duration,
+}
+
+/// Two sites, and callers that hang up after `hold`.
+fn held(stage: &Stage, calls: u32, hold: Duration) -> Held {
+    let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
+    let sites = ManySites::start(stage, callee_at);
+    let callee = Sipp::callee(stage, "uas_patient", callee_at, calls);
+    let load = Load { calls, per_second: 100, hold };
+    let caller = Sipp::caller(stage, "uac_hold_logged", caller_at, sites.edge, &load);
+    Held { sites, caller, callee, calls, hold }
+}
+
+impl Held {
+    /// All hang up, and all are heard.
+    fn finish(self, stage: &Stage, what: &str) {
+        let Self { mut sites, mut caller, mut callee, calls, hold } = self;
+        let heard = caller.finish(hold + Duration::from_secs(45));
+        let reached = callee.finish(Duration::from_secs(10));
+        let activated: u64 = sites.two.led().iter().map(|status| status.activated).sum();
+        stage.say(&format!(
+            "{calls} calls at 100/s; {what}; {} BYEs answered, {} reached the callee, {activated} \
+             calls activated at site 2, {} messages repeated by SIPp",
+            heard.successful,
+            reached.successful,
+            heard.repeated + reached.repeated,
+        ));
+        assert_eq!(heard.successful, u64::from(calls), "a BYE of the caller was not answered");
+        assert_eq!(reached.successful, u64::from(calls), "a BYE did not reach the callee");
+        assert_eq!(heard.failed + reached.failed, 0);
+    }
+}
+
+#[test]
+fn many_site_killed() {
+    let stage = Stage::new("many_site_killed");
+    let calls = sized(400, 1_000);
+    let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 12));
+    held.sites.wait_crossed(u64::from(calls));
+    held.sites.one.kill();
+    held.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    held.finish(&stage, "every process of site 1 killed, its etcd and NATS too");
+}
+
+#[test]
+fn gatekeepers_killed() {
+    let stage = Stage::new("gatekeepers_killed");
+    let calls = sized(600, 2_000);
+    let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 20));
+    // The first primary of a site keeps its gate.
+    let_pass(Duration::from_secs(2));
+    let receiver = held.sites.two.primary(0);
+    held.sites.two.kill_state(receiver);
+    let_pass(Duration::from_secs(2));
+    let sender = held.sites.one.primary(0);
+    held.sites.one.kill_state(sender);
+    held.sites.wait_crossed(u64::from(calls));
+    held.sites.one.kill();
+    held.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    held.finish(&stage, "the keeper of each gate killed while they crossed, then site 1");
+}
+
+#[test]
+fn many_site_returns() {
+    let stage = Stage::new("many_site_returns");
+    let calls = sized(300, 1_000);
+    let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 45));
+    let all = u64::from(calls);
+    held.sites.wait_crossed(all);
+    held.sites.one.kill();
+    held.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    held.sites.one.start_again();
+    held.sites.wait_engines_of(&[1]);
+    crate::harness::wait_for("all calls at home", Duration::from_secs(40), || {
+        (held.sites.one.active() == all).then_some(())
+    });
+    held.sites.balancer.admin().route(1, 1, &[(1, 1), (2, 0)]);
+    held.finish(&stage, "every process of site 1 killed, and back with all calls");
+}
