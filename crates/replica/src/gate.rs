@@ -20,11 +20,11 @@ mod peers;
 mod pulls;
 mod roster;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tier_protocol::{EngineWord, GateWord, SiteState, SiteWord, SlotSet};
-use vocab::{CallKey, EngineId, Instant, PartitionId, SiteId};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
 
@@ -58,6 +58,10 @@ pub struct Gate {
     partitions: Vec<(PartitionId, SlotSet)>,
     /// Of a site of several processes: the life up to which the map says that it is settled.
     settled: u64,
+    /// Of a site of several processes: this one's replica, the primaries, and who is linked.
+    me: Option<ReplicaId>,
+    primaries: Vec<ReplicaId>,
+    reachable: BTreeSet<ReplicaId>,
     /// The disk was read: before that nothing is said of the inbox.
     is_loaded: bool,
     engines: Roster,
@@ -85,6 +89,9 @@ impl Gate {
             is_open: !config.is_shared,
             partitions: dealt(&config.partitions),
             settled: 0,
+            me: None,
+            primaries: Vec::new(),
+            reachable: BTreeSet::new(),
             is_loaded: false,
             engines: Roster::default(),
             peers: Peers::new(now, &config),
@@ -120,7 +127,11 @@ impl Gate {
     fn hear(&mut self, now: Instant, input: GateInput) {
         match input {
             GateInput::Map { replica, map } => self.map(now, replica, &map),
-            GateInput::TellAgain => self.told = Told::default(),
+            GateInput::ReplicaUp { replica } => {
+                self.reachable.insert(replica);
+                self.told = Told::default();
+            }
+            GateInput::ReplicaDown { replica } => self.replica_down(now, replica),
             GateInput::Order(order) => {
                 for partition in self.partition_ids() {
                     self.tell_replica(partition, SiteInput::Order(order));

@@ -184,6 +184,9 @@ impl Replica {
     }
 
     pub(crate) fn ask_refills(&mut self, now: Instant) {
+        while let Some(key) = self.refill.lost(now) {
+            self.refill_again(now, key);
+        }
         while let Some(key) = self.refill.next(now) {
             // Its engine may have pulled it meanwhile.
             if self.store.brief(key).is_some_and(|call| !call.is_stub) {

@@ -15,10 +15,13 @@ use crate::pace::Pacer;
 /// messages still find it, by a pull.
 const ATTEMPTS_MAX: u32 = 30;
 
+/// An answer that takes longer is lost: on the way to the process that keeps the gate, or back.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy, Debug)]
 enum Ask {
     Waits(Instant),
-    Open,
+    Open(Instant),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,8 @@ struct Item {
 pub(crate) struct Refill {
     items: BTreeMap<CallKey, Item>,
     queue: BTreeSet<(Instant, CallKey)>,
-    open: usize,
+    /// Questions without an answer, by when they were asked.
+    open: BTreeSet<(Instant, CallKey)>,
     open_max: usize,
     items_max: usize,
     retry_after: Duration,
@@ -44,7 +48,7 @@ impl Refill {
         Self {
             items: BTreeMap::new(),
             queue: BTreeSet::new(),
-            open: 0,
+            open: BTreeSet::new(),
             open_max: limits.pulls_open_max,
             items_max: limits.calls_max,
             retry_after: pace.retry_after,
@@ -72,13 +76,13 @@ impl Refill {
     /// The next call to ask for.
     pub(crate) fn next(&mut self, now: Instant) -> Option<CallKey> {
         let (at, key) = self.queue.first().copied()?;
-        if at > now || self.open >= self.open_max || !self.pacer.take(now) {
+        if at > now || self.open.len() >= self.open_max || !self.pacer.take(now) {
             return None;
         }
         self.queue.remove(&(at, key));
         if let Some(item) = self.items.get_mut(&key) {
-            item.ask = Ask::Open;
-            self.open += 1;
+            item.ask = Ask::Open(now);
+            self.open.insert((now, key));
         }
         Some(key)
     }
@@ -92,7 +96,9 @@ impl Refill {
             Ask::Waits(at) => {
                 self.queue.remove(&(at, key));
             }
-            Ask::Open => self.open -= 1,
+            Ask::Open(at) => {
+                self.open.remove(&(at, key));
+            }
         }
         true
     }
@@ -114,8 +120,16 @@ impl Refill {
         true
     }
 
+    /// The first question whose answer is lost.
+    pub(crate) fn lost(&self, now: Instant) -> Option<CallKey> {
+        let (at, key) = *self.open.first()?;
+        (at + ANSWER_WAIT <= now).then_some(key)
+    }
+
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        let (at, _) = self.queue.first()?;
-        (self.open < self.open_max).then(|| self.pacer.wake_at(*at))
+        let lost_at = self.open.first().map(|(at, _)| *at + ANSWER_WAIT);
+        let next = self.queue.first().filter(|_| self.open.len() < self.open_max);
+        let next = next.map(|(at, _)| self.pacer.wake_at(*at));
+        lost_at.into_iter().chain(next).min()
     }
 }

@@ -417,9 +417,7 @@ impl TierSeat {
         words: &mut VecDeque<Word>,
     ) {
         let news = self.shared.as_mut().and_then(|shared| shared.peers.take(replica, word));
-        if let Some(PeerNews::Up) = &news {
-            words.push_back(Word::Gate(GateInput::TellAgain));
-        }
+        words.extend(news.as_ref().and_then(|news| link_news(replica, news)).map(Word::Gate));
         words.extend(news.map(|news| Word::Replica(replica::Input::Peer { replica, news })));
     }
 
@@ -557,9 +555,19 @@ impl TierSeat {
         }
         let lost = self.shared.as_mut().map(|shared| shared.peers.flush()).unwrap_or_default();
         for (replica, news) in lost {
+            words.extend(link_news(replica, &news).map(Word::Gate));
             words.push_back(Word::Replica(replica::Input::Peer { replica, news }));
         }
         self.sites.flush(words);
+    }
+}
+
+/// What the gate hears of a link between two processes of the site.
+fn link_news(replica: ReplicaId, news: &PeerNews) -> Option<GateInput> {
+    match news {
+        PeerNews::Up => Some(GateInput::ReplicaUp { replica }),
+        PeerNews::Down | PeerNews::Gone { .. } => Some(GateInput::ReplicaDown { replica }),
+        PeerNews::Said(_) => None,
     }
 }
 

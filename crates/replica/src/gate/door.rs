@@ -165,8 +165,16 @@ pub enum GateInput {
         /// The map.
         map: SiteMap,
     },
-    /// Replicas may have missed what was told: a link between two processes is up again.
-    TellAgain,
+    /// The link to another process of the site is up: its replica may have missed what was told.
+    ReplicaUp {
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// That link broke, or the process is gone.
+    ReplicaDown {
+        /// The replica.
+        replica: ReplicaId,
+    },
     /// An operator's order, for all partitions.
     Order(SiteOrder),
     /// What the queue held, even when that is nothing. Until it comes, batches are refused and

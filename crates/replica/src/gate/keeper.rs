@@ -15,7 +15,7 @@
 //! hold of that life is returning; one that is open already goes on serving, and tells nobody
 //! meanwhile that a call does not exist.
 
-use tier_protocol::{SiteMap, SiteState};
+use tier_protocol::{PartitionView, SiteMap, SiteState};
 use vocab::{Instant, ReplicaId};
 
 use crate::door::SiteInput;
@@ -41,13 +41,20 @@ impl Gate {
                 self.engines.remove(*engine);
                 false
             }
+            GateInput::ReplicaUp { replica } => {
+                self.reachable.insert(*replica);
+                false
+            }
+            GateInput::ReplicaDown { replica } => {
+                self.reachable.remove(replica);
+                false
+            }
             GateInput::Map { .. }
             | GateInput::LinkUp { .. }
             | GateInput::LinkDown { .. }
             | GateInput::FromSite { .. }
             | GateInput::FromEngine { .. }
             | GateInput::FromReplica { .. }
-            | GateInput::TellAgain
             | GateInput::Order(_)
             | GateInput::QueueLoaded(_)
             | GateInput::QueueAppended { .. }
@@ -87,14 +94,36 @@ impl Gate {
         let views = map.partitions.iter().filter(|view| !view.members.is_empty());
         self.partitions = views.map(|view| (view.partition, view.slots)).collect();
         self.settled = map.settled;
+        let primaries: Vec<ReplicaId> =
+            map.partitions.iter().filter_map(PartitionView::primary).collect();
+        let has_changed = primaries != self.primaries;
+        self.primaries = primaries;
+        self.me = Some(replica);
         let start = map.life() + 1;
         if start > self.config.start {
             self.config.start = start;
             self.keyset = Keyset::new(now, &self.config, false);
             self.greet_all();
+        } else if has_changed && !self.keyset.is_known() {
+            // What the primary before was told of the keyset may have been told to nobody else.
+            self.keyset = Keyset::new(now, &self.config, false);
         }
         // A partition may have a primary that was told nothing yet.
         self.told = Told::default();
+    }
+
+    /// What was on its way to it is lost: a page of the keyset, perhaps.
+    pub(super) fn replica_down(&mut self, now: Instant, replica: ReplicaId) {
+        self.reachable.remove(&replica);
+        if self.primaries.contains(&replica) && !self.keyset.is_known() {
+            self.keyset = Keyset::new(now, &self.config, false);
+        }
+    }
+
+    /// Whether every primary can be told something. One that is alone needs no link.
+    pub(super) fn hears_primaries(&self) -> bool {
+        let is_heard = |one: &ReplicaId| self.me == Some(*one) || self.reachable.contains(one);
+        self.primaries.iter().all(is_heard)
     }
 
     /// Has the map say that nothing of this site's calls is unknown any more.

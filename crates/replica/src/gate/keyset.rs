@@ -101,12 +101,13 @@ impl Gate {
         // A queue that cannot be read must not keep a site from its own calls: what waits there is
         // of others.
         let mut is_complete = self.is_loaded || waited >= wait;
+        let may_ask = self.hears_primaries();
         let mut questions = Vec::new();
         for (site, fetch) in &mut self.keyset.fetches {
             let is_alive = self.peers.is_alive(now, silent_after, *site);
             match *fetch {
                 Fetch::Done => continue,
-                Fetch::ToAsk { cursor, at } if is_alive && at <= now => {
+                Fetch::ToAsk { cursor, at } if is_alive && at <= now && may_ask => {
                     *fetch = Fetch::Asked { cursor, until: now + self.config.pull_wait };
                     questions.push((*site, cursor));
                 }

@@ -105,6 +105,19 @@ fn a_returning_site_knows_where_its_calls_went_and_fetches_the_sleeping_ones() {
 }
 
 #[test]
+fn a_refill_whose_answer_is_lost_is_asked_for_again() {
+    let mut bench = Bench::with(|config| config.limits.pulls_open_max = 1);
+    let epoch = Epoch { n: 65_536, site: HERE };
+    let entry = |number| KeysetEntry { key: key(number), epoch, kind: KeysetKind::Dormant };
+    let asked = |number| [Output::Gate(GateBound::Pull { key: key(number) })];
+    let entries = vec![entry(1), entry(2)];
+    let said = bench.site(SiteInput::KeysetPage { from: THERE, entries });
+    assert_eq!(said, asked(1));
+    assert_eq!(bench.pass(ms(9_999)), []);
+    assert_eq!(bench.pass(ms(1)), asked(2), "its place is free");
+}
+
+#[test]
 fn a_refill_is_paced_bounded_and_tried_again() {
     let mut bench = Bench::with(|config| config.limits.pulls_open_max = 3);
     let epoch = Epoch { n: 65_536, site: HERE };

@@ -28,8 +28,9 @@ impl Bench {
         self.input(GateInput::Map { replica: ME, map })
     }
 
-    /// Keeps the gate, with its queue read.
+    /// Keeps the gate, with its queue read, and linked to the other primary.
     fn keep(&mut self, map: SiteMap) -> Vec<GateOutput> {
+        self.input(GateInput::ReplicaUp { replica: OTHER });
         let mut said = self.map(map);
         said.extend(self.input(GateInput::QueueLoaded(Vec::new())));
         said
@@ -139,5 +140,28 @@ fn a_primary_that_is_new_hears_what_the_one_before_was_told() {
     let said = bench.map(map([ME, ReplicaId(9)], [0, 0], 0));
     assert!(said.iter().any(is_status));
     // Nor is one forgotten whose link was down when it was told.
-    assert!(bench.input(GateInput::TellAgain).iter().any(is_status));
+    let up = GateInput::ReplicaUp { replica: ReplicaId(9) };
+    assert!(bench.input(up).iter().any(is_status));
+}
+
+#[test]
+fn the_keyset_is_asked_for_when_every_primary_can_be_told() {
+    let mut bench = shared();
+    bench.keep(map([ME, OTHER], [0, 0], 0));
+    bench.up(THERE);
+    // The other partition began anew, in a process that is not linked yet.
+    let new = ReplicaId(9);
+    assert!(to_site(&bench.map(map([ME, new], [0, 1], 0)), THERE).is_empty());
+    let ask = SiteWord::KeysetAsk { cursor: None };
+    let said = bench.input(GateInput::ReplicaUp { replica: new });
+    assert_eq!(to_site(&said, THERE), std::slice::from_ref(&ask));
+    // A page may be lost with the link: all of it is asked for again.
+    bench.input(GateInput::ReplicaDown { replica: new });
+    let page = SiteWord::KeysetPage { entries: Vec::new(), next: None, ask_later: false };
+    let said = bench.word(THERE, page.clone());
+    assert!(!to_replica(&said).contains(&SiteInput::Settled { life: 1 }));
+    let said = bench.input(GateInput::ReplicaUp { replica: new });
+    assert_eq!(to_site(&said, THERE), [ask]);
+    let said = bench.word(THERE, page);
+    assert!(to_replica(&said).contains(&SiteInput::Settled { life: 1 }));
 }
