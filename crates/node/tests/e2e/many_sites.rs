@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::harness::many_sites::ManySites;
+use crate::harness::many_sites::{ManySite, ManySites};
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
-use crate::harness::{let_pass, sized};
+use crate::harness::{let_pass, sized, wait_for};
 
 struct Held {
     sites: ManySites,
@@ -85,9 +85,29 @@ fn many_site_returns() {
     held.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
     held.sites.one.start_again();
     held.sites.wait_engines_of(&[1]);
-    crate::harness::wait_for("all calls at home", Duration::from_secs(40), || {
+    wait_for("all calls at home", Duration::from_secs(40), || {
         (held.sites.one.active() == all).then_some(())
     });
     held.sites.balancer.admin().route(1, 1, &[(1, 1), (2, 0)]);
     held.finish(&stage, "every process of site 1 killed, and back with all calls");
+}
+
+/// D09, where the calls have crossed: they are taken from the other site. The second partition that
+/// is lost is the one whose primary keeps the gate.
+#[test]
+fn d09_calls_of_a_lost_partition_come_from_the_other_site() {
+    let stage = Stage::new("d09_from_the_other_site");
+    let calls = sized(200, 1_000);
+    let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 40));
+    let all = u64::from(calls);
+    held.sites.wait_crossed(all);
+    for partition in [1, 0] {
+        let replicas = ManySite::replicas(partition);
+        replicas.clone().for_each(|index| held.sites.one.kill_state(index));
+        replicas.for_each(|index| held.sites.one.start_state(index));
+        wait_for("all calls of the partition", Duration::from_secs(20), || {
+            (held.sites.one.active() == all).then_some(())
+        });
+    }
+    held.finish(&stage, "both replicas of one partition killed, and then those of the other");
 }

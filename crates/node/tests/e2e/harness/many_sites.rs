@@ -192,6 +192,19 @@ impl ManySite {
         *is_up = false;
     }
 
+    /// Starts a state process after a kill: it comes empty.
+    pub(crate) fn start_state(&mut self, index: usize) {
+        let (node, is_up) = &mut self.states[index];
+        node.start_again();
+        *is_up = true;
+    }
+
+    /// The state processes of a partition.
+    pub(crate) fn replicas(partition: u16) -> std::ops::Range<usize> {
+        let first = usize::from(partition * REPLICAS);
+        first..first + usize::from(REPLICAS)
+    }
+
     /// SIGKILL to every process of the site, its servers too.
     pub(crate) fn kill(&mut self) {
         for (node, is_up) in self.states.iter_mut().filter(|(_, is_up)| *is_up) {
