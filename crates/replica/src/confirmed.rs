@@ -44,9 +44,8 @@ impl Unconfirmed {
 impl Replica {
     /// Says it to the gate when the others have confirmed the view.
     pub(crate) fn tell_gate_confirmed(&mut self, now: Instant, words: GateBound) {
-        let (me, view) = (self.config.replica, self.config.view.number);
-        let waiting: BTreeSet<ReplicaId> =
-            self.config.view.everybody().filter(|other| *other != me).collect();
+        let view = self.config.view.number;
+        let waiting = self.others_in_view();
         if waiting.is_empty() {
             return self.tell_gate(words);
         }
@@ -78,18 +77,12 @@ impl Replica {
     /// Puts off what was not confirmed in time, or was found in a view that is over.
     pub(crate) fn end_unconfirmed(&mut self, now: Instant) {
         let current = self.config.view.number;
-        let is_over = |held: &Held| held.until <= now || held.view != current;
-        let over: Vec<u64> = self
-            .unconfirmed
-            .held
-            .iter()
-            .filter(|(_, held)| is_over(held))
-            .map(|(ask, _)| *ask)
-            .collect();
-        for ask in over {
-            if let Some(held) = self.unconfirmed.held.remove(&ask) {
-                self.put_off(held.words);
-            }
+        // Whatever was asked for later ends later, and in no earlier view.
+        while let Some(first) = self.unconfirmed.held.first_entry()
+            && (first.get().until <= now || first.get().view != current)
+        {
+            let words = first.remove().words;
+            self.put_off(words);
         }
     }
 
@@ -108,8 +101,7 @@ impl Replica {
         if keys.is_empty() || !self.leads() {
             return;
         }
-        let me = self.config.replica;
-        for other in self.config.view.everybody().filter(|other| *other != me).collect::<Vec<_>>() {
+        for other in self.others_in_view() {
             for run in keys.chunks(crate::compare::REPAIR_MAX) {
                 self.repair_asked(now, other, run);
             }

@@ -18,7 +18,7 @@
 //! Safety rests on view numbers alone. Signs of life decide when a change is proposed, never
 //! whether it is safe.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tier_protocol::{Command, PartitionView, PeerWord, Seat, SiteMap};
@@ -199,6 +199,12 @@ impl Replica {
     /// Whether others have to hold what is put here.
     pub(crate) fn is_alone(&self) -> bool {
         self.config.view.members.len() + self.config.view.joining.len() <= 1
+    }
+
+    /// Everybody in the view but this replica.
+    pub(crate) fn others_in_view(&self) -> BTreeSet<ReplicaId> {
+        let me = self.config.replica;
+        self.config.view.everybody().filter(|other| *other != me).collect()
     }
 
     pub(crate) fn is_joining(&self) -> bool {

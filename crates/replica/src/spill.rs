@@ -177,8 +177,7 @@ impl Replica {
 
     /// The others may let go of these as well.
     fn tell_spilled(&mut self, calls: Vec<(CallKey, Stamp)>) {
-        let (me, view) = (self.config.replica, self.config.view.number);
-        let others: Vec<_> = self.config.view.everybody().filter(|other| *other != me).collect();
+        let (others, view) = (self.others_in_view(), self.config.view.number);
         for run in calls.chunks(TOLD_MAX) {
             for other in &others {
                 self.tell_peer(*other, PeerWord::Spilled { view, calls: run.to_vec() });

@@ -28,6 +28,9 @@ use crate::gate::{Gate, GateInput, GateOutput, Told};
 impl Gate {
     /// What a closed gate hears. Whether it is open by now.
     pub(super) fn hear_closed(&mut self, now: Instant, input: &GateInput) -> bool {
+        if let GateInput::Map { map, .. } = input {
+            self.forget_unseated(map);
+        }
         match input {
             GateInput::Map { replica, map } if map.gatekeeper() == Some(*replica) => {
                 self.open(now, map);
@@ -88,6 +91,7 @@ impl Gate {
     }
 
     pub(super) fn map(&mut self, now: Instant, replica: ReplicaId, map: &SiteMap) {
+        self.forget_unseated(map);
         if map.gatekeeper() != Some(replica) {
             return self.close();
         }
@@ -110,6 +114,11 @@ impl Gate {
         }
         // A partition may have a primary that was told nothing yet.
         self.told = Told::default();
+    }
+
+    /// A process that has left the map is not dialled any more, and nobody says that its link broke.
+    fn forget_unseated(&mut self, map: &SiteMap) {
+        self.reachable.retain(|replica| map.seat(*replica).is_some());
     }
 
     /// What was on its way to it is lost: a page of the keyset, perhaps.

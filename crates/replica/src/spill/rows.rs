@@ -172,9 +172,7 @@ impl Replica {
                 calls.insert(key, stamp);
             }
         }
-        let me = self.config.replica;
-        let waiting: BTreeSet<_> =
-            self.config.view.everybody().filter(|other| *other != me).collect();
+        let waiting = self.others_in_view();
         for other in &waiting {
             let calls = calls.iter().map(|(key, stamp)| (*key, *stamp)).collect();
             self.tell_peer(*other, PeerWord::RowsAsk { view, calls });

@@ -1,6 +1,6 @@
 //! The gate of a site of several processes: whose it is, and what a new keeper knows.
 
-use tier_protocol::{PartitionView, SiteMap, SiteOrder, SlotSet};
+use tier_protocol::{PartitionView, Seat, SiteMap, SiteOrder, SlotSet};
 use vocab::ReplicaId;
 
 use super::*;
@@ -16,7 +16,16 @@ fn map(primaries: [ReplicaId; 2], lives: [u64; 2], settled: u64) -> SiteMap {
         let alone = PartitionView::alone(PartitionId(number), ViewNumber(5), primaries[index]);
         PartitionView { slots: SlotSet::share(number, 2), life: lives[index], ..alone }
     };
-    SiteMap { partitions: vec![view(0), view(1)], settled, ..SiteMap::default() }
+    let partitions = vec![view(0), view(1)];
+    let seats = primaries.map(|replica| Seat {
+        replica,
+        partition: ONLY,
+        name: replica.to_string(),
+        address: String::new(),
+        partitions: 0,
+        replicas: 0,
+    });
+    SiteMap { partitions, settled, seats: seats.to_vec(), ..SiteMap::default() }
 }
 
 fn shared() -> Bench {
@@ -30,9 +39,9 @@ impl Bench {
 
     /// Keeps the gate, with its queue read, and linked to the other primary.
     fn keep(&mut self, map: SiteMap) -> Vec<GateOutput> {
-        self.input(GateInput::ReplicaUp { replica: OTHER });
         let mut said = self.map(map);
         said.extend(self.input(GateInput::QueueLoaded(Vec::new())));
+        said.extend(self.input(GateInput::ReplicaUp { replica: OTHER }));
         said
     }
 }
@@ -164,4 +173,17 @@ fn the_keyset_is_asked_for_when_every_primary_can_be_told() {
     assert_eq!(to_site(&said, THERE), [ask]);
     let said = bench.word(THERE, page);
     assert!(to_replica(&said).contains(&SiteInput::Settled { life: 1 }));
+}
+
+#[test]
+fn a_process_that_left_the_map_is_no_longer_linked() {
+    let mut bench = shared();
+    bench.keep(map([ME, OTHER], [0, 0], 0));
+    bench.up(THERE);
+    bench.map(map([ME, ReplicaId(9)], [0, 0], 0));
+    // Its id is never linked again without being dialled.
+    let said = bench.map(map([ME, OTHER], [0, 1], 0));
+    assert!(to_site(&said, THERE).is_empty());
+    let said = bench.input(GateInput::ReplicaUp { replica: OTHER });
+    assert_eq!(to_site(&said, THERE), [SiteWord::KeysetAsk { cursor: None }]);
 }
