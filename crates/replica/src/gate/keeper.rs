@@ -116,7 +116,8 @@ impl Gate {
         self.told = Told::default();
     }
 
-    /// A process that has left the map is not dialled any more, and nobody says that its link broke.
+    /// A process that has left the map is not dialled any more, and nobody says that its link is
+    /// gone.
     fn forget_unseated(&mut self, map: &SiteMap) {
         self.reachable.retain(|replica| map.seat(*replica).is_some());
     }
