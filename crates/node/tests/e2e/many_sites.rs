@@ -26,6 +26,12 @@ fn held(stage: &Stage, calls: u32, hold: Duration) -> Held {
 }
 
 impl Held {
+    /// Every process of site 1 is killed, and its calls are routed to site 2.
+    fn lose_site_1(&mut self) {
+        self.sites.one.kill();
+        self.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    }
+
     /// All hang up, and all are heard.
     fn finish(self, stage: &Stage, what: &str) {
         let Self { mut sites, mut caller, mut callee, calls, hold } = self;
@@ -51,8 +57,7 @@ fn many_site_killed() {
     let calls = sized(400, 1_000);
     let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 12));
     held.sites.wait_crossed(u64::from(calls));
-    held.sites.one.kill();
-    held.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    held.lose_site_1();
     held.finish(&stage, "every process of site 1 killed, its etcd and NATS too");
 }
 
@@ -69,8 +74,7 @@ fn gatekeepers_killed() {
     let sender = held.sites.one.primary(0);
     held.sites.one.kill_state(sender);
     held.sites.wait_crossed(u64::from(calls));
-    held.sites.one.kill();
-    held.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    held.lose_site_1();
     held.finish(&stage, "the keeper of each gate killed while they crossed, then site 1");
 }
 
@@ -81,8 +85,7 @@ fn many_site_returns() {
     let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 45));
     let all = u64::from(calls);
     held.sites.wait_crossed(all);
-    held.sites.one.kill();
-    held.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    held.lose_site_1();
     held.sites.one.start_again();
     held.sites.wait_engines_of(&[1]);
     wait_for("all calls at home", Duration::from_secs(40), || {
