@@ -26,7 +26,7 @@ pub(crate) enum Event {
     /// From the database of calls.
     Database(database::Answer),
     /// From the queue of other sites' batches.
-    Queue(queue::Answer),
+    Queue(queue::Told),
     /// A host name was looked up; nothing was found when the list is empty.
     Resolved { name: Bytes, found: Vec<IpAddr> },
     /// The admin API asks.
@@ -49,9 +49,9 @@ impl From<database::Answer> for Event {
     }
 }
 
-impl From<queue::Answer> for Event {
-    fn from(answer: queue::Answer) -> Self {
-        Self::Queue(answer)
+impl From<queue::Told> for Event {
+    fn from(told: queue::Told) -> Self {
+        Self::Queue(told)
     }
 }
 

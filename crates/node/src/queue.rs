@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! open ─► Loaded: what is held, once, before anything else is answered
+//!         Found: what another process appended since, on a server that several reach
 //! Append ─► Appended or Refused, one of them, once
 //! Remove, SetAside ─► carried out as soon as the queue can; no answer
 //! ```
@@ -42,6 +43,9 @@ pub(crate) enum Answer {
     /// All that is held, in its order. Rows that were appended in this life of the process are
     /// above these.
     Loaded(Vec<QueuedBatch>),
+    /// The same of what another process has appended since, and was told to be held: one that kept
+    /// the site's gate before this one and had not heard that it does no more.
+    Found(Vec<QueuedBatch>),
     Appended(u64),
     /// It is not held, or will not be for long: the sender has it, and sends it again.
     Refused(u64),
@@ -50,6 +54,14 @@ pub(crate) enum Answer {
         why: String,
     },
     Back,
+}
+
+/// An answer, and which opening of the queue it is of. Who keeps the site's gate again opens the
+/// queue again, and gives its rows again: an answer of before is none of the rows of now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) opening: u64,
+    pub(crate) answer: Answer,
 }
 
 /// Which queue, and its bounds.
@@ -115,10 +127,15 @@ impl Queue {
     /// `Away` until it is there.
     ///
     /// The thread ends when this is dropped and every append is answered.
-    pub(crate) fn open<E>(settings: &Settings, answers: mpsc::Sender<E>) -> io::Result<Self>
+    pub(crate) fn open<E>(
+        settings: &Settings,
+        opening: u64,
+        answers: mpsc::Sender<E>,
+    ) -> io::Result<Self>
     where
-        E: From<Answer> + Send + 'static,
+        E: From<Told> + Send + 'static,
     {
+        let answers = Answers { opening, owner: answers };
         Ok(Self(match &settings.place {
             Place::Sqlite(file) => Way::Sqlite(sqlite::open(file, answers)?),
             Place::Nats(server) => Way::Nats(nats::open(server, settings, answers)?),
@@ -133,6 +150,19 @@ impl Queue {
         if !is_sent {
             tracing::error!("the queue's thread is gone; batches of other sites are not taken");
         }
+    }
+}
+
+/// Where the thread tells its answers.
+#[derive(Debug)]
+struct Answers<E> {
+    opening: u64,
+    owner: mpsc::Sender<E>,
+}
+
+impl<E: From<Told>> Answers<E> {
+    fn told(&self, answer: Answer) -> E {
+        Told { opening: self.opening, answer }.into()
     }
 }
 

@@ -350,8 +350,8 @@ fn tier_seat(
     let gate = setting::gate(config, start);
     let settings = queue::Settings::of(config).expect("a process with a disk keeps calls");
     let answers = sender.clone();
-    let open_queue = move || {
-        let opened = Queue::open(&settings, answers.clone());
+    let open_queue = move |opening| {
+        let opened = Queue::open(&settings, opening, answers.clone());
         opened.map_err(|error| io::Error::other(format!("{}: {error}", settings.named())))
     };
     let among = shared.as_ref().map(|shared| shared.peers.myself().replica);

@@ -265,8 +265,8 @@ impl Site {
             Event::Tier(LinkId::ToSite(..) | LinkId::FromSite(_), _) => {
                 debug_assert!(false, "site links carry site frames");
             }
-            Event::Queue(answer) => {
-                let input = self.tier.as_mut().and_then(|seat| seat.take_queue(answer));
+            Event::Queue(told) => {
+                let input = self.tier.as_mut().and_then(|seat| seat.take_queue(told));
                 self.words.extend(input.map(Word::Gate));
             }
             Event::Database(answer) => {

@@ -1,7 +1,8 @@
 //! NATS JetStream: two streams of this site on a server, used from one thread.
 //!
 //! `REHOME_INBOX_<site>` holds the batches, `REHOME_ASIDE_<site>` those that could not be read. One
-//! gate of a site owns the inbox: nobody else may write to the streams or remove from them.
+//! gate of a site owns the inbox: nobody else may write to the streams or remove from them, but a
+//! process that kept the gate before and has yet to hear of it. What that one appends is found.
 //!
 //! ```text
 //! open ──connected, streams right, all read──► serve ──breaks, no answer in time──┐
@@ -20,9 +21,10 @@
 //!   is applied unless this process dies too.
 
 mod message;
+mod others;
 mod session;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::IntoFuture;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -33,14 +35,15 @@ use std::time::Duration;
 
 use replica::gate::QueuedBatch;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::{Sender, UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Answer, Order, Settings};
+use super::{Answer, Answers, Order, Settings, Told};
 use crate::config;
 use crate::config::file::Secret;
 use message::Key;
+use others::{ASK_EVERY, Ledger};
 use session::{Failure, Found, Session, Streams};
 
 /// Orders whose answers are waited for at a time, and payload bytes of them. A server that syncs
@@ -102,10 +105,10 @@ impl Server {
 pub(super) fn open<E>(
     server: &Server,
     settings: &Settings,
-    answers: Sender<E>,
+    answers: Answers<E>,
 ) -> io::Result<UnboundedSender<Order>>
 where
-    E: From<Answer> + Send + 'static,
+    E: From<Told> + Send + 'static,
 {
     let Settings { site, bytes_max, batches_max, .. } = *settings;
     let streams = Streams::new(site.0, server.replicas, bytes_max, batches_max);
@@ -119,6 +122,8 @@ where
         life: RandomState::new().build_hasher().finish(),
         is_loaded: false,
         held: BTreeMap::new(),
+        last_row: 0,
+        ledger: Ledger::default(),
         last_sequence: 0,
         doubts: BTreeMap::new(),
         waiting: VecDeque::new(),
@@ -190,6 +195,9 @@ enum Landed {
     Appended(u64, Result<u64, Failure>),
     Left(u64, Result<(), Failure>),
     Looked(Result<Vec<Found>, String>),
+    Newest(Result<u64, String>),
+    /// What lies on the stream up to a number, with its bytes.
+    Read(Result<Vec<Found>, String>, u64),
 }
 
 /// What one connection is doing.
@@ -250,10 +258,13 @@ struct Worker<E> {
     streams: Arc<Streams>,
     orders: UnboundedReceiver<Order>,
     is_closed: bool,
-    answers: Sender<E>,
+    answers: Answers<E>,
     life: u64,
     is_loaded: bool,
     held: BTreeMap<u64, Place>,
+    /// Of those that were found on the stream; far below the gate's own.
+    last_row: u64,
+    ledger: Ledger,
     /// The highest that is known.
     last_sequence: u64,
     /// Rows of appends that got no answer, and the number above which each may be.
@@ -267,10 +278,10 @@ struct Worker<E> {
     refusal: String,
 }
 
-impl<E: From<Answer>> Worker<E> {
+impl<E: From<Told>> Worker<E> {
     /// The owner is gone only when the process ends.
     async fn tell(&self, answer: Answer) {
-        drop(self.answers.send(answer.into()).await);
+        drop(self.answers.owner.send(self.answers.told(answer)).await);
     }
 
     /// From one attempt to connect to the end of the connection.
@@ -321,9 +332,11 @@ impl<E: From<Answer>> Worker<E> {
     /// Refuses what is ordered until nobody orders any more. It may be dropped at any moment: an
     /// order is taken only when there is room for its answer.
     async fn refuse_all(&mut self) {
-        while let Ok(room) = self.answers.reserve().await {
+        while let Ok(room) = self.answers.owner.reserve().await {
             match self.orders.recv().await {
-                Some(Order::Append(batch)) => room.send(Answer::Refused(batch.row).into()),
+                Some(Order::Append(batch)) => {
+                    room.send(self.answers.told(Answer::Refused(batch.row)));
+                }
                 Some(Order::Remove(row)) => self.waiting.push_back(leave(row, false)),
                 Some(Order::SetAside(row)) => self.waiting.push_back(leave(row, true)),
                 None => break,
@@ -342,8 +355,11 @@ impl<E: From<Answer>> Worker<E> {
         if !self.is_loaded {
             let batches = self.load(found);
             self.is_loaded = true;
+            self.ledger.begin(self.last_sequence);
             self.tell(Answer::Loaded(batches)).await;
         } else if is_all {
+            // The numbers that it lost are given again.
+            self.ledger.begin(0);
             self.find_again(found);
         } else {
             self.weed(found);
@@ -357,15 +373,31 @@ impl<E: From<Answer>> Worker<E> {
     /// Gives rows in the order of the stream; the gate's own ones are above any of these.
     fn load(&mut self, found: Vec<Found>) -> Vec<QueuedBatch> {
         let mut batches = Vec::with_capacity(found.len());
-        for (row, Found { sequence, batch }) in (1..).zip(found) {
+        for Found { sequence, batch } in found {
             let Some((key, batch)) = batch else {
                 self.unreadable(sequence);
                 continue;
             };
+            self.last_row += 1;
+            let row = self.last_row;
             self.held.insert(row, Place { sequence, key });
             batches.push(QueuedBatch { row, ..batch });
         }
         batches
+    }
+
+    /// What somebody else appended is held from here on.
+    async fn take_others(&mut self, mut found: Vec<Found>, up_to: u64) {
+        self.ledger.note_read(up_to);
+        let known: BTreeSet<Key> = self.held.values().map(|place| place.key).collect();
+        let is_ours = |key: &Key| key.life == self.life || known.contains(key);
+        found.retain(|found| !found.batch.as_ref().is_some_and(|(key, _)| is_ours(key)));
+        let batches = self.load(found);
+        if !batches.is_empty() {
+            let count = batches.len();
+            tracing::warn!(count, "another process took batches for this site: they are applied");
+            self.tell(Answer::Found(batches)).await;
+        }
     }
 
     fn unreadable(&mut self, sequence: u64) {
@@ -424,6 +456,7 @@ impl<E: From<Answer>> Worker<E> {
     async fn serve(&mut self, session: Arc<Session>) -> Option<String> {
         let mut flights = Flights::default();
         let (mut looks, mut look_at) = (0, Instant::now() + LOOK_EVERY);
+        let mut ask_at = Instant::now() + ASK_EVERY;
         let why = loop {
             if let Err(why) = self.launch(&session, &mut flights).await {
                 break why;
@@ -436,7 +469,7 @@ impl<E: From<Answer>> Worker<E> {
                 why = session.broken() => break why,
                 Some(landed) = flights.tasks.join_next() => {
                     let Ok(landed) = landed else { break "a task of it panicked".into() };
-                    if let Err(why) = self.land(landed, &mut flights).await {
+                    if let Err(why) = self.land(landed, &session, &mut flights).await {
                         break session.last_words(&why);
                     }
                 }
@@ -448,6 +481,12 @@ impl<E: From<Answer>> Worker<E> {
                     looks += 1;
                     look_at = Instant::now() + LOOK_EVERY;
                     self.look(&session, &mut flights, looks);
+                }
+                () = sleep_until(ask_at) => {
+                    ask_at = Instant::now() + ASK_EVERY;
+                    let session = Arc::clone(&session);
+                    let asking = async move { Landed::Newest(session.newest().await) };
+                    flights.tasks.spawn(asking);
                 }
             }
         };
@@ -509,53 +548,86 @@ impl<E: From<Answer>> Worker<E> {
                 });
                 Ok(())
             }
-            Err(failure) => self.land(Landed::Appended(id, Err(failure)), flights).await,
+            Err(failure) => self.land_append(id, Err(failure), flights).await,
         }
     }
 
     /// Takes the outcome of something; the error says that the connection is broken.
-    async fn land(&mut self, landed: Landed, flights: &mut Flights) -> Result<(), String> {
+    async fn land(
+        &mut self,
+        landed: Landed,
+        session: &Arc<Session>,
+        flights: &mut Flights,
+    ) -> Result<(), String> {
         match landed {
-            Landed::Looked(outcome) => {
-                self.weed(outcome?);
+            Landed::Looked(outcome) => self.weed(outcome?),
+            Landed::Newest(Ok(newest)) => {
+                if let Some((first, last)) = self.ledger.note_newest(newest) {
+                    let session = Arc::clone(session);
+                    flights.tasks.spawn(async move {
+                        Landed::Read(session.read_from(first, true).await, last)
+                    });
+                }
+            }
+            Landed::Read(Ok(found), last) => self.take_others(found, last).await,
+            // It is asked for again; whether the connection can be used, appends find out.
+            Landed::Newest(Err(_)) | Landed::Read(Err(_), _) => {}
+            Landed::Appended(id, outcome) => self.land_append(id, outcome, flights).await?,
+            Landed::Left(id, outcome) => self.land_leave(id, outcome, flights)?,
+        }
+        Ok(())
+    }
+
+    async fn land_append(
+        &mut self,
+        id: u64,
+        outcome: Result<u64, Failure>,
+        flights: &mut Flights,
+    ) -> Result<(), String> {
+        match (flights.end(id), outcome) {
+            (Some(Flight::Append { key, .. }), Ok(sequence)) => {
+                self.held.insert(key.row, Place { sequence, key });
+                self.last_sequence = self.last_sequence.max(sequence);
+                self.ledger.note_ours(sequence);
+                self.refusal.clear();
+                self.tell(Answer::Appended(key.row)).await;
                 Ok(())
             }
-            Landed::Appended(id, outcome) => match (flights.end(id), outcome) {
-                (Some(Flight::Append { key, .. }), Ok(sequence)) => {
-                    self.held.insert(key.row, Place { sequence, key });
-                    self.last_sequence = self.last_sequence.max(sequence);
-                    self.refusal.clear();
-                    self.tell(Answer::Appended(key.row)).await;
-                    Ok(())
+            (Some(Flight::Append { key, .. }), Err(Failure::Refused(why))) => {
+                if self.refusal != why {
+                    tracing::error!(why, "the queue's server refuses batches of other sites");
+                    self.refusal = why;
                 }
-                (Some(Flight::Append { key, .. }), Err(Failure::Refused(why))) => {
-                    if self.refusal != why {
-                        tracing::error!(why, "the queue's server refuses batches of other sites");
-                        self.refusal = why;
-                    }
-                    self.tell(Answer::Refused(key.row)).await;
-                    Ok(())
+                self.tell(Answer::Refused(key.row)).await;
+                Ok(())
+            }
+            (Some(Flight::Append { key, above, .. }), Err(Failure::Broken(why))) => {
+                self.doubt(key.row, above);
+                self.tell(Answer::Refused(key.row)).await;
+                Err(why)
+            }
+            (Some(Flight::Leave { .. }) | None, _) => Ok(()),
+        }
+    }
+
+    fn land_leave(
+        &mut self,
+        id: u64,
+        outcome: Result<(), Failure>,
+        flights: &mut Flights,
+    ) -> Result<(), String> {
+        match (flights.end(id), outcome) {
+            (Some(Flight::Leave { what: Leaving::Row(row), .. }), Ok(())) => {
+                self.held.remove(&row);
+                Ok(())
+            }
+            (Some(Flight::Leave { what, is_aside }), Err(failure)) => {
+                if let Leaving::Row(_) = what {
+                    self.waiting.push_front(Work::Leave { what, is_aside });
                 }
-                (Some(Flight::Append { key, above, .. }), Err(Failure::Broken(why))) => {
-                    self.doubt(key.row, above);
-                    self.tell(Answer::Refused(key.row)).await;
-                    Err(why)
-                }
-                (Some(Flight::Leave { .. }) | None, _) => Ok(()),
-            },
-            Landed::Left(id, outcome) => match (flights.end(id), outcome) {
-                (Some(Flight::Leave { what: Leaving::Row(row), .. }), Ok(())) => {
-                    self.held.remove(&row);
-                    Ok(())
-                }
-                (Some(Flight::Leave { what, is_aside }), Err(failure)) => {
-                    if let Leaving::Row(_) = what {
-                        self.waiting.push_front(Work::Leave { what, is_aside });
-                    }
-                    Err(failure.into_words())
-                }
-                (Some(Flight::Leave { .. } | Flight::Append { .. }) | None, _) => Ok(()),
-            },
+                Err(failure.into_words())
+            }
+            (Some(Flight::Leave { .. } | Flight::Append { .. }) | None, _) => Ok(()),
         }
     }
 

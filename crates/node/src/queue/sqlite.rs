@@ -12,10 +12,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use replica::gate::QueuedBatch;
 use rusqlite::{Connection, params};
-use tokio::sync::mpsc as owner;
 use vocab::{PartitionId, SiteId, ViewNumber};
 
-use super::{Answer, Order};
+use super::{Answer, Answers, Order, Told};
 use crate::clock::wall_time;
 
 /// Orders in one commit.
@@ -34,15 +33,15 @@ const SCHEMA: &str = "
         bytes BLOB NOT NULL);
 ";
 
-pub(super) fn open<E>(file: &Path, answers: owner::Sender<E>) -> io::Result<mpsc::Sender<Order>>
+pub(super) fn open<E>(file: &Path, answers: Answers<E>) -> io::Result<mpsc::Sender<Order>>
 where
-    E: From<Answer> + Send + 'static,
+    E: From<Told> + Send + 'static,
 {
     let (mut connection, held) = prepare(file).map_err(io::Error::other)?;
     let (orders, inbox) = mpsc::channel::<Order>();
     let work = move || {
         // The owner is gone only when the process ends.
-        let tell = |answer: Answer| drop(answers.blocking_send(answer.into()));
+        let tell = |answer: Answer| drop(answers.owner.blocking_send(answers.told(answer)));
         tell(Answer::Loaded(held));
         while let Ok(first) = inbox.recv() {
             let mut group = vec![first];

@@ -31,7 +31,7 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
     let (config, _) = crate::config::parse("site.toml", &text, None).unwrap();
     let clock = Clock::start();
     let settings = queue::Settings::of(&config).unwrap();
-    let open_queue = move || Queue::open(&settings, crate::event::channel().0);
+    let open_queue = move |opening| Queue::open(&settings, opening, crate::event::channel().0);
     let sites = SiteLinks::new(&config, None);
     let mut tier = TierSeat::new(
         Replica::new(clock.now(), setting::replica(&config, 1, None)),
@@ -44,9 +44,14 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
     tier.open_gate().unwrap();
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
     site.begin();
-    site.take(site.clock.now(), Event::Queue(queue::Answer::Loaded(Vec::new())));
+    site.take(site.clock.now(), of_queue(queue::Answer::Loaded(Vec::new())));
     site.turn(site.clock.now());
     site
+}
+
+/// What the queue tells that was opened first.
+fn of_queue(answer: queue::Answer) -> Event {
+    Event::Queue(queue::Told { opening: 1, answer })
 }
 
 /// The peer's link comes up and it greets.
@@ -128,7 +133,7 @@ fn a_queue_that_is_away_is_told() {
     let mut site = site(&scratch, "[queue]\nurl = \"nats://127.0.0.1:1\"");
     let mut told = |answer: queue::Answer| {
         let now = site.clock.now();
-        site.take(now, Event::Queue(answer));
+        site.take(now, of_queue(answer));
         site.turn(now);
         let told = crate::status::of_site(&site, now);
         assert_eq!(told.state, "serving");
@@ -163,4 +168,15 @@ fn an_engine_that_reads_a_call_is_answered() {
         matches!(&said, Some(Word::Engine(engine::Input::Reply { reply, .. })) if *reply == got),
         "the engine is told"
     );
+}
+
+#[test]
+fn an_answer_of_an_earlier_opening_of_the_queue_is_not_taken() {
+    let scratch = Scratch::new("queue-opened-again");
+    let mut site = site(&scratch, "[queue]\nurl = \"nats://127.0.0.1:1\"");
+    let seat = site.tier.as_mut().expect("it keeps calls");
+    seat.open_gate().unwrap();
+    let answer = || queue::Answer::Appended(1 << 32);
+    assert!(seat.take_queue(queue::Told { opening: 1, answer: answer() }).is_none());
+    assert!(seat.take_queue(queue::Told { opening: 2, answer: answer() }).is_some());
 }

@@ -23,8 +23,8 @@ use crate::link::{LinkWord, Outbox};
 use crate::queue::{self, Order, Queue};
 use crate::setting::PARTITION;
 
-/// Opens the queue of batches from other sites.
-pub(crate) type OpenQueue = dyn Fn() -> io::Result<Queue>;
+/// Opens the queue of batches from other sites, for the how manieth time.
+pub(crate) type OpenQueue = dyn Fn(u64) -> io::Result<Queue>;
 
 /// Replica, gate and queue of a site.
 pub(crate) struct TierSeat {
@@ -34,6 +34,8 @@ pub(crate) struct TierSeat {
     queue: Option<Queue>,
     /// Opens it.
     open_queue: Box<OpenQueue>,
+    /// How often it was opened.
+    openings: u64,
     /// Why the queue cannot be used.
     queue_away: Option<String>,
     /// Where calls go that are steady for long.
@@ -85,6 +87,7 @@ impl TierSeat {
             gate,
             queue: None,
             open_queue,
+            openings: 0,
             queue_away: None,
             database: None,
             shared,
@@ -117,9 +120,14 @@ impl TierSeat {
     }
 
     /// What the gate hears of an answer of the queue.
-    pub(super) fn take_queue(&mut self, answer: queue::Answer) -> Option<GateInput> {
-        match answer {
-            queue::Answer::Loaded(held) => return Some(GateInput::QueueLoaded(held)),
+    pub(super) fn take_queue(&mut self, told: queue::Told) -> Option<GateInput> {
+        if told.opening != self.openings || self.queue.is_none() {
+            return None;
+        }
+        match told.answer {
+            queue::Answer::Loaded(held) | queue::Answer::Found(held) => {
+                return Some(GateInput::QueueLoaded(held));
+            }
             queue::Answer::Appended(row) => return Some(GateInput::QueueAppended { row }),
             queue::Answer::Refused(row) => return Some(GateInput::QueueRefused { row }),
             queue::Answer::Away { why } => self.queue_away = Some(why),
@@ -153,7 +161,8 @@ impl TierSeat {
 
     /// Reads the queue, and dials the other sites.
     pub(crate) fn open_gate(&mut self) -> io::Result<()> {
-        self.queue = Some((self.open_queue)()?);
+        self.openings += 1;
+        self.queue = Some((self.open_queue)(self.openings)?);
         self.sites.open();
         Ok(())
     }

@@ -178,7 +178,8 @@ pub enum GateInput {
     /// An operator's order, for all partitions.
     Order(SiteOrder),
     /// What the queue held, even when that is nothing. Until it comes, batches are refused and
-    /// nobody is told that a call does not exist. Also the answer to [`GateOutput::Open`].
+    /// nobody is told that a call does not exist. Also the answer to [`GateOutput::Open`]; and
+    /// later what a gate that was replaced put there still, in rows that no other batch has.
     QueueLoaded(Vec<QueuedBatch>),
     /// The batch of this row is on disk, synced.
     QueueAppended {

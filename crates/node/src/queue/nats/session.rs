@@ -373,6 +373,11 @@ impl Session {
         Err(format!("{} does not stand still: who writes to it?", self.streams.inbox.name))
     }
 
+    /// The number of the newest message that the stream ever held, as its leader knows it.
+    pub(super) async fn newest(&self) -> Result<u64, String> {
+        self.state().await.map(|state| state.last_sequence)
+    }
+
     async fn state(&self) -> Result<State, String> {
         let subject = format!("STREAM.INFO.{}", self.streams.inbox.name);
         match self.context.request(subject, &json!({})).await {

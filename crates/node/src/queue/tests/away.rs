@@ -378,3 +378,64 @@ fn append_in_the_end(desk: &mut Desk, first: u64) -> Vec<u64> {
     println!("ten in a row after {} ms", began.elapsed().as_millis());
     held
 }
+
+/// The batches that are told as another process's, and what else was told meanwhile.
+fn found(desk: &mut Desk) -> (Vec<QueuedBatch>, Vec<Answer>) {
+    let mut others = Vec::new();
+    loop {
+        match desk.next() {
+            Answer::Found(batches) => return (batches, others),
+            other => others.push(other),
+        }
+    }
+}
+
+#[test]
+fn what_a_replaced_keeper_appends_is_found_by_the_next_one() {
+    let scratch = Scratch::new("queue_replaced");
+    let nats = Nats::start(scratch.path());
+    let settings = of(&server(&[&nats]));
+    let (mut old, _) = Desk::load(&settings);
+    old.append(1..=3);
+    let (mut new, held) = Desk::load(&settings);
+    are(&held, 1..=3);
+    // It has not heard that it was replaced; the next one appends beside it, in rows like its own.
+    old.append(4..=5);
+    new.append(4..=5);
+    old.append(6..=6);
+    new.append(7..=7);
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        let (batches, others) = found(&mut new);
+        assert_eq!(others, []);
+        all.extend(batches);
+    }
+    are(&all, 4..=6);
+    assert!(all[0].row > held[2].row, "rows of their own: {}", all[0].row);
+    // They are removed like any other, also when the one that was replaced does it as well.
+    all.iter().for_each(|batch| new.order(Order::Remove(batch.row)));
+    old.order(Order::Remove(5));
+    is_left(&settings, &[1, 2, 3, 4, 5, 7]);
+    assert_eq!(new.close(), []);
+    drop(old);
+    let (_, left) = Desk::load(&settings);
+    are(&left, [1, 2, 3, 4, 5, 7]);
+}
+
+#[test]
+fn what_others_append_while_the_connection_is_broken_is_found_after_it() {
+    let scratch = Scratch::new("queue_replaced_broken");
+    let mut nats = Nats::start(scratch.path());
+    let settings = quick(&nats);
+    let (mut old, _) = Desk::load(&settings);
+    let (mut new, _) = Desk::load(&settings);
+    new.append(1..=1);
+    nats.kill();
+    new.is_away();
+    nats.start_again();
+    while old.next() != Answer::Back {}
+    old.append(2..=2);
+    let (batches, others) = found(&mut new);
+    are(&batches, 2..=2);
+    assert_eq!(others, [Answer::Back]);
+}

@@ -5,6 +5,12 @@ use super::*;
 /// What is certain comes within this; a test that waits longer has failed.
 pub(super) const SOON: Duration = Duration::from_secs(40);
 
+impl From<Told> for Answer {
+    fn from(told: Told) -> Self {
+        told.answer
+    }
+}
+
 pub(super) struct Desk {
     queue: Queue,
     told: mpsc::Receiver<Answer>,
@@ -45,7 +51,7 @@ impl Desk {
     pub(super) fn open(settings: &Settings) -> Self {
         let (answers, told) = mpsc::channel(4_096);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        Self { queue: Queue::open(settings, answers).unwrap(), told, runtime }
+        Self { queue: Queue::open(settings, 1, answers).unwrap(), told, runtime }
     }
 
     /// The same, and what it holds.

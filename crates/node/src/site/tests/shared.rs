@@ -33,7 +33,7 @@ fn waiting(scratch: &Scratch, partition: u16) -> Site {
     let store = Setting { store: Store::Fixed { revision: 1 }, presence };
     let shared = Shared::new(peers, Coordination::start(store, events.clone()));
     let settings = queue::Settings::of(&config).unwrap();
-    let open_queue = move || Queue::open(&settings, events.clone());
+    let open_queue = move |opening| Queue::open(&settings, opening, events.clone());
     let sites = SiteLinks::new(&config, None);
     let tier = TierSeat::new(
         Replica::new(clock.now(), setting::replica(&config, 1, Some(OWN))),
@@ -45,7 +45,7 @@ fn waiting(scratch: &Scratch, partition: u16) -> Site {
     );
     let mut site = Site::new(config, clock, 1, None, Some(tier), None);
     site.begin();
-    site.take(site.clock.now(), Event::Queue(queue::Answer::Loaded(Vec::new())));
+    site.take(site.clock.now(), of_queue(queue::Answer::Loaded(Vec::new())));
     site.turn(site.clock.now());
     site
 }
