@@ -9,6 +9,7 @@ pub mod call;
 pub mod partitions;
 pub mod quarantine;
 pub mod route;
+pub mod statistics;
 pub mod status;
 
 pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
@@ -18,6 +19,7 @@ pub use partitions::{
 };
 pub use quarantine::{QuarantineLine, QuarantineReply, QuarantineStory, StrikeLine};
 pub use route::{Health, RouteOrder, RouteReply};
+pub use statistics::{Inbound, Outbound, StatisticsReply};
 pub use status::{
     AtRisk, BalancerStatus, Crossing, DatabaseStatus, EdgeEngine, EngineStatus, Peer, QueueStatus,
     SitesReply, StatusReply,
@@ -38,6 +40,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("delete", "/v1/quarantine"),
     ("get", "/v1/quarantine/{key}"),
     ("delete", "/v1/quarantine/{key}"),
+    ("get", "/v1/statistics"),
     ("get", "/v1/backup"),
     ("post", "/v1/backup/activate"),
     ("post", "/v1/backup/delete"),

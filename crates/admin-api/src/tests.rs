@@ -61,6 +61,9 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("QuarantineReply", &QuarantineReply::default());
     check("QuarantineStory", &QuarantineStory::default());
     check("StrikeLine", &StrikeLine::default());
+    check("StatisticsReply", &StatisticsReply::default());
+    check("Outbound", &Outbound::default());
+    check("Inbound", &Inbound::default());
     check("BackupReply", &BackupReply::default());
     check("DormantOfSite", &DormantOfSite::default());
     check("BackupOrder", &BackupOrder { site: 1 });

@@ -1,6 +1,7 @@
 //! The commands: their arguments, what they ask, what they print.
 
 pub(crate) mod partitions;
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::demo::DemoOptions;
 use crate::print;
 use crate::quarantine::{self, QuarantineCommand};
 use partitions::PartitionsArguments;
+use statistics::StatisticsArguments;
 
 /// Which node, and for whom to print.
 #[derive(Clone, Debug, Args)]
@@ -45,6 +47,10 @@ pub enum Command {
     /// Other sites, and the calls that are at risk.
     #[command(after_help = "Examples:\n  rehome sites")]
     Sites(Target),
+    /// What crosses between this site and others, summed over the site's processes.
+    #[command(after_help = "Examples:\n  rehome statistics\n  \
+        rehome statistics --admin http://10.0.0.5:8080,http://10.0.0.6:8080 --json")]
+    Statistics(StatisticsArguments),
     /// The calls that a node holds, or one call's whole story.
     #[command(after_help = "Examples:\n  rehome calls --limit 20\n  \
         rehome calls 2f1c0a9b8d7e6f504132a3b4c5d6e7f8")]
@@ -223,6 +229,7 @@ pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
         Command::Status(target) => target.get::<StatusReply>("/v1/status", print::status),
         Command::Partitions(arguments) => partitions::run(arguments),
         Command::Sites(target) => target.get::<SitesReply>("/v1/sites", print::sites),
+        Command::Statistics(arguments) => statistics::run(arguments),
         Command::Calls { key: Some(key), target, .. } => {
             target.get::<CallStory>(&format!("/v1/calls/{key}"), print::call)
         }

@@ -1,6 +1,7 @@
 //! Answers as people read them.
 
 pub(crate) mod partitions;
+pub(crate) mod statistics;
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};

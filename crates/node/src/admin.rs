@@ -46,6 +46,7 @@ pub(crate) enum Ask {
     Quarantine,
     Quarantined(CallKey),
     DropQuarantined(Option<CallKey>),
+    Statistics,
     Backup,
     Activate(SiteId),
     Delete(SiteId),
@@ -77,8 +78,11 @@ impl Body {
         }
     }
 
-    pub(crate) fn metrics(status: &admin_api::StatusReply) -> Self {
-        Self { content_type: metrics::CONTENT_TYPE, text: metrics::print(status) }
+    pub(crate) fn metrics(
+        status: &admin_api::StatusReply,
+        crossing: Option<&admin_api::StatisticsReply>,
+    ) -> Self {
+        Self { content_type: metrics::CONTENT_TYPE, text: metrics::print(status, crossing) }
     }
 }
 
@@ -131,6 +135,7 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/calls/{key}", get(call))
         .route("/v1/quarantine", get(quarantine).delete(drop_all_quarantined))
         .route("/v1/quarantine/{key}", get(quarantined).delete(drop_quarantined))
+        .route("/v1/statistics", get(statistics))
         .route("/v1/backup", get(backup))
         .route("/v1/backup/activate", post(activate))
         .route("/v1/backup/delete", post(delete))
@@ -242,6 +247,10 @@ async fn drop_all_quarantined(State(owner): State<Owner>) -> Response {
 fn key(text: &str) -> Result<CallKey, Refusal> {
     CallKey::from_hex(text)
         .ok_or_else(|| Refusal::bad(format!("`{text}` is not a key of 32 hexadecimal digits")))
+}
+
+async fn statistics(State(owner): State<Owner>) -> Response {
+    ask(&owner, Ask::Statistics).await
 }
 
 async fn backup(State(owner): State<Owner>) -> Response {

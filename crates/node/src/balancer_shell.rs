@@ -87,7 +87,7 @@ impl BalancerShell {
     fn answer(&mut self, now: Instant, ask: Ask) -> Answer {
         match ask {
             Ask::Status => Body::json(&self.status()),
-            Ask::Metrics => Ok(Body::metrics(&self.status())),
+            Ask::Metrics => Ok(Body::metrics(&self.status(), None)),
             Ask::Route => Body::json(&self.route()),
             Ask::SetRoute(order) => self.set_route(now, order),
             Ask::Sites
@@ -100,6 +100,7 @@ impl BalancerShell {
             | Ask::Quarantine
             | Ask::Quarantined(_)
             | Ask::DropQuarantined(_)
+            | Ask::Statistics
             | Ask::Backup
             | Ask::Activate(_)
             | Ask::Delete(_)

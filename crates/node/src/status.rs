@@ -1,6 +1,7 @@
 //! From the cores' numbers to the admin API's words.
 
 pub(crate) mod quarantine;
+mod statistics;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +18,8 @@ use vocab::{Instant, Stamp};
 use crate::config::Config;
 use crate::site::partitions;
 use crate::site::{EngineSeat, Site, TierSeat, Uplinks};
+
+pub(crate) use statistics::of as statistics;
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

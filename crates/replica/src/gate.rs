@@ -28,7 +28,9 @@ use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
 
-pub use door::{ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch};
+pub use door::{
+    ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch, SenderStats,
+};
 
 use inbox::Inbox;
 use keyset::Keyset;
@@ -177,6 +179,10 @@ impl Gate {
     #[must_use]
     pub fn stats(&self, now: Instant) -> GateStats {
         let alive = self.peers.alive(now, self.config.silent_after);
+        let mut senders = self.stats.senders.clone();
+        for (site, waiting) in self.inbox.waiting_by_sender() {
+            senders.entry(site).or_default().waiting = waiting;
+        }
         GateStats {
             inbox_waiting: self.inbox.waiting_len() as u64,
             inbox_offered: self.inbox.offered_len() as u64,
@@ -185,6 +191,7 @@ impl Gate {
             is_open: self.is_open,
             is_serving: self.state == SiteState::Serving,
             alive: alive.iter().map(|status| (status.site, status.start)).collect(),
+            senders,
             ..self.stats.clone()
         }
     }

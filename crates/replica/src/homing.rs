@@ -207,8 +207,9 @@ impl Replica {
     ) {
         match answer {
             PullAnswer::Yours(record) if record.header.key == key => {
+                let stamp = record.header.stamp;
                 let outcome = self.store_dormant(now, record);
-                self.note_outcome(outcome);
+                self.note_outcome(stamp, outcome);
                 let is_full = match outcome {
                     DormantOutcome::Full => true,
                     DormantOutcome::Stored

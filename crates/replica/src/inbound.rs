@@ -205,12 +205,26 @@ impl Replica {
         }
     }
 
-    pub(crate) fn note_outcome(&mut self, outcome: DormantOutcome) {
+    /// Counts what became of a record, or of a removal, of this stamp.
+    pub(crate) fn note_outcome(&mut self, stamp: Stamp, outcome: DormantOutcome) {
+        let of_home = self.inbound.entry(stamp.epoch.site).or_default();
         match outcome {
-            DormantOutcome::Stored => self.counts.in_stored += 1,
-            DormantOutcome::Stale => self.counts.in_stale += 1,
-            DormantOutcome::Superseded { .. } => self.counts.in_superseded += 1,
-            DormantOutcome::Full => self.counts.in_full += 1,
+            DormantOutcome::Stored => {
+                of_home.stored += 1;
+                self.counts.in_stored += 1;
+            }
+            DormantOutcome::Stale => {
+                of_home.stale += 1;
+                self.counts.in_stale += 1;
+            }
+            DormantOutcome::Superseded { .. } => {
+                of_home.superseded += 1;
+                self.counts.in_superseded += 1;
+            }
+            DormantOutcome::Full => {
+                of_home.no_room += 1;
+                self.counts.in_full += 1;
+            }
         }
     }
 }

@@ -70,7 +70,7 @@ use pace::Pacer;
 use quarantine::{Quarantine, Suspects};
 use refill::Refill;
 use spill::Spilling;
-use stats::{BulkKind, Counts};
+use stats::{BulkKind, Counts, InboundStats};
 use store::Store;
 use tombs::Tombs;
 
@@ -102,6 +102,8 @@ pub struct Replica {
     handed: usize,
     waiters: usize,
     outbound: BTreeMap<SiteId, Outbound>,
+    /// As many as there are sites.
+    inbound: BTreeMap<SiteId, InboundStats>,
     sites: BTreeMap<SiteId, SiteStatus>,
     /// Newest start of every site ever heard.
     starts: BTreeMap<SiteId, u64>,
@@ -154,6 +156,7 @@ impl Replica {
             handed: 0,
             waiters: 0,
             outbound: BTreeMap::new(),
+            inbound: BTreeMap::new(),
             sites: BTreeMap::new(),
             starts: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -292,15 +295,15 @@ impl Replica {
                 self.follow_delete(now, engine, tombstone);
             }
             Command::StoreDormant { view: _, batch, record } => {
-                let key = record.header.key;
+                let (key, stamp) = (record.header.key, record.header.stamp);
                 let outcome = self.store_dormant(now, record);
-                self.note_outcome(outcome);
+                self.note_outcome(stamp, outcome);
                 self.reply(engine, Reply::Dormant { key, batch, outcome });
             }
             Command::StoreTombstone { view: _, batch, tombstone } => {
                 let key = tombstone.key;
                 let outcome = self.store_tombstone(now, tombstone);
-                self.note_outcome(outcome);
+                self.note_outcome(tombstone.stamp, outcome);
                 self.reply(engine, Reply::Dormant { key, batch, outcome });
             }
             Command::Poisoned { view: _, key, strike } => self.poisoned(now, engine, key, strike),

@@ -42,6 +42,8 @@ pub struct Stats {
     pub refills_left: u64,
     /// What crosses, by receiving site.
     pub outbound: BTreeMap<SiteId, OutboundStats>,
+    /// What came from other sites, by the home of the calls.
+    pub inbound: BTreeMap<SiteId, InboundStats>,
     /// Bulk orders, by kind and site, running or ended.
     pub bulk: Vec<BulkStats>,
     /// The view, and how whole it is.
@@ -132,6 +134,19 @@ pub struct OutboundStats {
     pub stored: u64,
     /// Batches refused, lost with a link, or not acknowledged in time.
     pub refused: u64,
+}
+
+/// Records and removals that came from other sites, of calls of one home. Each is one of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InboundStats {
+    /// Stored, or held already.
+    pub stored: u64,
+    /// Older than what is held.
+    pub stale: u64,
+    /// Of a lower epoch than what is held: their sender must yield.
+    pub superseded: u64,
+    /// There was no room; they come again.
+    pub no_room: u64,
 }
 
 /// A kind of paced work.

@@ -31,6 +31,7 @@ impl Replica {
             quarantined_bytes: self.quarantine.bytes() as u64,
             refills_left: self.refill.len() as u64,
             outbound: outbound.collect(),
+            inbound: self.inbound.clone(),
             bulk: self.bulk_stats(),
             view: self.view_stats(now),
             spill: self.spill_stats(now),

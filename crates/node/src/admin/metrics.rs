@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use admin_api::{StatusReply, ViewStatus, route::Health};
+use admin_api::{StatisticsReply, StatusReply, ViewStatus, route::Health};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -29,7 +29,8 @@ impl Page {
     }
 }
 
-pub(crate) fn print(status: &StatusReply) -> String {
+/// `crossing`: of a process that keeps calls.
+pub(crate) fn print(status: &StatusReply, crossing: Option<&StatisticsReply>) -> String {
     let mut page = Page(String::new());
     page.family("build_info", "gauge", "What runs here.");
     let labels = format!(r#"{{version="{}",role="{}"}}"#, status.version, status.role);
@@ -43,6 +44,9 @@ pub(crate) fn print(status: &StatusReply) -> String {
     // An engine's zeros would be mistaken for those of the site's state process.
     if matches!(status.role.as_str(), "all" | "state") {
         tier(&mut page, status);
+    }
+    if let Some(statistics) = crossing {
+        self::crossing(&mut page, statistics);
     }
     if let Some(balancer) = &status.balancer {
         page.gauge("policy_version", "Version of the routing policy.", balancer.policy_version);
@@ -93,6 +97,45 @@ fn database(page: &mut Page, database: &admin_api::DatabaseStatus) {
     page.gauge("database_fetches_waiting", what, database.fetches_waiting);
     let what = "Rows of calls that are gone, yet to be removed.";
     page.gauge("database_removes_waiting", what, database.removes_waiting);
+}
+
+/// By site. Only the primary of a partition tells what the partition holds, and only who keeps the
+/// site's gate tells of batches that come in: sums over a site's processes are right.
+fn crossing(page: &mut Page, statistics: &StatisticsReply) {
+    let of = |site: &u16| format!(r#"{{site="{site}"}}"#);
+    let with = |site: &u16, outcome: &str| format!(r#"{{site="{site}",outcome="{outcome}"}}"#);
+    page.family("outbound_queued_calls", "gauge", "Calls that wait for a batch, by site.");
+    for (site, out) in &statistics.outbound {
+        page.sample("outbound_queued_calls", &of(site), out.queued);
+    }
+    let what = "Batches that another site has not acknowledged, by site.";
+    page.family("outbound_batches_in_flight", "gauge", what);
+    for (site, out) in &statistics.outbound {
+        page.sample("outbound_batches_in_flight", &of(site), out.in_flight);
+    }
+    let what = "Batches sent that were acknowledged, or refused and lost, by site.";
+    page.family("outbound_batches", "counter", what);
+    for (site, out) in &statistics.outbound {
+        page.sample("outbound_batches_total", &with(site, "acknowledged"), out.acknowledged);
+        page.sample("outbound_batches_total", &with(site, "refused"), out.refused);
+    }
+    page.family("inbound_calls", "counter", "Call states and removals received, by home.");
+    for (site, came) in &statistics.inbound {
+        page.sample("inbound_calls_total", &with(site, "stored"), came.stored);
+        page.sample("inbound_calls_total", &with(site, "stale"), came.stale);
+        page.sample("inbound_calls_total", &with(site, "superseded"), came.superseded);
+        page.sample("inbound_calls_total", &with(site, "no_room"), came.no_room);
+    }
+    page.family("inbound_batches", "counter", "Batches received, by the site that sent them.");
+    for (site, came) in &statistics.inbound {
+        page.sample("inbound_batches_total", &with(site, "stored"), came.batches);
+        page.sample("inbound_batches_total", &with(site, "refused"), came.batches_refused);
+        page.sample("inbound_batches_total", &with(site, "set_aside"), came.batches_set_aside);
+    }
+    page.family("inbound_batches_waiting", "gauge", "Batches on this site's queue, by sender.");
+    for (site, came) in &statistics.inbound {
+        page.sample("inbound_batches_waiting", &of(site), came.batches_waiting);
+    }
 }
 
 fn tier(page: &mut Page, status: &StatusReply) {

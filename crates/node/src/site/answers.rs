@@ -28,13 +28,18 @@ impl Site {
     pub(super) fn answer(&mut self, now: Instant, ask: Ask) -> Answer {
         match ask {
             Ask::Status => Body::json(&status::of_site(self, now)),
-            Ask::Metrics => Ok(Body::metrics(&status::of_site(self, now))),
+            Ask::Metrics => {
+                let tier = self.tier.as_ref();
+                let crossing = tier.map(|seat| status::statistics(&self.config, seat, now));
+                Ok(Body::metrics(&status::of_site(self, now), crossing.as_ref()))
+            }
             Ask::Sites => self.sites(now),
             Ask::Calls { cursor, limit } => self.calls(now, cursor, limit),
             Ask::Call(key) => self.call(now, key),
             Ask::Quarantine => self.quarantine(now),
             Ask::Quarantined(key) => self.quarantined(now, key),
             Ask::DropQuarantined(key) => self.drop_quarantined(now, key),
+            Ask::Statistics => Body::json(&status::statistics(&self.config, self.tier()?, now)),
             Ask::Backup => self.backup(now),
             Ask::Activate(site) => {
                 self.may_activate(now, site)?;

@@ -121,7 +121,7 @@ fn a_stopped_sending_is_told() {
         site.turn(now);
         let told = crate::status::of_site(&site, now);
         assert_eq!(told.at_risk[&PEER.0].stopped, !on);
-        let page = crate::admin::metrics::print(&told);
+        let page = crate::admin::metrics::print(&told, None);
         let line = format!("\nrehome_replication_stopped{{site=\"2\"}} {}\n", u8::from(!on));
         assert!(page.contains(&line), "{page}");
     }
@@ -137,7 +137,7 @@ fn a_queue_that_is_away_is_told() {
         site.turn(now);
         let told = crate::status::of_site(&site, now);
         assert_eq!(told.state, "serving");
-        let page = crate::admin::metrics::print(&told);
+        let page = crate::admin::metrics::print(&told, None);
         let queue = told.queue.expect("it is configured");
         let line = format!("\nrehome_queue_away {}\n", u8::from(queue.away));
         assert!(page.contains(&line), "{page}");
@@ -179,4 +179,22 @@ fn an_answer_of_an_earlier_opening_of_the_queue_is_not_taken() {
     let answer = || queue::Answer::Appended(1 << 32);
     assert!(seat.take_queue(queue::Told { opening: 1, answer: answer() }).is_none());
     assert!(seat.take_queue(queue::Told { opening: 2, answer: answer() }).is_some());
+}
+
+#[test]
+fn what_crosses_is_told_by_site() {
+    let scratch = Scratch::new("statistics");
+    let mut site = site(&scratch, "");
+    let now = greet(&mut site);
+    site.answer(now, Ask::Replication(PEER, false)).expect("a peer");
+    site.turn(now);
+    let seat = site.tier.as_ref().expect("it keeps calls");
+    let told = crate::status::statistics(&site.config, seat, now);
+    assert_eq!((told.here, told.backup_to, told.gate_counted), (1, Some(2), true));
+    assert!(told.partitions == [0] && told.counted == [0], "{told:?}");
+    assert!(told.outbound[&2].stopped, "{told:?}");
+    let status = crate::status::of_site(&site, now);
+    let page = crate::admin::metrics::print(&status, Some(&told));
+    let line = "\nrehome_outbound_batches_total{site=\"2\",outcome=\"acknowledged\"} 0\n";
+    assert!(page.contains(line), "{page}");
 }

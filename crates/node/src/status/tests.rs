@@ -27,14 +27,14 @@ fn a_balancer_tells_why_it_dropped() {
     let status = of_balancer(&stats, Duration::ZERO);
     let told: u64 = status.counters.values().sum();
     assert_eq!(told, 21, "each cause once: {:?}", status.counters);
-    let page = metrics::print(&status);
+    let page = metrics::print(&status, None);
     assert!(page.contains("rehome_events_total{name=\"balancer_too_long\"} 5\n"), "{page}");
 }
 
 #[test]
 fn the_size_of_the_queue_is_a_gauge() {
     let status = StatusReply { role: "all".into(), site: 1, inbox_bytes: 7, ..Default::default() };
-    let page = metrics::print(&status);
+    let page = metrics::print(&status, None);
     assert!(page.contains("# TYPE rehome_inbox_bytes gauge\n"), "{page}");
     assert!(page.contains("\nrehome_inbox_bytes 7\n"), "{page}");
     let mut counters = BTreeMap::new();
@@ -48,7 +48,8 @@ fn a_state_process_serves_when_it_is_a_member() {
     for (role, serves) in [("primary", 1), ("member", 1), ("joining", 0), ("waiting", 0)] {
         let view = Some(admin_api::ViewStatus { role: role.into(), ..Default::default() });
         let state = String::from("serving");
-        let page = metrics::print(&StatusReply { site: 1, state, view, ..Default::default() });
+        let page =
+            metrics::print(&StatusReply { site: 1, state, view, ..Default::default() }, None);
         assert!(page.contains(&format!("\nrehome_serving {serves}\n")), "{role}: {page}");
     }
 }
@@ -56,7 +57,7 @@ fn a_state_process_serves_when_it_is_a_member() {
 #[test]
 fn a_role_leaves_out_what_it_does_not_have() {
     let page = |role: &str, site: u16| {
-        metrics::print(&StatusReply { role: role.into(), site, ..Default::default() })
+        metrics::print(&StatusReply { role: role.into(), site, ..Default::default() }, None)
     };
     for (role, site, serves, keeps) in [
         ("all", 1, true, true),

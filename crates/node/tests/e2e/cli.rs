@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use admin_api::{
     BackupReply, CallStory, CallsReply, OrderReply, PartitionsReply, RouteReply, SitesReply,
-    StatusReply,
+    StatisticsReply, StatusReply,
 };
 use serde::de::DeserializeOwned;
 
@@ -100,6 +100,7 @@ fn every_command_has_help_with_examples() {
         "partitions",
         "partitions move",
         "partitions refound",
+        "statistics",
         "backup stats",
         "backup activate",
         "backup delete",
@@ -119,6 +120,20 @@ fn every_command_has_help_with_examples() {
     stage.say(&format!("{} commands have help with examples", commands.len()));
 }
 
+/// Both sites tell the same of what went from one to two.
+fn four_have_crossed(one: &Admin, two: &Admin) {
+    let kept: BackupReply = ask(two, &["backup", "stats"]);
+    assert_eq!(kept.kept[&1].calls, 4);
+    let sent: StatisticsReply = ask(one, &["statistics"]);
+    let out = sent.outbound[&2];
+    assert!(sent.missing().is_empty() && sent.gate_counted, "{sent:?}");
+    assert!(out.calls >= 4 && (out.at_risk, out.queued, out.refused) == (0, 0, 0), "{sent:?}");
+    let came: StatisticsReply = ask(two, &["statistics"]);
+    let of_one = came.inbound[&1];
+    assert!(of_one.dormant == 4 && of_one.stored >= 4, "{came:?}");
+    assert!(of_one.batches == out.acknowledged && of_one.batches_waiting == 0, "{came:?}");
+}
+
 #[test]
 fn commands_against_live_processes() {
     let stage = Stage::new("cli_live");
@@ -133,6 +148,7 @@ fn commands_against_live_processes() {
         talks.push(pair.answer(dialog, &there).expect("the call is answered"));
     }
     sites.wait_crossed(4);
+    four_have_crossed(&one, &two);
 
     let status: StatusReply = ask(&one, &["status"]);
     assert_eq!((status.site, status.role.as_str(), status.calls_active), (1, "all", 4));
@@ -151,8 +167,6 @@ fn commands_against_live_processes() {
     let story: CallStory = ask(&one, &["calls", &page.calls[0].key]);
     assert!(!story.summary.is_empty() && story.call.home == 1, "{story:?}");
     assert!(story.crossed.iter().any(|mark| mark.site == 2 && mark.newest), "{story:?}");
-    let kept: BackupReply = ask(&two, &["backup", "stats"]);
-    assert_eq!(kept.kept[&1].calls, 4);
 
     // A site that answers keeps its calls, and the operator is told so.
     let url = format!("http://{}", two.address);

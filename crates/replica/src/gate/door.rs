@@ -289,4 +289,19 @@ pub struct GateStats {
     pub is_serving: bool,
     /// Other sites that answer, with their start counts.
     pub alive: BTreeMap<SiteId, u64>,
+    /// Batches by the site that sent them.
+    pub senders: BTreeMap<SiteId, SenderStats>,
+}
+
+/// Batches that one other site sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SenderStats {
+    /// Batches that wait on the queue, or are with engines.
+    pub waiting: u64,
+    /// Batches taken.
+    pub stored: u64,
+    /// Batches refused: no room, an old view, or a queue that failed.
+    pub refused: u64,
+    /// Batches set aside, as they could not be read.
+    pub set_aside: u64,
 }

@@ -94,6 +94,11 @@ impl Inbox {
         self.by_sender.keys().copied().collect()
     }
 
+    /// Batches of each site that are not applied yet.
+    pub(super) fn waiting_by_sender(&self) -> impl Iterator<Item = (SiteId, u64)> {
+        self.by_sender.iter().map(|(site, batches)| (*site, *batches as u64))
+    }
+
     pub(super) fn has_from(&self, site: SiteId) -> bool {
         self.by_sender.contains_key(&site)
     }
@@ -223,7 +228,7 @@ impl Gate {
         let has_room = self.inbox.len() < self.config.inbox_batches_max
             && self.inbox.bytes + batch.bytes.len() <= self.config.inbox_bytes_max;
         if !self.is_loaded || !has_room || !self.inbox.note_view(&batch) {
-            self.stats.batches_refused += 1;
+            self.count_refused(site);
             return self.tell_site(site, SiteWord::BatchRefused { id, partition });
         }
         batch.row = self.inbox.next_row;
@@ -239,6 +244,7 @@ impl Gate {
         };
         let (site, id, partition) = (item.from, item.id, item.partition);
         self.stats.batches_stored += 1;
+        self.stats.senders.entry(site).or_default().stored += 1;
         self.inbox.set_stage(row, Stage::Waiting { from: now });
         if self.peers.is_linked(site) {
             self.tell_site(site, SiteWord::BatchStored { id, partition });
@@ -251,11 +257,16 @@ impl Gate {
         let Some(item) = is_writing.then(|| self.inbox.remove(row)).flatten() else {
             return;
         };
-        self.stats.batches_refused += 1;
+        self.count_refused(item.from);
         if self.peers.is_linked(item.from) {
             let (id, partition) = (item.id, item.partition);
             self.tell_site(item.from, SiteWord::BatchRefused { id, partition });
         }
+    }
+
+    fn count_refused(&mut self, from: SiteId) {
+        self.stats.batches_refused += 1;
+        self.stats.senders.entry(from).or_default().refused += 1;
     }
 
     pub(super) fn offer_batches(&mut self, now: Instant) {
@@ -309,6 +320,7 @@ impl Gate {
     pub(super) fn batch_poison(&mut self, row: u64, superseded: Vec<Superseded>) {
         if let Some(item) = self.inbox.remove(row) {
             self.stats.batches_poison += 1;
+            self.stats.senders.entry(item.from).or_default().set_aside += 1;
             self.out.push_back(GateOutput::QueueSetAside { row });
             self.tell_superseded(item.from, superseded);
         }

@@ -1,6 +1,7 @@
 //! Records and removals from other sites.
 
 use super::*;
+use crate::stats::InboundStats;
 
 #[test]
 fn a_record_from_another_site_sleeps() {
@@ -27,6 +28,18 @@ fn only_a_newer_stamp_replaces() {
     assert_eq!(bench.store_dormant(from_there(1, 4)), DormantOutcome::Stale);
     assert_eq!(bench.store_dormant(from_there(1, 6)), DormantOutcome::Stored);
     assert_eq!(bench.held(key(1)).expect("held").version, Version(6));
+}
+
+#[test]
+fn what_became_of_them_is_counted_by_home() {
+    let mut bench = Bench::new();
+    bench.store_dormant(from_there(1, 5));
+    bench.store_dormant(from_there(1, 4));
+    bench.store_dormant(record(key(2), stamp(65_536, THIRD, 1), THIRD));
+    bench.store_tombstone(key(2), stamp(65_536, THIRD, 2));
+    let inbound = bench.replica.stats(bench.now).inbound;
+    let of = |stored, stale| InboundStats { stored, stale, ..InboundStats::default() };
+    assert_eq!(inbound, [(THERE, of(1, 1)), (THIRD, of(2, 0))].into());
 }
 
 #[test]

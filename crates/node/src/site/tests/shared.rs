@@ -193,7 +193,7 @@ async fn a_second_process_of_one_name_is_told_and_waits() {
     assert!(told[0].contains("127.0.0.1:9 is named `s2` too"), "{told:?}");
     assert!(told[1].contains("`replicas` in [tier] is 2 here and 3 at s2"), "{told:?}");
     assert_eq!((told.len(), view.role.as_str()), (2, "waiting"));
-    let page = crate::admin::metrics::print(&status);
+    let page = crate::admin::metrics::print(&status, None);
     assert!(page.contains("\nrehome_tier_conflicts 2\n"), "{page}");
 }
 
@@ -203,7 +203,7 @@ async fn a_store_that_is_away_is_told_before_anything_is_asked_of_it() {
     let mut site = waiting(&scratch, 0);
     let is_away = |site: &Site, now| {
         let status = crate::status::of_site(site, now);
-        let page = crate::admin::metrics::print(&status);
+        let page = crate::admin::metrics::print(&status, None);
         let is_away = status.view.expect("it has a tier").store_away;
         assert_eq!(page.contains("\nrehome_coordination_away 1\n"), is_away, "{page}");
         is_away
