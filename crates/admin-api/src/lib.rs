@@ -19,8 +19,8 @@ pub use partitions::{
 pub use quarantine::{QuarantineLine, QuarantineReply, QuarantineStory, StrikeLine};
 pub use route::{Health, RouteOrder, RouteReply};
 pub use status::{
-    AtRisk, BalancerStatus, Crossing, DatabaseStatus, EdgeEngine, EngineStatus, Peer, QueueStatus,
-    SitesReply, StatusReply,
+    AtRisk, BalancerStatus, Crossing, CrossingLag, DatabaseStatus, EdgeEngine, EngineStatus,
+    LagRange, Peer, QueueStatus, SitesReply, StatusReply,
 };
 
 use serde::{Deserialize, Serialize};
