@@ -1,5 +1,5 @@
-//! How long states took to cross: counts by range of time, so that any number of crossings takes the
-//! same few bytes.
+//! How long states took to cross: counts by range of time, so that any number of crossings takes
+//! the same few bytes.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sip_message::Method;
+use sip_message::{HeaderName, Method};
 
 use crate::harness::figures::half_and_most;
 use crate::harness::many_sites::{Layout, ManySite};
@@ -77,10 +77,11 @@ fn d35_each_message_reaches_either_site_without_a_common_balancer() {
     let activated: u64 = sites.two.led().iter().map(|status| status.activated).sum();
     stage.say(&format!(
         "no balancer in front of both sites, 40 ms between them; each message of a phone to the \
-         site that the one before did not meet: {calls} calls with a re-INVITE, {begun:?} begun at each site, \
-         {forwarded:?} messages passed on, {:.0} ms a call (p50); site 1 and its balancer gone \
-         with {} of {held} held calls marked: re-INVITE and BYE answered in all, {activated} woken, \
-         re-INVITE to ACK in {:.0} ms (p50), {:.0} ms (p99); {} messages repeated",
+         site that the one before did not meet: {calls} calls with a re-INVITE, {begun:?} begun \
+         at each site, {forwarded:?} messages passed on, {:.0} ms a call (p50); site 1 and its \
+         balancer gone with {} of {held} held calls marked: re-INVITE and BYE answered in all, \
+         {activated} woken, re-INVITE to ACK in {:.0} ms (p50), {:.0} ms (p99); {} messages \
+         repeated",
         alive[0],
         marked.len(),
         alone[0],
@@ -94,7 +95,7 @@ fn d35_each_message_reaches_either_site_without_a_common_balancer() {
 
 /// The first message goes to one site or the other, and so on in turn.
 fn alternate(pair: &mut Pair, [one, two]: [SocketAddr; 2], number: usize) {
-    let edges = if number % 2 == 0 { [one, two] } else { [two, one] };
+    let edges = if number.is_multiple_of(2) { [one, two] } else { [two, one] };
     ENDS.into_iter().for_each(|end| pair.end(end).set_edges(NAME, &edges));
 }
 
@@ -110,6 +111,11 @@ fn set_up(pair: &mut Pair) -> Talk {
 fn one_call(pair: &mut Pair, number: usize) -> Result<(), String> {
     let (dialog, _) = pair.caller.invite();
     let there = pair.request(End::Callee, &Method::Invite)?;
+    for header in [HeaderName::Via, HeaderName::Contact] {
+        let value = there.headers.get(&header).expect("an INVITE has both");
+        let value = String::from_utf8_lossy(value);
+        assert!(value.contains(NAME), "{header:?} names {value}");
+    }
     pair.callee.respond(&there, 180);
     pair.response(End::Caller, &Method::Invite, &[180])?;
     let mut talk = pair.answer(dialog, &there)?;

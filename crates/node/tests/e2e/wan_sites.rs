@@ -383,8 +383,8 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
     let others = talking.finish(placing(&new) + SOON);
     callee.stop();
     ground.stage.say(&format!(
-        "{} calls; site 1 killed, back over a way of 40 ms, and killed again with {home} of them at \
-         home, {ended} hung up meanwhile and {} marked: {} of {} BYEs answered, {} \
+        "{} calls; site 1 killed, back over a way of 40 ms, and killed again with {home} of them \
+         at home, {ended} hung up meanwhile and {} marked: {} of {} BYEs answered, {} \
          failed; {} of {} calls placed meanwhile went through; {} messages repeated by SIPp",
         load.calls,
         marked.len(),
