@@ -23,6 +23,9 @@ pub struct CallLine {
     pub record_bytes: u64,
     /// Its newest state still has to cross.
     pub at_risk: bool,
+    /// It never was steady: no other site could resume it.
+    #[serde(default)]
+    pub in_set_up: bool,
     /// Its record is in the database, not in RAM.
     #[serde(default)]
     pub in_database: bool,

@@ -21,8 +21,8 @@ pub use quarantine::{QuarantineLine, QuarantineReply, QuarantineStory, StrikeLin
 pub use route::{Health, RouteOrder, RouteReply};
 pub use statistics::{Inbound, Outbound, StatisticsReply};
 pub use status::{
-    AtRisk, BalancerStatus, Crossing, DatabaseStatus, EdgeEngine, EngineStatus, Peer, QueueStatus,
-    SitesReply, StatusReply,
+    AtRisk, BalancerStatus, Crossing, CrossingLag, DatabaseStatus, EdgeEngine, EngineStatus,
+    LagRange, Peer, QueueStatus, SitesReply, StatusReply,
 };
 
 use serde::{Deserialize, Serialize};

@@ -49,6 +49,8 @@ pub struct StatusReply {
     pub engines_alive: u64,
     /// What crossed to other sites, and from them.
     pub crossing: Crossing,
+    /// By receiving site: how long call states took to get there.
+    pub crossing_lag: BTreeMap<u16, CrossingLag>,
     /// Calls of other homes that became active here.
     pub activated: u64,
     /// Calls of other origins that were given back.
@@ -171,6 +173,42 @@ pub struct Crossing {
     pub hints_followed: u64,
     /// Hints that were disregarded or delayed.
     pub hints_delayed: u64,
+}
+
+/// How long call states took to cross to one site since the process started: from the put at a
+/// steady moment to the site's acknowledgement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CrossingLag {
+    /// By rising time.
+    pub ranges: Vec<LagRange>,
+    /// What all of them took together.
+    pub sum_ms: u64,
+}
+
+/// The crossings of one range of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LagRange {
+    /// They took no longer than this; absent in the last range, which has no end.
+    pub up_to_ms: Option<u64>,
+    /// How many took longer than the end of the range before.
+    pub calls: u64,
+}
+
+impl CrossingLag {
+    /// The end of the range in which the crossing is that `per_mille` of a thousand did not
+    /// outlast: 500 for the median. `None` when there was none, or when it is in the last range.
+    #[must_use]
+    pub fn quantile_ms(&self, per_mille: u64) -> Option<u64> {
+        let all: u64 = self.ranges.iter().map(|range| range.calls).sum();
+        let wanted = (all * per_mille).div_ceil(1_000).max(1);
+        let mut seen = 0;
+        let range = self.ranges.iter().find(|range| {
+            seen += range.calls;
+            seen >= wanted
+        });
+        range.and_then(|range| range.up_to_ms)
+    }
 }
 
 /// The engines of this process.

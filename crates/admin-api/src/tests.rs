@@ -44,6 +44,8 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("AtRisk", &AtRisk::default());
     check("Peer", &Peer::default());
     check("Crossing", &Crossing::default());
+    check("CrossingLag", &CrossingLag::default());
+    check("LagRange", &LagRange::default());
     check("DatabaseStatus", &DatabaseStatus::default());
     check("QueueStatus", &QueueStatus::default());
     check("EngineStatus", &EngineStatus::default());
@@ -88,4 +90,14 @@ fn a_map_by_site_survives_json() {
     let text = serde_json::to_string(&status).expect("plain data");
     assert!(text.contains(r#""calls_dormant":{"2":10}"#), "{text}");
     assert_eq!(serde_json::from_str::<StatusReply>(&text).expect("our own words"), status);
+}
+
+#[test]
+fn a_quantile_is_the_end_of_its_range() {
+    let range = |up_to_ms, calls| LagRange { up_to_ms, calls };
+    let ranges = vec![range(Some(10), 0), range(Some(20), 98), range(Some(50), 1), range(None, 1)];
+    let lag = CrossingLag { ranges, sum_ms: 0 };
+    let told = [0, 500, 980, 981, 990, 991, 1_000].map(|share| lag.quantile_ms(share));
+    assert_eq!(told, [Some(20), Some(20), Some(20), Some(50), Some(50), None, None]);
+    assert_eq!(CrossingLag::default().quantile_ms(500), None);
 }

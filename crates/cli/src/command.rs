@@ -53,7 +53,7 @@ pub enum Command {
     Statistics(StatisticsArguments),
     /// The calls that a node holds, or one call's whole story.
     #[command(after_help = "Examples:\n  rehome calls --limit 20\n  \
-        rehome calls 2f1c0a9b8d7e6f504132a3b4c5d6e7f8")]
+        rehome calls --marked\n  rehome calls 2f1c0a9b8d7e6f504132a3b4c5d6e7f8")]
     Calls {
         /// The call: 32 hexadecimal digits.
         key: Option<String>,
@@ -63,6 +63,9 @@ pub enum Command {
         /// Where the page before said that the next one starts.
         #[arg(long)]
         cursor: Option<String>,
+        /// Only calls whose newest state has yet to cross: those at risk, and those in set-up.
+        #[arg(long)]
+        marked: bool,
         /// Which node.
         #[command(flatten)]
         target: Target,
@@ -233,9 +236,10 @@ pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
         Command::Calls { key: Some(key), target, .. } => {
             target.get::<CallStory>(&format!("/v1/calls/{key}"), print::call)
         }
-        Command::Calls { key: None, limit, cursor, target } => {
+        Command::Calls { key: None, limit, cursor, marked, target } => {
             let cursor = cursor.as_ref().map_or_else(String::new, |at| format!("&cursor={at}"));
-            let path = format!("/v1/calls?limit={limit}{cursor}");
+            let marked = if *marked { "&marked=true" } else { "" };
+            let path = format!("/v1/calls?limit={limit}{cursor}{marked}");
             target.get::<CallsReply>(&path, print::calls)
         }
         Command::Quarantine(command) => quarantine::run(command),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use admin_api::{
-    AtRisk, BackupReply, CallStory, CallsReply, DatabaseStatus, OrderReply, Peer, QueueStatus,
-    RouteReply, SitesReply, StatusReply, route::Health,
+    AtRisk, BackupReply, CallStory, CallsReply, CrossingLag, DatabaseStatus, OrderReply, Peer,
+    QueueStatus, RouteReply, SitesReply, StatusReply, route::Health,
 };
 
 /// Lines of `word   value`.
@@ -120,6 +120,9 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     let (bytes, raw) = (crossing.bytes_out, crossing.raw_bytes_out);
     let text = format!("{calls} in {batches} batches, {bytes} bytes of {raw} before compression");
     lines.add("crossed out", text);
+    for (site, lag) in &status.crossing_lag {
+        lag_line(lines, *site, lag);
+    }
     let (calls, batches) = (crossing.calls_in, crossing.batches_in);
     lines.add("crossed in", format!("{calls} in {batches} batches"));
     let (activated, back) = (status.activated, status.handed_back);
@@ -130,6 +133,18 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     if status.refill_pending > 0 {
         lines.add("to be refilled", status.refill_pending);
     }
+}
+
+/// Nothing while nothing has crossed. Each time is the end of a range.
+fn lag_line(lines: &mut Lines, site: u16, lag: &CrossingLag) {
+    if lag.ranges.iter().all(|range| range.calls == 0) {
+        return;
+    }
+    let [half, most] = [500, 990].map(|per_mille| match lag.quantile_ms(per_mille) {
+        Some(ms) => format!("within {}", span(ms)),
+        None => "in longer than is counted".to_owned(),
+    });
+    lines.add("crossing lag", format!("to site {site}: half {half}, 99 of 100 {most}"));
 }
 
 fn queue(queue: &QueueStatus) -> String {
@@ -179,6 +194,9 @@ pub(crate) fn calls(calls: &CallsReply) -> String {
         }
         if call.at_risk {
             words.push("at risk");
+        }
+        if call.in_set_up {
+            words.push("in set-up");
         }
         if call.in_database {
             words.push("in the database");
@@ -314,6 +332,22 @@ mod tests {
             let whole = status(&StatusReply { role: "all".into(), at_risk, ..Default::default() });
             assert!(whole.contains(told), "{told:?} is not in\n{whole}");
         }
+    }
+
+    #[test]
+    fn a_lag_is_told_once_something_has_crossed() {
+        let range = |up_to_ms, calls| admin_api::LagRange { up_to_ms, calls };
+        let lag = |calls| CrossingLag {
+            ranges: vec![range(Some(200), calls), range(Some(300), 2 * calls), range(None, 0)],
+            sum_ms: 0,
+        };
+        let told = |calls| {
+            let (role, crossing_lag) = ("state".into(), [(2, lag(calls))].into());
+            status(&StatusReply { role, crossing_lag, ..StatusReply::default() })
+        };
+        let line = "crossing lag       to site 2: half within 300 ms, 99 of 100 within 300 ms\n";
+        assert!(told(5).contains(line), "{}", told(5));
+        assert!(!told(0).contains("lag"), "{}", told(0));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) enum Ask {
     Status,
     Metrics,
     Sites,
-    Calls { cursor: Option<CallKey>, limit: usize },
+    Calls { cursor: Option<CallKey>, limit: usize, marked: bool },
     Call(CallKey),
     Quarantine,
     Quarantined(CallKey),
@@ -206,6 +206,7 @@ async fn sites(State(owner): State<Owner>) -> Response {
 struct Page {
     limit: Option<usize>,
     cursor: Option<String>,
+    marked: Option<bool>,
 }
 
 async fn calls(
@@ -215,7 +216,8 @@ async fn calls(
     let Query(page) = page.map_err(|error| Refusal::bad(error.body_text()))?;
     let cursor = page.cursor.as_deref().map(key).transpose()?;
     let limit = page.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-    Ok(ask(&owner, Ask::Calls { cursor, limit }).await)
+    let marked = page.marked.unwrap_or_default();
+    Ok(ask(&owner, Ask::Calls { cursor, limit, marked }).await)
 }
 
 async fn call(State(owner): State<Owner>, Path(text): Path<String>) -> Result<Response, Refusal> {

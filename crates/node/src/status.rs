@@ -8,10 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use admin_api::{
-    AtRisk, BalancerStatus, CallLine, CallStory, CrossedMark, Crossing, DatabaseStatus, EdgeEngine,
-    EngineStatus, HintLine, Peer, QueueStatus, StatusReply, route::Health,
+    AtRisk, BalancerStatus, CallLine, CallStory, CrossedMark, Crossing, CrossingLag,
+    DatabaseStatus, EdgeEngine, EngineStatus, HintLine, LagRange, Peer, QueueStatus, StatusReply,
+    route::Health,
 };
 use call::Call;
+use replica::lag::{LAG_BOUNDS_MS, Lags};
 use tier_protocol::{Hint, Record, SiteState};
 use vocab::{Instant, Stamp};
 
@@ -116,6 +118,7 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         let (oldest_ms, stopped) = (ms(out.oldest), out.is_stopped);
         let risk = AtRisk { calls, in_set_up, oldest_ms, stopped };
         status.at_risk.insert(site.0, risk);
+        status.crossing_lag.insert(site.0, crossing_lag(&out.lags));
         crossing.batches_out += out.batches;
         crossing.calls_out += out.entries;
         crossing.bytes_out += out.bytes;
@@ -128,6 +131,12 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         status.peers = peers(config, seat, &gate);
     }
     tier_counters(&stats, &gate, &mut status.counters);
+}
+
+fn crossing_lag(lags: &Lags) -> CrossingLag {
+    let ends = LAG_BOUNDS_MS.into_iter().map(Some).chain([None]);
+    let ranges = ends.zip(lags.counts).map(|(up_to_ms, calls)| LagRange { up_to_ms, calls });
+    CrossingLag { ranges: ranges.collect(), sum_ms: ms(lags.sum) }
 }
 
 fn database(spill: &replica::stats::SpillStats) -> Option<DatabaseStatus> {
@@ -392,6 +401,7 @@ pub(crate) fn call_line(story: &replica::CallStory) -> CallLine {
         age_ms: header.map_or(0, |header| ms(header.age)),
         record_bytes: summary.bytes,
         at_risk: story.marks.iter().any(|mark| mark.is_at_risk),
+        in_set_up: story.marks.iter().any(|mark| mark.is_in_set_up),
         in_database: summary.is_spilled,
     }
 }

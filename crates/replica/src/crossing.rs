@@ -171,7 +171,7 @@ impl Replica {
     /// Sends one batch, or finds that nothing of what was ready may go after all.
     fn send_batch(&mut self, now: Instant, site: SiteId) {
         let id = self.config.view.number.0 << 32 | (self.batches + 1);
-        let (mut entries, mut sent) = (Vec::new(), Vec::new());
+        let (mut entries, mut sent, mut boundaries) = (Vec::new(), Vec::new(), Vec::new());
         let mut raw = 0;
         while let Some(key) = self.first_ready(site) {
             let Some(entry) = self.entry(now, site, key) else {
@@ -187,7 +187,9 @@ impl Replica {
             raw += bytes;
             sent.push((key, entry.stamp()));
             entries.push(entry);
-            self.outbound_mut(site).set_stage(key, Stage::InFlight { batch: id });
+            let outbound = self.outbound_mut(site);
+            boundaries.extend(outbound.mark(key).and_then(|mark| mark.boundary_since));
+            outbound.set_stage(key, Stage::InFlight { batch: id });
             if let Some(call) = self.store.get_mut(key) {
                 call.known_elsewhere = true;
             }
@@ -204,7 +206,7 @@ impl Replica {
         outbound.stats.bytes += bytes.len() as u64;
         outbound.stats.raw_bytes += raw_bytes;
         outbound.stats.entries += entries.len() as u64;
-        outbound.flights.insert(id, Flight { sent_at: now, entries: sent });
+        outbound.flights.insert(id, Flight { sent_at: now, entries: sent, boundaries });
         let view = self.config.view.number;
         self.tell_gate(GateBound::Publish { site, id, view, bytes });
     }
@@ -241,7 +243,7 @@ impl Replica {
         ours.map(Entry::Record)
     }
 
-    pub(crate) fn batch_stored(&mut self, site: SiteId, id: u64) {
+    pub(crate) fn batch_stored(&mut self, now: Instant, site: SiteId, id: u64) {
         let Some(outbound) = self.outbound.get_mut(&site) else {
             return;
         };
@@ -250,6 +252,9 @@ impl Replica {
             return;
         };
         outbound.stats.stored += 1;
+        for boundary in flight.boundaries {
+            outbound.stats.lags.add(now.since(boundary));
+        }
         for member in self.config.view.everybody().skip(1).collect::<Vec<_>>() {
             let calls = flight.entries.clone();
             self.tell_peer(member, tier_protocol::PeerWord::Crossed { site, calls });

@@ -27,6 +27,7 @@ pub mod gate;
 mod hand;
 mod homing;
 mod inbound;
+pub mod lag;
 mod lock;
 mod membership;
 mod oldest_out;
@@ -345,7 +346,7 @@ impl Replica {
     fn site(&mut self, now: Instant, input: SiteInput) {
         match input {
             SiteInput::Status { here: _, alive, waiting } => self.status(now, &alive, &waiting),
-            SiteInput::BatchStored { site, id } => self.batch_stored(site, id),
+            SiteInput::BatchStored { site, id } => self.batch_stored(now, site, id),
             SiteInput::BatchRefused { site, id } => self.batch_refused(now, site, id),
             SiteInput::LinkDown { site } => self.link_down(now, site),
             SiteInput::Superseded(calls) => {

@@ -14,6 +14,7 @@
 //! is in the database is `Away`; a few of them are fetched ahead of each batch, and `Busy` then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 use tier_protocol::Tombstone;
@@ -67,6 +68,8 @@ pub(crate) struct Mark {
 pub(crate) struct Flight {
     pub(crate) sent_at: Instant,
     pub(crate) entries: Vec<(CallKey, Stamp)>,
+    /// Since when each state in it could have crossed.
+    pub(crate) boundaries: Vec<Instant>,
 }
 
 /// Everything that is to cross to one site.
@@ -205,6 +208,13 @@ impl Outbound {
     pub(crate) fn records(&self) -> impl Iterator<Item = CallKey> {
         let of_records = self.marks.iter().filter(|(_, mark)| mark.what == What::Record);
         of_records.map(|(key, _)| *key)
+    }
+
+    /// The same by rising key, after `cursor`.
+    pub(crate) fn records_after(&self, cursor: Option<CallKey>) -> impl Iterator<Item = CallKey> {
+        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let marks = self.marks.range((from, Bound::Unbounded));
+        marks.filter(|(_, mark)| mark.what == What::Record).map(|(key, _)| *key)
     }
 
     pub(crate) fn is_record(&self, key: CallKey) -> bool {

@@ -10,6 +10,7 @@ use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
 use crate::copy::CopyStats;
 use crate::door::Order;
+use crate::lag::Lags;
 
 /// A replica's numbers. Counters only grow; the others are as of the question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,6 +135,8 @@ pub struct OutboundStats {
     pub stored: u64,
     /// Batches refused, lost with a link, or not acknowledged in time.
     pub refused: u64,
+    /// How long the states took that the site acknowledged.
+    pub lags: Lags,
 }
 
 /// Records and removals that came from other sites, of calls of one home. Each is one of these.
@@ -387,6 +390,8 @@ pub struct MarkStory {
     pub age: Duration,
     /// An answered call's state, and no removal.
     pub is_at_risk: bool,
+    /// The state of a call that never was at a boundary.
+    pub is_in_set_up: bool,
     /// What it waits for.
     pub stage: MarkStage,
 }

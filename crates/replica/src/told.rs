@@ -1,10 +1,13 @@
 //! What a replica tells of itself: numbers, lists, one call's story, a digest.
 
+use std::collections::BTreeSet;
+
 use tier_protocol::Record;
 use vocab::{CallKey, Instant};
 
 use crate::Replica;
 use crate::agenda::Kind;
+use crate::outbound::Outbound;
 use crate::spill::hollow::hollow;
 use crate::stats::{CallStory, CallSummary, LockStory, MarkStory, Stats, ViewStats};
 use crate::store::Call;
@@ -61,6 +64,15 @@ impl Replica {
         page.filter_map(|key| self.summary(key)).collect()
     }
 
+    /// A page of the calls whose newest state has yet to cross to some site, by rising key, after
+    /// `cursor`: those at risk and those in set-up. Calls that are over are not among them.
+    #[must_use]
+    pub fn marked(&self, cursor: Option<CallKey>, limit: usize) -> Vec<CallKey> {
+        let of_site = |outbound| Outbound::records_after(outbound, cursor).take(limit);
+        let keys: BTreeSet<CallKey> = self.outbound.values().flat_map(of_site).collect();
+        keys.into_iter().take(limit).collect()
+    }
+
     fn summary(&self, key: CallKey) -> Option<CallSummary> {
         if let Some(call) = self.store.get(key) {
             return Some(of_call(key, call));
@@ -89,7 +101,8 @@ impl Replica {
         let marks = self.outbound.iter().filter_map(|(site, outbound)| {
             let mark = outbound.mark(key)?;
             let (age, stage) = (now.since(mark.since), mark.stage.told());
-            Some(MarkStory { site: *site, age, is_at_risk: mark.is_at_risk(), stage })
+            let (is_at_risk, is_in_set_up) = (mark.is_at_risk(), mark.in_set_up);
+            Some(MarkStory { site: *site, age, is_at_risk, is_in_set_up, stage })
         });
         Some(CallStory {
             summary: self.summary(key)?,

@@ -1,8 +1,9 @@
 //! A status as metrics: OpenMetrics text, every name `rehome_*`, made fresh for each scrape.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use admin_api::{StatisticsReply, StatusReply, ViewStatus, route::Health};
+use admin_api::{CrossingLag, StatisticsReply, StatusReply, ViewStatus, route::Health};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -82,6 +83,24 @@ fn view(page: &mut Page, view: &ViewStatus) {
     page.gauge("redundancy_short_milliseconds", what, view.short_for_ms);
     let what = "How long it took the last time to have all replicas again.";
     page.gauge("redundancy_healed_milliseconds", what, view.healed_after_ms);
+}
+
+/// Counts of a histogram include those of the ranges below.
+fn crossing_lag(page: &mut Page, lags: &BTreeMap<u16, CrossingLag>) {
+    let help = "From the put at a steady moment to the acknowledgement of the site.";
+    page.family("crossing_lag_milliseconds", "histogram", help);
+    for (site, lag) in lags {
+        let mut calls = 0;
+        for range in &lag.ranges {
+            calls += range.calls;
+            let end = range.up_to_ms.map_or_else(|| "+Inf".to_owned(), |ms| ms.to_string());
+            let labels = format!(r#"{{site="{site}",le="{end}"}}"#);
+            page.sample("crossing_lag_milliseconds_bucket", &labels, calls);
+        }
+        let labels = format!(r#"{{site="{site}"}}"#);
+        page.sample("crossing_lag_milliseconds_count", &labels, calls);
+        page.sample("crossing_lag_milliseconds_sum", &labels, lag.sum_ms);
+    }
 }
 
 fn database(page: &mut Page, database: &admin_api::DatabaseStatus) {
@@ -168,6 +187,7 @@ fn tier(page: &mut Page, status: &StatusReply) {
         let labels = format!(r#"{{site="{site}"}}"#);
         page.sample("replication_stopped", &labels, u64::from(risk.stopped));
     }
+    crossing_lag(page, &status.crossing_lag);
     page.family("peer_alive", "gauge", "Whether another site answers.");
     for (site, peer) in &status.peers {
         page.sample("peer_alive", &format!(r#"{{site="{site}"}}"#), u64::from(peer.alive));

@@ -34,7 +34,7 @@ impl Site {
                 Ok(Body::metrics(&status::of_site(self, now), crossing.as_ref()))
             }
             Ask::Sites => self.sites(now),
-            Ask::Calls { cursor, limit } => self.calls(now, cursor, limit),
+            Ask::Calls { cursor, limit, marked } => self.calls(now, cursor, limit, marked),
             Ask::Call(key) => self.call(now, key),
             Ask::Quarantine => self.quarantine(now),
             Ask::Quarantined(key) => self.quarantined(now, key),
@@ -80,11 +80,14 @@ impl Site {
         })
     }
 
-    fn calls(&self, now: Instant, cursor: Option<CallKey>, limit: usize) -> Answer {
+    fn calls(&self, now: Instant, cursor: Option<CallKey>, limit: usize, marked: bool) -> Answer {
         let replica = &self.tier()?.replica;
-        let page = replica.calls(cursor, limit);
-        let next = (page.len() == limit).then(|| page.last().map(|call| call.key.to_string()));
-        let lines = page.iter().filter_map(|call| replica.get(now, call.key));
+        let page: Vec<CallKey> = match marked {
+            true => replica.marked(cursor, limit),
+            false => replica.calls(cursor, limit).iter().map(|call| call.key).collect(),
+        };
+        let next = (page.len() == limit).then(|| page.last().map(CallKey::to_string));
+        let lines = page.iter().filter_map(|key| replica.get(now, *key));
         let calls = lines.map(|story| status::call_line(&story)).collect();
         Body::json(&CallsReply { calls, next: next.flatten() })
     }

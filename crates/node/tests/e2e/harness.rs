@@ -7,6 +7,7 @@ pub(crate) mod agent;
 pub(crate) mod config;
 pub(crate) mod dialog;
 pub(crate) mod direct_site;
+pub(crate) mod figures;
 pub(crate) mod many;
 pub(crate) mod many_sites;
 pub(crate) mod netns;
@@ -17,6 +18,7 @@ pub(crate) mod servers;
 pub(crate) mod sipp;
 pub(crate) mod stage;
 pub(crate) mod tap;
+pub(crate) mod two_edges;
 pub(crate) mod two_sites;
 
 use std::thread;

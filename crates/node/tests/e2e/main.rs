@@ -22,3 +22,5 @@ mod tier_network;
 mod tier_parts_lost;
 mod tier_turns;
 mod torture;
+mod wan_edges;
+mod wan_sites;

@@ -374,3 +374,60 @@ fn a_batch_has_the_dictionary_that_its_receiver_reads() {
         bench.site(SiteInput::BatchStored { site: THERE, id });
     }
 }
+
+/// Which ranges of time have crossings in them, by index.
+fn lags(bench: &Bench) -> Vec<(usize, u64)> {
+    let stats = bench.replica.stats(bench.now);
+    let counts = stats.outbound[&THERE].lags.counts.into_iter().enumerate();
+    counts.filter(|(_, calls)| *calls > 0).collect()
+}
+
+#[test]
+fn a_crossing_lasts_from_the_put_at_a_boundary_to_the_acknowledgement() {
+    let mut bench = bench();
+    // Its set-up does not count.
+    bench.turn(key(1), BUSY, |_| {});
+    bench.pass(ms(5_000));
+    bench.turn(key(1), BOUNDARY, |_| {});
+    let out = sent(&mut bench, ms(150));
+    let [(_, first, _)] = out.as_slice() else { panic!("{out:?}") };
+    assert_eq!(lags(&bench), []);
+    // While it is under way the call changes: that is a crossing of its own.
+    bench.turn(key(1), BOUNDARY, |_| {});
+    bench.pass(ms(30));
+    bench.site(SiteInput::BatchStored { site: THERE, id: *first });
+    let bounds = crate::lag::LAG_BOUNDS_MS;
+    let at = |ms: u64| bounds.iter().position(|bound| ms <= *bound).expect("a bound above");
+    assert_eq!(lags(&bench), [(at(180), 1)]);
+    // What is refused goes again, and has waited all the while.
+    let out = sent(&mut bench, ms(120));
+    let [(_, second, _)] = out.as_slice() else { panic!("{out:?}") };
+    bench.site(SiteInput::BatchRefused { site: THERE, id: *second });
+    let out = sent(&mut bench, ms(2_000));
+    let [(_, third, _)] = out.as_slice() else { panic!("{out:?}") };
+    bench.site(SiteInput::BatchStored { site: THERE, id: *third });
+    assert_eq!(lags(&bench), [(at(180), 1), (at(2_150), 1)]);
+}
+
+#[test]
+fn marked_calls_are_told_by_page_and_clean_ones_are_not() {
+    let mut bench = bench();
+    bench.turn(key(2), BOUNDARY, |_| {});
+    let out = sent(&mut bench, ms(150));
+    let [(_, id, _)] = out.as_slice() else { panic!("{out:?}") };
+    for number in [1, 3, 5] {
+        bench.turn(key(number), BOUNDARY, |_| {});
+    }
+    bench.turn(key(4), BUSY, |_| {});
+    assert_eq!(bench.replica.marked(None, 9), [1, 2, 3, 4, 5].map(key));
+    bench.site(SiteInput::BatchStored { site: THERE, id: *id });
+    assert_eq!(bench.replica.marked(None, 2), [1, 3].map(key));
+    assert_eq!(bench.replica.marked(Some(key(3)), 2), [4, 5].map(key));
+    assert_eq!(bench.replica.marked(Some(key(5)), 2), []);
+    let told = |number| {
+        let story = bench.replica.get(bench.now, key(number)).expect("it is held");
+        let marks = story.marks.into_iter();
+        marks.map(|mark| (mark.is_at_risk, mark.is_in_set_up)).collect::<Vec<_>>()
+    };
+    assert_eq!([2, 3, 4].map(told), [vec![], vec![(true, false)], vec![(false, true)]]);
+}

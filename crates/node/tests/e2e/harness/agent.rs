@@ -2,8 +2,9 @@
 //! (RFC 3261 §13.3.1.4, §17.1, §17.2), and leaves every decision to the script.
 //!
 //! It sends responses to the sent-by of the Via alone and asks for no `rport`, so that whatever is
-//! sent to it or from it passes the address that a Via names. Deliberately absent: media,
-//! authentication, forks.
+//! sent to it or from it passes the address that a Via names. A name means its edges, one message
+//! after the other to the next of them, as a resolver may give them; a CANCEL goes where its INVITE
+//! went. Deliberately absent: media, authentication, forks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -33,8 +34,11 @@ pub(crate) struct Agent {
     name: &'static str,
     socket: UdpSocket,
     local: SocketAddr,
-    /// Where requests are sent.
-    edge: SocketAddr,
+    /// Where requests are sent, in turn.
+    edges: Vec<SocketAddr>,
+    next_edge: usize,
+    /// What its peers are called by; the edge's address while it has no name.
+    domain: String,
     t1: Duration,
     /// Sends every message twice.
     doubled: bool,
@@ -96,7 +100,9 @@ impl Agent {
             name,
             socket,
             local,
-            edge,
+            edges: vec![edge],
+            next_edge: 0,
+            domain: edge.to_string(),
             t1: Duration::from_millis(500),
             doubled: false,
             numbers: 0,
@@ -130,8 +136,21 @@ impl Agent {
         self.local
     }
 
-    pub(crate) fn edge(&self) -> SocketAddr {
-        self.edge
+    pub(crate) fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// From here on a name means these edges, the first one first.
+    pub(crate) fn set_edges(&mut self, name: &str, edges: &[SocketAddr]) {
+        self.domain = name.to_owned();
+        self.edges = edges.to_vec();
+        self.next_edge = 0;
+    }
+
+    /// The next of its edges.
+    fn turn_of_edge(&mut self) -> SocketAddr {
+        self.next_edge += 1;
+        self.edges[(self.next_edge - 1) % self.edges.len()]
     }
 
     /// Leaves a call behind. What belongs to it is still known when it comes once more.
@@ -159,6 +178,12 @@ impl Agent {
 
     /// Sends `request` and repeats it until it is answered. ACK is sent once.
     pub(crate) fn ask(&mut self, request: &Request) {
+        let to = self.turn_of_edge();
+        self.ask_at(request, to);
+    }
+
+    /// The same at this address.
+    fn ask_at(&mut self, request: &Request, to: SocketAddr) {
         let bytes = request.print();
         let message = Message::Request(request.clone());
         if request.method == Method::Ack {
@@ -166,10 +191,10 @@ impl Agent {
             self.acks.insert((call_id(&message), number), bytes.clone());
         } else {
             let is_invite = request.method == Method::Invite;
-            let repeating = self.repeating(self.edge, bytes.clone(), is_invite);
+            let repeating = self.repeating(to, bytes.clone(), is_invite);
             self.asking.insert(transaction(&message), repeating);
         }
-        self.send(self.edge, &bytes);
+        self.send(to, &bytes);
     }
 
     /// Stops repeating everything, as an agent does whose user has left.
@@ -197,7 +222,7 @@ impl Agent {
             response.body = sdp(self.local, 1);
         }
         let bytes = response.print();
-        let to = sent_by(request);
+        let to = sent_by(request).unwrap_or_else(|| self.turn_of_edge());
         self.answers.insert(transaction(&message), Some((to, bytes.clone())));
         if is_invite && code.is_success() {
             let (number, _) = cseq(&message);
@@ -260,14 +285,15 @@ impl Agent {
             if status.is_final() {
                 let asking = self.asking.remove(&key).expect("it was there");
                 if method == Method::Invite && !status.is_success() {
-                    self.acknowledge_refusal(&asking.bytes, &message);
+                    self.acknowledge_refusal(&asking, &message);
                 }
             }
         } else if method == Method::Invite && status.is_success() {
             // RFC 3261 §13.2.2.4: "the ACK MUST be passed to the client transport every time a
             // retransmission of the 2xx final response that triggered the ACK arrives".
             if let Some(ack) = self.acks.get(&(call_id(&message), number)).cloned() {
-                self.send(self.edge, &ack);
+                let to = self.turn_of_edge();
+                self.send(to, &ack);
             }
         }
         if self.told.insert((key, status.code())) {
@@ -278,8 +304,9 @@ impl Agent {
     }
 
     /// RFC 3261 §17.1.1.3: the ACK of a refusal belongs to the INVITE's transaction.
-    fn acknowledge_refusal(&mut self, invite: &Bytes, response: &Message) {
-        let Ok(Message::Request(mut ack)) = parse_datagram(invite, &Limits::default()) else {
+    fn acknowledge_refusal(&mut self, invite: &Repeating, response: &Message) {
+        let Ok(Message::Request(mut ack)) = parse_datagram(&invite.bytes, &Limits::default())
+        else {
             panic!("we printed it ourselves");
         };
         let (number, _) = cseq(response);
@@ -289,7 +316,7 @@ impl Agent {
         ack.headers.set(HeaderName::To, to.clone());
         ack.headers.remove(&HeaderName::ContentType);
         ack.body = Bytes::new();
-        self.send(self.edge, &ack.print());
+        self.send(invite.to, &ack.print());
     }
 
     fn repeating(&self, to: SocketAddr, bytes: Bytes, is_invite: bool) -> Repeating {
@@ -362,15 +389,18 @@ impl Agent {
                 _ => {}
             }
         }
-        self.ask(&cancel);
+        let of_invite = transaction(&Message::Request(invite.clone()));
+        let asking = self.asking.get(&of_invite).map(|asking| asking.to);
+        let to = asking.unwrap_or_else(|| self.turn_of_edge());
+        self.ask_at(&cancel, to);
     }
 }
 
-/// Where RFC 3261 §18.2.2 sends a response, without RFC 3581.
-fn sent_by(request: &Request) -> SocketAddr {
+/// Where RFC 3261 §18.2.2 sends a response, without RFC 3581; `None` for a name.
+fn sent_by(request: &Request) -> Option<SocketAddr> {
     let via = request.headers.via_top().expect("checked by the parser").expect("there");
-    let ip = via.received().or_else(|| via.host.ip()).expect("loopback is named by address");
-    SocketAddr::from((plain(ip), via.port.unwrap_or(5060)))
+    let ip = via.received().or_else(|| via.host.ip())?;
+    Some(SocketAddr::from((plain(ip), via.port.unwrap_or(5060))))
 }
 
 fn plain(ip: IpAddr) -> IpAddr {

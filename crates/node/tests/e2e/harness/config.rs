@@ -1,5 +1,6 @@
 //! Configuration files as text. Every process of a test has the same secret and its own ports.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -15,7 +16,12 @@ pub(crate) enum Door {
 }
 
 /// `[sip]` and what applications need. `t1_ms` below 500 makes waiting shorter.
-pub(crate) fn sip(advertise: SocketAddr, door: &Door, next_hop: SocketAddr, t1_ms: u64) -> String {
+pub(crate) fn sip(
+    advertise: impl Display,
+    door: &Door,
+    next_hop: SocketAddr,
+    t1_ms: u64,
+) -> String {
     let door = match door {
         Door::Listen(listen) => format!("listen = \"{listen}\""),
         Door::Edge { listen, balancer } => {
@@ -99,6 +105,20 @@ pub(crate) fn sites(listen: SocketAddr, peer: u16, address: SocketAddr) -> Strin
          [[sites.peer]]\nid = {peer}\naddress = \"{address}\"\nactivation = \"on_message\"\n\n\
          [test]\nallow_forget = true\n\n"
     )
+}
+
+/// A balancer that one site has for itself, and that knows no engine of the other: what comes for a
+/// call of the other one goes to its own engines.
+pub(crate) fn own_balancer(
+    admin: SocketAddr,
+    listen: SocketAddr,
+    inner: SocketAddr,
+    id: u16,
+    engines: &[SocketAddr],
+) -> String {
+    let other = 3 - id;
+    let serves = format!("[balancer.serves]\n{other} = {id}\n\n");
+    balancer(admin, listen, inner, &[(id, engines, 1), (other, &[], 0)]) + &serves
 }
 
 /// A balancer in front of sites: number, edges of its engines, share of new calls.

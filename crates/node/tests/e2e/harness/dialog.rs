@@ -23,12 +23,12 @@ impl Dialog {
     /// A call that is about to begin.
     pub(crate) fn outgoing(agent: &mut Agent) -> Self {
         let (tag, id) = (agent.unique(), agent.unique());
-        let (local, edge) = (agent.local(), agent.edge());
+        let (local, domain) = (agent.local(), agent.domain());
         Self {
             call_id: format!("{id}@{}", local.ip()).into(),
             local: format!("<sip:caller@{local}>;tag={tag}").into(),
-            remote: format!("<sip:callee@{edge}>").into(),
-            target: uri(format!("sip:callee@{edge}")),
+            remote: format!("<sip:callee@{domain}>").into(),
+            target: uri(format!("sip:callee@{domain}")),
             routes: Vec::new(),
             cseq: 0,
             version: 0,

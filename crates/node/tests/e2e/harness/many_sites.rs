@@ -1,15 +1,20 @@
-//! Two sites of many processes behind one balancer, each with its own etcd and NATS server.
+//! Two sites of many processes behind one balancer, each with its own etcd and NATS server, and a
+//! PostgreSQL server where the test asks for it.
+//!
+//! All of it is on loopback, or each site on a host of a network: inside, a host is loopback too.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use admin_api::StatusReply;
+use admin_api::{CallLine, CallsReply, CrossingLag, StatusReply};
 
 use super::config::{self, Door};
 use super::direct_site::wait_linked;
+use super::netns::{self, Host};
 use super::process::Node;
 use super::servers::etcd::Etcd;
 use super::servers::nats::Nats;
+use super::servers::postgres::Postgres;
 use super::stage::Stage;
 use super::wait_for;
 
@@ -20,11 +25,26 @@ const REPLICAS: u16 = 2;
 /// Patience with what takes a few seconds at most.
 const SOON: Duration = Duration::from_secs(30);
 
+/// Where two sites are, and what they have beyond the usual.
+#[derive(Clone, Default)]
+pub(crate) struct Layout {
+    /// By site; loopback where there is none.
+    pub(crate) sites: [Option<Host>; 2],
+    /// Of the balancer.
+    pub(crate) edge: Option<Host>,
+    /// Each site has a PostgreSQL server, and this in its `[spill]`.
+    pub(crate) spill: Option<&'static str>,
+    /// More of the state processes' configuration.
+    pub(crate) states: &'static str,
+}
+
 /// One of the sites.
 pub(crate) struct ManySite {
     id: u16,
+    host: Option<Host>,
     etcd: Etcd,
     nats: Nats,
+    postgres: Option<Postgres>,
     /// In order of partitions; with what is up.
     pub(crate) states: Vec<(Node, bool)>,
     pub(crate) engines: Vec<Node>,
@@ -39,26 +59,49 @@ pub(crate) struct ManySites {
     pub(crate) two: ManySite,
 }
 
-/// Addresses that both sites have to know.
-struct Front {
-    edge: SocketAddr,
-    inner: SocketAddr,
-    callee: SocketAddr,
+/// What is in front of a site.
+pub(crate) struct Front {
+    /// What Via and Contact name.
+    pub(crate) advertise: String,
+    /// The balancer's door for engines.
+    pub(crate) inner: SocketAddr,
+    pub(crate) callee: SocketAddr,
+}
+
+/// The addresses of a site that others have to know before it starts.
+pub(crate) struct Doors {
+    /// Of engines, for the balancer.
+    pub(crate) engines: [SocketAddr; 2],
+    /// Of state processes, for the other site.
+    pub(crate) states: Vec<SocketAddr>,
+}
+
+impl Doors {
+    pub(crate) fn of(stage: &Stage, host: Option<&Host>) -> Self {
+        let address = || netns::at(host, stage.address());
+        let states = (0..PARTITIONS * REPLICAS).map(|_| address()).collect();
+        Self { engines: [(); 2].map(|()| address()), states }
+    }
 }
 
 impl ManySites {
     /// Starts everything; returns when calls can be placed.
     pub(crate) fn start(stage: &Stage, callee: SocketAddr) -> Self {
-        let [edge, inner, front] = [(); 3].map(|()| stage.address());
-        let doors = [1, 2].map(|_| [stage.address(), stage.address()]);
-        let sites = [(1, &doors[0][..], 1), (2, &doors[1][..], 0)];
-        let text = config::balancer(front, edge, inner, &sites);
-        let balancer = Node::start(stage, "balancer", &text, front);
-        let seats = usize::from(PARTITIONS * REPLICAS);
-        let listens = [1, 2].map(|_| (0..seats).map(|_| stage.address()).collect::<Vec<_>>());
-        let front = Front { edge, inner, callee };
-        let one = ManySite::start(stage, 1, &front, &doors[0], [&listens[0], &listens[1]]);
-        let two = ManySite::start(stage, 2, &front, &doors[1], [&listens[1], &listens[0]]);
+        Self::start_on(stage, callee, &Layout::default())
+    }
+
+    /// The same with another layout.
+    pub(crate) fn start_on(stage: &Stage, callee: SocketAddr, layout: &Layout) -> Self {
+        let in_front = layout.edge.as_ref();
+        let [edge, inner] = [(); 2].map(|()| netns::at(in_front, stage.address()));
+        let doors = layout.sites.each_ref().map(|host| Doors::of(stage, host.as_ref()));
+        let [of_1, of_2] = doors.each_ref().map(|doors| &doors.engines[..]);
+        let admin = stage.address();
+        let text = config::balancer(admin, edge, inner, &[(1, of_1, 1), (2, of_2, 0)]);
+        let balancer = Node::start_on(in_front, stage, "balancer", &text, admin);
+        let front = Front { advertise: edge.to_string(), inner, callee };
+        let one = ManySite::start(stage, 1, &front, &doors, layout);
+        let two = ManySite::start(stage, 2, &front, &doors, layout);
         let mut sites = Self { edge, balancer, one, two };
         sites.one.wait_ready(2);
         sites.two.wait_ready(1);
@@ -90,19 +133,21 @@ impl ManySites {
 }
 
 impl ManySite {
-    fn start(
+    /// Starts the processes of site `id`. `doors`: of both sites.
+    pub(crate) fn start(
         stage: &Stage,
         id: u16,
         front: &Front,
-        doors: &[SocketAddr; 2],
-        [listens, peers]: [&Vec<SocketAddr>; 2],
+        doors: &[Doors; 2],
+        layout: &Layout,
     ) -> Self {
-        let folder = stage.path(&format!("servers-{id}"));
-        std::fs::create_dir_all(&folder).expect("the test's folder is writable");
-        let (etcd, nats) = (Etcd::start(&folder), Nats::start(&folder));
-        let mut site = Self { id, etcd, nats, states: Vec::new(), engines: Vec::new() };
+        let index = usize::from(id) - 1;
+        let (ours, peers) = (&doors[index], &doors[1 - index].states);
+        let host = layout.sites[index].clone();
+        let mut site = Self::with_servers(stage, id, host, layout);
         let mut tiers = Vec::new();
-        for (index, listen) in listens.iter().enumerate() {
+        let more = site.more(layout);
+        for (index, listen) in ours.states.iter().enumerate() {
             let (admin, tier) = (stage.address(), stage.address());
             let partition = u16::try_from(index).expect("a few") / REPLICAS;
             let name = format!("site{id}-s{index}");
@@ -112,25 +157,45 @@ impl ManySite {
                 + &config::tier_shared(tier, tier, &name, (partition, PARTITIONS, REPLICAS))
                 + &config::coordination(&[site.etcd.endpoint()])
                 + &format!("[queue]\nurl = \"nats://{}\"\n\n", site.nats.address())
+                + &more
                 + &config::sites_of(*listen, 3 - id, peers);
-            site.states.push((Node::start(stage, &name, &text, admin), true));
+            let node = Node::start_on(site.host.as_ref(), stage, &name, &text, admin);
+            site.states.push((node, true));
             tiers.push(tier);
         }
-        for (index, listen) in doors.iter().enumerate() {
+        for (index, listen) in ours.engines.iter().enumerate() {
             let admin = stage.address();
             let name = format!("site{id}-e{index}");
             let door = Door::Edge { listen: *listen, balancer: front.inner };
             let text = config::head("engine", id, None, admin)
-                + &config::sip(front.edge, &door, front.callee, 500)
+                + &config::sip(&front.advertise, &door, front.callee, 500)
                 + &config::tier_connect_all(&tiers, &name)
                 + &config::sites_of(admin, 3 - id, peers);
-            site.engines.push(Node::start(stage, &name, &text, admin));
+            site.engines.push(Node::start_on(site.host.as_ref(), stage, &name, &text, admin));
         }
         site
     }
 
+    fn with_servers(stage: &Stage, id: u16, host: Option<Host>, layout: &Layout) -> Self {
+        let folder = stage.path(&format!("servers-{id}"));
+        std::fs::create_dir_all(&folder).expect("the test's folder is writable");
+        let (etcd, nats, postgres) = netns::on(host.as_ref(), || {
+            let postgres = layout.spill.map(|_| Postgres::start(&folder));
+            (Etcd::start(&folder), Nats::start(&folder), postgres)
+        });
+        Self { id, host, etcd, nats, postgres, states: Vec::new(), engines: Vec::new() }
+    }
+
+    /// What the layout adds to each state process.
+    fn more(&self, layout: &Layout) -> String {
+        let database = self.postgres.iter().zip(layout.spill).map(|(postgres, spill)| {
+            format!("[database]\nurl = \"{}\"\n\n[spill]\n{spill}\n\n", postgres.url())
+        });
+        database.collect::<String>() + layout.states
+    }
+
     /// Waits until every view is full, the engines serve, and the gate hears the other site.
-    fn wait_ready(&mut self, other: u16) {
+    pub(crate) fn wait_ready(&mut self, other: u16) {
         wait_for("full views", SOON, || {
             let led = self.led();
             let is_full = |status: &StatusReply| {
@@ -205,6 +270,69 @@ impl ManySite {
         first..first + usize::from(REPLICAS)
     }
 
+    /// Calls that are in the database, as the primaries know it.
+    pub(crate) fn in_database(&mut self) -> u64 {
+        let led = self.led();
+        led.iter().filter_map(|status| status.database.as_ref()).map(|one| one.calls).sum()
+    }
+
+    /// A counter, over all state processes that are up.
+    pub(crate) fn counter(&mut self, name: &str) -> u64 {
+        let told = self.statuses();
+        told.iter().filter_map(|status| status.counters.get(name)).sum()
+    }
+
+    /// How long states took to cross to site `to`, of all partitions.
+    pub(crate) fn lag(&mut self, to: u16) -> CrossingLag {
+        let mut all = CrossingLag::default();
+        for lag in self.led().into_iter().filter_map(|mut status| status.crossing_lag.remove(&to)) {
+            all.sum_ms += lag.sum_ms;
+            if all.ranges.is_empty() {
+                all.ranges = lag.ranges;
+                continue;
+            }
+            for (range, more) in all.ranges.iter_mut().zip(lag.ranges) {
+                range.calls += more.calls;
+            }
+        }
+        all
+    }
+
+    /// The calls whose newest state has yet to cross, as the primaries list them.
+    fn marked(&mut self) -> Vec<CallLine> {
+        let mut marked = Vec::new();
+        for partition in 0..PARTITIONS {
+            let primary = self.primary(partition);
+            let admin = self.states[primary].0.admin();
+            let mut path = "/v1/calls?marked=true&limit=1000".to_owned();
+            loop {
+                let page = admin.get::<CallsReply>(&path).expect("a primary lists its calls");
+                marked.extend(page.calls);
+                let Some(next) = page.next else { break };
+                path = format!("/v1/calls?marked=true&limit=1000&cursor={next}");
+            }
+        }
+        marked
+    }
+
+    /// The end of a site that nobody hears any more: its engines are stopped, and once what they
+    /// had said is put its marks are read; then all the rest is stopped, and everything killed.
+    /// Returns the calls that were marked.
+    pub(crate) fn freeze_and_kill(&mut self) -> Vec<CallLine> {
+        self.engines.iter().for_each(|engine| engine.signal("-STOP"));
+        let mut before = None;
+        wait_for("the last put", SOON, || {
+            let puts = Some(self.counter("replica_puts"));
+            (std::mem::replace(&mut before, puts) == puts).then_some(())
+        });
+        let marked = self.marked();
+        self.states.iter().filter(|(_, is_up)| *is_up).for_each(|(node, _)| node.signal("-STOP"));
+        self.nats.pause();
+        self.etcd.pause();
+        self.kill();
+        marked
+    }
+
     /// SIGKILL to every process of the site, its servers too.
     pub(crate) fn kill(&mut self) {
         for (node, is_up) in self.states.iter_mut().filter(|(_, is_up)| *is_up) {
@@ -214,12 +342,17 @@ impl ManySite {
         self.engines.iter_mut().for_each(Node::kill);
         self.nats.kill();
         self.etcd.kill();
+        self.postgres.iter_mut().for_each(Postgres::kill);
     }
 
     /// Starts everything after a kill: servers with what their disks have, the rest empty.
     pub(crate) fn start_again(&mut self) {
-        self.etcd.start_again();
-        self.nats.start_again();
+        let (etcd, nats, postgres) = (&mut self.etcd, &mut self.nats, &mut self.postgres);
+        netns::on(self.host.as_ref(), || {
+            postgres.iter_mut().for_each(Postgres::start_again);
+            etcd.start_again();
+            nats.start_again();
+        });
         for (node, is_up) in &mut self.states {
             node.start_again();
             *is_up = true;

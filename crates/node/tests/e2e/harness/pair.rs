@@ -9,6 +9,7 @@ use sip_message::{Method, Request};
 
 use super::agent::{Agent, Heard};
 use super::dialog::Dialog;
+use super::netns;
 use super::stage::Stage;
 
 /// Patience with a message that nothing delays; several repetitions fit.
@@ -36,9 +37,9 @@ pub(crate) struct Talk {
 impl Pair {
     /// A caller and a callee that send to `edge`.
     pub(crate) fn new(stage: &Stage, callee: SocketAddr, edge: SocketAddr, t1: Duration) -> Self {
-        let caller = Agent::new("caller", stage.address(), edge).with_t1(t1);
-        let callee = Agent::new("callee", callee, edge).with_t1(t1);
-        Self { caller, callee }
+        let at = netns::at(stage.host(), stage.address());
+        let agent = |name, at| netns::on(stage.host(), || Agent::new(name, at, edge).with_t1(t1));
+        Self { caller: agent("caller", at), callee: agent("callee", callee) }
     }
 
     pub(crate) fn end(&mut self, end: End) -> &mut Agent {

@@ -34,6 +34,8 @@ pub(crate) struct Figures {
 pub(crate) struct Steps {
     pub(crate) invited: Option<f64>,
     pub(crate) answered: Option<f64>,
+    /// The caller sent its re-INVITE, or its BYE where it sends none.
+    pub(crate) asked: Option<f64>,
     /// The session was refreshed by us.
     pub(crate) refreshed: Option<f64>,
     /// The caller's re-INVITE was answered.
@@ -80,13 +82,26 @@ impl Sipp {
         edge: SocketAddr,
         load: &Load,
     ) -> Self {
+        Self::caller_named(stage, "caller", scenario, [address, edge], load)
+    }
+
+    /// The same where there is more than one: `name` is in those of its files. `way`: its address
+    /// and whom it calls through.
+    pub(crate) fn caller_named(
+        stage: &Stage,
+        name: &str,
+        scenario: &str,
+        way: [SocketAddr; 2],
+        load: &Load,
+    ) -> Self {
+        let [address, edge] = way;
         let Load { calls, per_second, hold } = load;
-        let mut command = command(stage, "caller", scenario, address);
+        let mut command = command(stage, name, scenario, address);
         command
             .arg(edge.to_string())
             .args(["-m", &calls.to_string(), "-r", &per_second.to_string()])
             .args(["-l", &(calls + 1).to_string(), "-d", &hold.as_millis().to_string()]);
-        Self::spawn(stage, "caller", command)
+        Self::spawn(stage, name, command)
     }
 
     fn spawn(stage: &Stage, name: &str, mut command: Command) -> Self {
@@ -109,6 +124,21 @@ impl Sipp {
         let _ended = self.child.kill();
         let _ended = self.child.wait();
         self.figures().expect("SIPp wrote its statistics")
+    }
+
+    /// Ends it, whatever its calls do, and reads its statistics.
+    pub(crate) fn stop(&mut self) -> Figures {
+        self.finish(Duration::ZERO)
+    }
+
+    /// The peer's tag in each call that was answered.
+    pub(crate) fn tags(&self) -> BTreeMap<u32, String> {
+        let text = std::fs::read_to_string(&self.lines).unwrap_or_default();
+        let tag = |line: &str| {
+            let (number, tag) = line.strip_prefix("dialog ")?.split_once(' ')?;
+            Some((number.parse().ok()?, tag.trim().strip_prefix(";tag=")?.to_owned()))
+        };
+        text.lines().filter_map(tag).collect()
     }
 
     /// The newest statistics; SIPp writes them once a second.
@@ -139,6 +169,7 @@ impl Sipp {
             let steps = calls.entry(number).or_default();
             match *word {
                 "invited" => steps.invited = Some(seconds),
+                "asking" => steps.asked = Some(seconds),
                 "answered" => steps.answered = Some(seconds),
                 "refreshed" => steps.refreshed = Some(seconds),
                 "changed" => steps.changed = Some(seconds),
@@ -165,7 +196,8 @@ pub(crate) fn clock() -> f64 {
 
 fn command(stage: &Stage, name: &str, scenario: &str, address: SocketAddr) -> Command {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../interop/sipp");
-    let media = stage.address();
+    // SIPp takes this port and the second after it.
+    let [media, ..] = [(); 3].map(|()| stage.address());
     let mut command = Command::new("sipp");
     command
         .current_dir(stage.folder())
