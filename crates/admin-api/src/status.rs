@@ -49,6 +49,8 @@ pub struct StatusReply {
     pub engines_alive: u64,
     /// What crossed to other sites, and from them.
     pub crossing: Crossing,
+    /// What was decided about hints since the process started, by reason.
+    pub hints: BTreeMap<String, u64>,
     /// Calls of other homes that became active here.
     pub activated: u64,
     /// Calls of other origins that were given back.

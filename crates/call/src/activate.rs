@@ -14,7 +14,7 @@ use crate::local::Local;
 use crate::step::Stepper;
 
 /// Ordinals that the old home may have used after the state that crossed.
-const ORDINAL_GAP: u16 = 256;
+pub(crate) const ORDINAL_GAP: u16 = 256;
 
 impl Stepper<'_> {
     pub(crate) fn on_activate(&mut self) {

@@ -103,7 +103,15 @@ fn kept() -> Vec<(&'static str, World)> {
     let mut busy = World::new();
     let _ = busy.answered();
     let info = busy.within(Method::Info, &ok);
-    let _ = busy.request(info);
+    let _ = busy.request(info.clone());
+    let mut paced = World::new();
+    let _ = paced.answered();
+    let _ = paced.request(info);
+    let _ = paced.after(Duration::from_millis(300));
+    let again = paced.within(Method::Info, &ok);
+    let _ = paced.request(again);
+    // Its bytes were kept before the pace of requests was.
+    busy.call.local.recent = None;
 
     let mut unacknowledged = World::new();
     let invite = unacknowledged.invite();
@@ -117,6 +125,7 @@ fn kept() -> Vec<(&'static str, World)> {
         ("deferred", deferred),
         ("busy", busy),
         ("unacknowledged", unacknowledged),
+        ("paced", paced),
     ]
 }
 
@@ -150,7 +159,8 @@ fn what_is_written_is_what_is_read() {
 /// The bytes of schema 1 as they were when it was released: they are read for ever.
 #[test]
 fn golden_bytes_of_schema_1_are_read() {
-    let golden = golden!["answered" "ringing" "cancelled" "deferred" "busy" "unacknowledged"];
+    let golden =
+        golden!["answered" "ringing" "cancelled" "deferred" "busy" "unacknowledged" "paced"];
     for ((name, world), (golden, crossing, local)) in kept().into_iter().zip(golden) {
         assert_eq!(name, golden);
         let (crossing, local) = (Bytes::from_static(crossing), Bytes::from_static(local));
