@@ -1,5 +1,6 @@
 //! The section that another site needs to resume the call: legs, dialogs, session timers, and what
-//! applications keep. Transactions are deliberately absent: they do not outlive a site.
+//! applications keep. Transactions are deliberately absent: they do not outlive a site, but for
+//! those of calls that cross while they ring (`early`).
 //!
 //! Tags and Call-IDs of ours are not kept as text: a leg remembers the site and the ordinal that
 //! their tokens were minted with.
@@ -56,6 +57,8 @@ pub(crate) struct Leg {
     pub(crate) is_update_allowed: bool,
     /// The shortest session interval that the peer was seen to accept, in seconds; 0: none known.
     pub(crate) min_se_s: u32,
+    /// It rings, and another site may go on with it: its INVITE's transaction crosses.
+    pub(crate) is_early: bool,
     /// Runs once the leg is answered.
     pub(crate) timer: Option<SessionTimer>,
 }

@@ -20,6 +20,7 @@ mod codec;
 mod compose;
 mod crossing;
 mod door;
+mod early;
 mod ending;
 mod ghost;
 mod in_dialog;

@@ -16,7 +16,8 @@ use crate::local::{Asking, Serving};
 pub enum Veto {
     /// An application has yet to decide what becomes of a request (`Decision::Defer`).
     Undecided,
-    /// The first INVITE of a leg has no final response: the call is being set up.
+    /// The first INVITE of a leg has no final response: the call is being set up, and it does not
+    /// ring yet or its application lets no call cross early.
     SetUp,
     /// A leg is to end, and its BYE waits for the ACK of the INVITE (§15).
     Leaving,
@@ -68,22 +69,35 @@ impl Veto {
         let local = &call.local;
         let serves = |of: fn(&Serving) -> bool| local.servings.iter().any(of);
         let asks = |of: fn(&Asking) -> bool| local.askings.iter().any(of);
+        let pending_servings = || {
+            let all = local.servings.iter().filter(|one| one.is_pending());
+            all.filter(|one| !call.is_early_serving(one))
+        };
+        let pending_askings = || {
+            let all = local.askings.iter().filter(|one| one.is_pending());
+            all.filter(|one| !call.is_early_asking(one))
+        };
         let hints = |is: fn(Option<Hint>) -> bool| {
             call.crossing.applications.iter().any(|state| is(state.hint))
         };
         match self {
             Self::Undecided => serves(|serving| serving.is_deferred && serving.is_pending()),
-            Self::SetUp => legs(LegState::Opening),
+            Self::SetUp => {
+                let mut legs = call.crossing.legs.iter();
+                legs.any(|leg| leg.state == LegState::Opening && !call.is_early(leg))
+            }
             Self::NoAck => {
                 serves(|serving| serving.unacknowledged.is_some())
                     || asks(|asking| asking.is_open_invite() && !asking.is_pending())
             }
             Self::Leaving => legs(LegState::Leaving),
             Self::ReInvite => {
-                serves(|serving| serving.is_invite() && serving.is_pending())
-                    || asks(|asking| asking.is_invite() && asking.is_pending())
+                pending_servings().any(Serving::is_invite)
+                    || pending_askings().any(Asking::is_invite)
             }
-            Self::Transaction => serves(Serving::is_pending) || asks(Asking::is_pending),
+            Self::Transaction => {
+                pending_servings().next().is_some() || pending_askings().next().is_some()
+            }
             Self::Application => hints(|hint| hint == Some(Hint::Busy)),
             Self::CloseRequests => {
                 let is_close = local.recent.is_some_and(|recent| recent.close >= CLOSE_GAPS);

@@ -190,15 +190,20 @@ struct Ack {
     packet: Option<Sent>,
 }
 
+/// The transactions alone.
+pub(super) fn encode_into(local: &model::Local, clock: Clock, out: &mut Writer) {
+    out.uint(1, local.next_serving);
+    for serving in &local.servings {
+        out.message(2, |out| encode_serving(serving, clock, out));
+    }
+    for asking in &local.askings {
+        out.message(3, |out| encode_asking(asking, clock, out));
+    }
+}
+
 pub(super) fn encode(local: &model::Local, unreleased: &[crate::Effect], clock: Clock) -> Bytes {
     Writer::written(|out| {
-        out.uint(1, local.next_serving);
-        for serving in &local.servings {
-            out.message(2, |out| encode_serving(serving, clock, out));
-        }
-        for asking in &local.askings {
-            out.message(3, |out| encode_asking(asking, clock, out));
-        }
+        encode_into(local, clock, out);
         if !unreleased.is_empty() {
             let stored = outbox::stored(local);
             for effect in unreleased {
