@@ -62,6 +62,8 @@ pub struct CallStory {
     pub crossed: Vec<CrossedMark>,
     /// Whether the newest state waits to cross, and why.
     pub mark: String,
+    /// What was decided about the hint on the newest state, for each site that has it or is to.
+    pub decisions: Vec<HintDecision>,
     /// The engine that holds the lock.
     pub locked_by: Option<u64>,
     /// Turns that wait for the lock.
@@ -80,6 +82,22 @@ pub struct HintLine {
     pub application: u16,
     /// `steady` or `busy`.
     pub hint: String,
+}
+
+/// Where the newest state of a call stands on its way to a site.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HintDecision {
+    /// The site.
+    pub site: u16,
+    /// One of a closed list, as `reason` in the metric `rehome_hints_total`.
+    pub reason: String,
+    /// It is decided again after this, if nothing happens before; absent: only an event helps.
+    pub again_ms: Option<u64>,
+    /// It goes, or went, because the bound on disregarding a hint was reached.
+    pub forced: bool,
+    /// The same in words.
+    pub words: String,
 }
 
 /// The newest state that a remote site has.

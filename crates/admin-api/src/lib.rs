@@ -13,7 +13,7 @@ pub mod statistics;
 pub mod status;
 
 pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
-pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintLine};
+pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintDecision, HintLine};
 pub use partitions::{
     CancelOrder, Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus,
 };

@@ -51,6 +51,8 @@ pub struct StatusReply {
     pub crossing: Crossing,
     /// By receiving site: how long call states took to get there.
     pub crossing_lag: BTreeMap<u16, CrossingLag>,
+    /// What was decided about hints since the process started, by reason.
+    pub hints: BTreeMap<String, u64>,
     /// Calls of other homes that became active here.
     pub activated: u64,
     /// Calls of other origins that were given back.

@@ -56,6 +56,7 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("CallsReply", &CallsReply::default());
     check("CallStory", &CallStory::default());
     check("HintLine", &HintLine::default());
+    check("HintDecision", &HintDecision::default());
     check("CrossedMark", &CrossedMark::default());
     check("CancelOrder", &CancelOrder::default());
     check("ForgetOrder", &ForgetOrder::default());

@@ -1,7 +1,8 @@
 //! The call's home becomes this site: what the old home may have done is stepped over, what it can
 //! no longer do is done here.
 //!
-//! Transactions did not cross, so neither did anything that was not answered.
+//! Transactions did not cross, so neither did anything that was not answered; but for calls that
+//! ring and cross early (`early`).
 
 use std::time::Duration;
 
@@ -10,15 +11,14 @@ use vocab::Instant;
 
 use crate::b2bua::CSEQ_MAX;
 use crate::crossing::LegState;
-use crate::local::Local;
 use crate::step::Stepper;
 
 /// Ordinals that the old home may have used after the state that crossed.
-const ORDINAL_GAP: u16 = 256;
+pub(crate) const ORDINAL_GAP: u16 = 256;
 
 impl Stepper<'_> {
     pub(crate) fn on_activate(&mut self) {
-        self.call.local = Local::default();
+        self.call.local = self.call.early_transactions().unwrap_or_default();
         self.step_over();
         self.spread_deadlines();
         self.end_unanswered();
@@ -80,7 +80,7 @@ impl Stepper<'_> {
     fn end_unanswered(&mut self) {
         let legs = self.call.crossing.legs.iter();
         let unanswered: Vec<_> = legs
-            .filter(|leg| leg.state != LegState::Confirmed)
+            .filter(|leg| leg.state != LegState::Confirmed && !self.call.is_early(leg))
             .map(|leg| (leg.id, leg.state, leg.peer))
             .collect();
         for (id, state, peer) in unanswered {

@@ -86,6 +86,7 @@ impl Stepper<'_> {
             sdp_offset: 0,
             is_update_allowed: false,
             min_se_s: 0,
+            is_early: false,
             timer: None,
         });
         let local_tag = self.call.crossing.fresh_ordinal();

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use servlet::Hint;
 use vocab::{CallKey, Instant, SiteId};
 
-use crate::crossing::{Crossing, LegState};
+use crate::crossing::Crossing;
 use crate::local::Local;
+use crate::veto::Veto;
 
 /// One call: everything under one lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +54,18 @@ impl Call {
             && self.local.is_quiet()
     }
 
-    /// The container's own rule for a good moment to copy the call elsewhere: everything is
-    /// answered and acknowledged, and nothing of ours is on its way.
+    /// Whether the call is at a transaction boundary: everything is answered and acknowledged, and
+    /// nothing of ours is on its way. Another site could go on with it.
     #[must_use]
     pub fn at_boundary(&self) -> bool {
-        let is_settled = |state| match state {
-            LegState::Confirmed => true,
-            LegState::Opening | LegState::Leaving => false,
-        };
-        self.crossing.legs.iter().all(|leg| is_settled(leg.state)) && self.local.is_quiet()
+        self.veto().is_none_or(Veto::is_at_boundary)
+    }
+
+    /// Why this is no good moment to copy the call elsewhere, by its own history and its
+    /// applications' words; `None` when nothing speaks against it.
+    #[must_use]
+    pub fn veto(&self) -> Option<Veto> {
+        Veto::ALL.into_iter().find(|veto| veto.holds(self))
     }
 
     /// What each application of the call last said to expect, by its index in the setting; the

@@ -84,10 +84,10 @@ impl Call {
         let clock = Clock { now, age: Duration::ZERO };
         Encoded {
             schema: SCHEMA,
-            crossing: crossing::encode(&self.crossing, clock),
+            crossing: crossing::encode(self, clock),
             local: local::encode(&self.local, unreleased, clock),
             deadline: self.next_deadline().map(|at| at.since(now)),
-            crossing_deadline: self.crossing.next_deadline().map(|at| at.since(now)),
+            crossing_deadline: self.crossing_deadline().map(|at| at.since(now)),
         }
     }
 
@@ -109,12 +109,15 @@ impl Call {
             return Err(DecodeError::UnknownSchema(schema));
         }
         let clock = Clock { now, age };
+        let is_trimmed = local.is_empty();
         let crossing = crossing::Call::decode(crossing.clone())
             .map_err(|_| DecodeError::Malformed("crossing section"))?;
         let local = local::Local::decode(local.clone())
             .map_err(|_| DecodeError::Malformed("local section"))?;
+        let mut crossing = crossing;
+        let early = crossing.early.take().filter(|_| is_trimmed);
         let crossing = crossing::decode(crossing, clock)?;
-        let (local, effects) = local::decode(local, clock)?;
+        let (local, effects) = local::decode(early.unwrap_or(local), clock)?;
         Ok((Self { key, crossing, local }, effects))
     }
 }

@@ -1,5 +1,6 @@
 //! The section that another site needs to resume the call: legs, dialogs, session timers, and what
-//! applications keep. Transactions are deliberately absent: they do not outlive a site.
+//! applications keep. Transactions are deliberately absent: they do not outlive a site, but for
+//! those of calls that cross while they ring (`early`).
 //!
 //! Tags and Call-IDs of ours are not kept as text: a leg remembers the site and the ordinal that
 //! their tokens were minted with.
@@ -56,6 +57,8 @@ pub(crate) struct Leg {
     pub(crate) is_update_allowed: bool,
     /// The shortest session interval that the peer was seen to accept, in seconds; 0: none known.
     pub(crate) min_se_s: u32,
+    /// It rings, and another site may go on with it: its INVITE's transaction crosses.
+    pub(crate) is_early: bool,
     /// Runs once the leg is answered.
     pub(crate) timer: Option<SessionTimer>,
 }
@@ -171,6 +174,32 @@ impl Crossing {
             }
         };
         &mut self.applications[at]
+    }
+
+    /// Whether a site that has `before` misses nothing: only numbers were used since, and not so
+    /// many that activation, which steps over `cseq_gap` of them, could meet one of these again.
+    /// Numbers are told in steps of half of what is stepped over; the other half is for those that
+    /// are used while a state is on its way.
+    pub(crate) fn is_told_by(&self, before: &Self, cseq_gap: u32) -> bool {
+        let cseq_step = (cseq_gap / 2).max(1);
+        let ordinal_step = crate::activate::ORDINAL_GAP / 2;
+        if self.legs.len() != before.legs.len()
+            || self.next_ordinal / ordinal_step != before.next_ordinal / ordinal_step
+        {
+            return false;
+        }
+        let mut told = before.clone();
+        told.next_ordinal = self.next_ordinal;
+        for (leg, newer) in told.legs.iter_mut().zip(&self.legs) {
+            for (dialog, newer) in leg.dialogs.iter_mut().zip(&newer.dialogs) {
+                if dialog.local_cseq / cseq_step == newer.local_cseq / cseq_step {
+                    dialog.local_cseq = newer.local_cseq;
+                }
+                // A peer counts up in any case; what it repeats finds no transaction there.
+                dialog.remote_cseq = newer.remote_cseq;
+            }
+        }
+        told == *self
     }
 
     /// The next deadline that another site would have to keep.

@@ -56,6 +56,8 @@ impl Stepper<'_> {
         let Some(serving) = self.serve(request, key, source, Some((id, fork)), application) else {
             return self.refuse(request, source, Answer::new(StatusCode::BAD_REQUEST));
         };
+        let close_for = self.setting.timers.t1 * 2;
+        self.call.local.note_request(self.now, close_for);
         let cseq = request.headers.cseq().ok().map(|cseq| cseq.number);
         if let Some(dialog) = self.call.crossing.dialog_mut(id, fork) {
             dialog.remote_cseq = cseq;

@@ -197,6 +197,7 @@ impl Stepper<'_> {
             sdp_offset: 0,
             is_update_allowed: headers.has_option_tag(&HeaderName::Allow, "UPDATE"),
             min_se_s: 0,
+            is_early: false,
             timer: None,
         });
         if let Some(serving) = self.call.local.serving_mut(serving) {

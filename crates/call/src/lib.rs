@@ -20,6 +20,7 @@ mod codec;
 mod compose;
 mod crossing;
 mod door;
+mod early;
 mod ending;
 mod ghost;
 mod in_dialog;
@@ -35,6 +36,7 @@ mod tear_down;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod veto;
 
 pub use call::Call;
 pub use codec::{DecodeError, Encoded, SCHEMA};
@@ -42,3 +44,4 @@ pub use door::{Changed, Destination, Effect, Input, Source, Step, Transport};
 pub use setting::{CallLimits, Edge, SessionTimers, Setting};
 pub use summary::{LegSummary, Summary};
 pub use transaction::SipTimers;
+pub use veto::Veto;

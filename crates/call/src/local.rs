@@ -1,6 +1,8 @@
 //! The section that only this site needs: transactions, the bytes they may send again, and what
 //! ties a request of one leg to the request that it became on the other.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sip_message::{Method, Request};
 use vocab::{Instant, SiteId};
@@ -18,6 +20,16 @@ pub(crate) struct Local {
     pub(crate) servings: Vec<Serving>,
     /// Requests of ours.
     pub(crate) askings: Vec<Asking>,
+    /// How the peers' requests within their dialogs came, from the first on.
+    pub(crate) recent: Option<Recent>,
+}
+
+/// The pace of the peers' requests, ACKs excepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recent {
+    pub(crate) last_at: Instant,
+    /// How many of the last gaps in a row were short; it grows no further than `u8` does.
+    pub(crate) close: u8,
 }
 
 /// A request of a peer: its server transaction and what the call knows of it.
@@ -135,6 +147,15 @@ impl Local {
                 return id;
             }
         }
+    }
+
+    /// Notes a request of a peer within a dialog. A gap of at most `close_for` is short.
+    pub(crate) fn note_request(&mut self, now: Instant, close_for: Duration) {
+        let close = self.recent.map_or(0, |recent| match recent.last_at + close_for >= now {
+            true => recent.close.saturating_add(1),
+            false => 0,
+        });
+        self.recent = Some(Recent { last_at: now, close });
     }
 
     pub(crate) fn transactions(&self) -> usize {

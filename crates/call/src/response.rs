@@ -113,6 +113,10 @@ impl Stepper<'_> {
                 let tag = peer.and_then(|caller| self.tag_for_fork(caller, fork.unwrap_or(0)));
                 let answer = self.relayed_answer(peer, response);
                 self.respond(serving, Answer { tag, ..answer });
+                let has_tag = to_tag(&response.headers).is_some_and(|tag| !tag.is_empty());
+                if has_tag && self.setting.early.contains(&application) {
+                    self.set_early(callee, true);
+                }
             }
             (false, true) => self.on_answered(serving, callee, fork.unwrap_or(0), response),
             (false, false) => {
@@ -133,8 +137,19 @@ impl Stepper<'_> {
         self.follow(application, asked);
     }
 
+    /// Both legs ring from here on, or no longer.
+    fn set_early(&mut self, callee: u16, is_early: bool) {
+        let caller = self.call.crossing.leg(callee).and_then(|leg| leg.peer);
+        for id in [Some(callee), caller].into_iter().flatten() {
+            if let Some(leg) = self.call.crossing.leg_mut(id) {
+                leg.is_early = is_early;
+            }
+        }
+    }
+
     /// The first 2xx: one dialog on each leg remains.
     fn on_answered(&mut self, serving: u16, callee: u16, fork: u16, response: &Response) {
+        self.set_early(callee, false);
         let Some(leg) = self.call.crossing.leg_mut(callee) else { return };
         leg.state = LegState::Confirmed;
         leg.dialogs.retain(|dialog| dialog.fork == fork);

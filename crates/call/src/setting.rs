@@ -1,6 +1,7 @@
 //! What a step may know besides the call itself: the configuration, which all calls of an engine
 //! share. Nothing here changes with a call.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Setting {
     pub cseq_gap: u32,
     /// The applications; the first one takes the initial requests.
     pub applications: Vec<Arc<dyn Application>>,
+    /// The applications, by their place among them, whose calls cross while they ring.
+    pub early: BTreeSet<u16>,
     /// Bounds on one call.
     pub limits: CallLimits,
 }
@@ -50,6 +53,7 @@ impl Setting {
             session: SessionTimers::default(),
             cseq_gap: 64,
             applications,
+            early: BTreeSet::new(),
             limits: CallLimits::default(),
         }
     }

@@ -76,12 +76,15 @@ impl Call {
         stepper.tell_ended();
         let effects = stepper.effects;
         self.local.sweep();
-        let changed = if self.crossing != before.crossing {
-            Changed::Crossing
-        } else if self.local != before.local {
+        let changed = if self.crossing == before.crossing {
+            match self.local == before.local {
+                true => Changed::Nothing,
+                false => Changed::Local,
+            }
+        } else if self.crossing.is_told_by(&before.crossing, setting.cseq_gap) {
             Changed::Local
         } else {
-            Changed::Nothing
+            Changed::Crossing
         };
         Step { effects, changed }
     }

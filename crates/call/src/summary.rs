@@ -3,10 +3,10 @@
 use servlet::{Hint, Side};
 use vocab::Instant;
 
-use crate::Call;
 use crate::crossing::{ApplicationState, Leg, LegState};
 use crate::local::{Asking, Cancel, Purpose, Serving};
 use crate::session_timer::Refresher;
+use crate::{Call, Veto};
 
 /// What `rehome calls KEY` shows of one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct Summary {
     pub deadlines: Vec<String>,
     /// Applications, their hints and what they keep.
     pub applications: Vec<String>,
-    /// Whether the call is at a transaction boundary.
-    pub at_boundary: bool,
+    /// What speaks against copying the call elsewhere now.
+    pub veto: Option<Veto>,
 }
 
 /// One leg.
@@ -59,7 +59,7 @@ impl Call {
             transactions: servings.chain(askings).collect(),
             deadlines: self.deadlines(now),
             applications: states.map(of_application).collect(),
-            at_boundary: self.at_boundary(),
+            veto: self.veto(),
         }
     }
 

@@ -14,6 +14,7 @@ mod refreshing;
 mod relaying;
 mod tearing_down;
 mod time;
+mod vetoes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -125,6 +125,8 @@ fn tier(lines: &mut Lines, status: &StatusReply) {
     }
     let (calls, batches) = (crossing.calls_in, crossing.batches_in);
     lines.add("crossed in", format!("{calls} in {batches} batches"));
+    let decided = status.hints.iter().filter(|(_, count)| **count > 0);
+    lines.add("hints", joined(decided.map(|(reason, count)| format!("{reason} {count}"))));
     let (activated, back) = (status.activated, status.handed_back);
     lines.add("activated", format!("{activated}, handed back {back}"));
     if status.quarantined > 0 {
@@ -238,6 +240,9 @@ pub(crate) fn call(story: &CallStory) -> String {
         let newest = if mark.newest { "newest" } else { "older" };
         lines.add("crossed", format!("site {} has {} ({newest})", mark.site, mark.stamp));
     }
+    for decision in &story.decisions {
+        lines.add("hint", format!("to site {}: {}", decision.site, decision.words));
+    }
     lines.add("waits to cross", if story.mark.is_empty() { "no" } else { &story.mark });
     if let Some(engine) = story.locked_by {
         lines.add("locked by", format!("engine {engine}, {} wait", story.waiters));
@@ -348,6 +353,18 @@ mod tests {
         let line = "crossing lag       to site 2: half within 300 ms, 99 of 100 within 300 ms\n";
         assert!(told(5).contains(line), "{}", told(5));
         assert!(!told(0).contains("lag"), "{}", told(0));
+    }
+
+    #[test]
+    fn what_became_of_a_hint_is_told() {
+        let words = "vetoed: it is being set up; does not cross like this".to_owned();
+        let decision = admin_api::HintDecision { site: 2, words, ..Default::default() };
+        let text = call(&CallStory { decisions: vec![decision], ..Default::default() });
+        let line = "hint               to site 2: vetoed: it is being set up; does not cross like";
+        assert!(text.contains(line), "{text}");
+        let hints = [("followed".to_owned(), 7), ("forced".to_owned(), 0)].into();
+        let text = status(&StatusReply { role: "all".into(), hints, ..Default::default() });
+        assert!(text.contains("hints              followed 7\n"), "{text}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use call::{Call, Changed, DecodeError, Effect, Encoded, Setting, Source};
 use sip_message::Message;
 use tier_protocol::quarantine::shortened;
-use tier_protocol::{Hint, Record, RecordHeader};
+use tier_protocol::{Hint, Record, RecordHeader, Veto};
 use vocab::{CallKey, Instant, SiteId};
 
 use crate::arrival::Arrival;
@@ -75,6 +75,8 @@ pub(crate) struct Form {
     pub(crate) call: Box<Call>,
     pub(crate) encoded: Encoded,
     pub(crate) boundary: bool,
+    /// Why it should not cross now.
+    pub(crate) veto: Option<Veto>,
     /// To other sites the call is over.
     pub(crate) ended: bool,
     pub(crate) hints: Vec<(u16, Hint)>,
@@ -247,8 +249,23 @@ fn form(call: Call, now: Instant, unreleased: &[Effect]) -> Form {
     encoded.crossing_deadline = encoded.crossing_deadline.map(|after| after.max(DEADLINE_MIN));
     let hints = call.hints().into_iter().map(|(number, hint)| (number, hint_word(hint)));
     let hints = hints.collect();
-    let (boundary, ended) = (call.at_boundary(), call.has_ended());
-    Form { encoded, boundary, ended, hints, call: Box::new(call) }
+    let (veto, ended) = (call.veto(), call.has_ended());
+    let boundary = veto.is_none_or(call::Veto::is_at_boundary);
+    let veto = veto.map(veto_word);
+    Form { encoded, boundary, veto, ended, hints, call: Box::new(call) }
+}
+
+fn veto_word(veto: call::Veto) -> Veto {
+    match veto {
+        call::Veto::Undecided => Veto::Undecided,
+        call::Veto::SetUp => Veto::SetUp,
+        call::Veto::NoAck => Veto::NoAck,
+        call::Veto::Leaving => Veto::Leaving,
+        call::Veto::ReInvite => Veto::ReInvite,
+        call::Veto::Transaction => Veto::Transaction,
+        call::Veto::Application => Veto::Application,
+        call::Veto::CloseRequests => Veto::CloseRequests,
+    }
 }
 
 fn hint_word(hint: servlet::Hint) -> Hint {

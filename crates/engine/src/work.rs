@@ -346,6 +346,7 @@ impl Engine {
                 };
                 let flags = PutFlags {
                     boundary: form.boundary,
+                    veto: form.veto,
                     crossing_unchanged: start.is_active() && changed < Changed::Crossing,
                     unreleased: unsent,
                     ended: form.ended,
@@ -447,7 +448,7 @@ impl Engine {
         before: Option<&RecordHeader>,
         form: Form,
     ) -> (Record, Box<Call>) {
-        let Form { call, encoded, boundary: _, ended: _, hints } = form;
+        let Form { call, encoded, boundary: _, veto: _, ended: _, hints } = form;
         let header = RecordHeader {
             key,
             stamp,

@@ -174,6 +174,9 @@ pub(crate) fn engine(
     let (name, port) = split_host_port(advertise).unwrap_or(("localhost", 5060));
     let edge = Edge { host: host(name), port };
     let mut setting = Setting::new(here(config), secret(config), edge, applications(config));
+    // The first and only application.
+    let is_early = config.b2bua.as_ref().is_some_and(|b2bua| b2bua.early);
+    setting.early = is_early.then_some(0).into_iter().collect();
     let timers = &config.timers;
     setting.timers = SipTimers {
         t1: Duration::from_millis(timers.t1_ms),

@@ -1,5 +1,6 @@
 //! From the cores' numbers to the admin API's words.
 
+mod hint;
 pub(crate) mod quarantine;
 mod statistics;
 
@@ -109,8 +110,8 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         calls_in: counts.in_stored,
         stale_in: counts.in_stale,
         superseded: counts.yielded,
-        hints_followed: counts.hint_followed,
-        hints_delayed: counts.hint_settling + counts.hint_busy + counts.hint_checked_out,
+        hints_followed: counts.hints.followed,
+        hints_delayed: counts.hints.delayed(),
         ..Crossing::default()
     };
     for (site, out) in &stats.outbound {
@@ -127,6 +128,8 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         crossing.batches_refused += out.refused;
     }
     status.crossing = crossing;
+    let reasons = counts.hints.by_reason().into_iter();
+    status.hints = reasons.map(|(reason, count)| (reason.to_owned(), count)).collect();
     if seat.keeps_gate() {
         status.peers = peers(config, seat, &gate);
     }
@@ -285,11 +288,6 @@ fn tier_counters(
         quarantine_dropped,
         condemned_removed,
         begins_refused,
-        hint_followed,
-        hint_settling,
-        hint_busy,
-        hint_checked_out,
-        hint_forced,
         views,
         views_proposed,
         promoted,
@@ -444,6 +442,7 @@ pub(crate) fn call_story(
             })
             .collect(),
         mark: marks.collect::<Vec<_>>().join("; "),
+        decisions: story.hints.iter().map(hint::decision).collect(),
         locked_by: story.lock.as_ref().map(|lock| lock.engine.0),
         waiters: story.waiters.len() as u64,
         summary: record.filter(|_| decodes).map_or_else(Vec::new, |record| decoded(now, record)),

@@ -273,7 +273,9 @@ impl Replica {
         for site in marks {
             let outbound = self.outbound_mut(site);
             if !outbound.is_removal(key) {
-                outbound.note_record(now, key, state.at_boundary, state.was_at_boundary);
+                // When it was first at a boundary is not copied.
+                let may_go = state.at_boundary || state.was_at_boundary;
+                outbound.note_record(now, key, may_go, state.was_at_boundary);
             }
         }
         match lock {
@@ -290,6 +292,7 @@ pub(crate) fn set_state(call: &mut Call, state: CopiedState) {
     call.unreleased = state.unreleased;
     call.at_boundary = state.at_boundary;
     call.was_at_boundary = state.was_at_boundary;
+    call.veto = state.veto;
     call.known_elsewhere = state.known_elsewhere;
     call.ends_when_free = state.ends_when_free;
     call.life = match (state.has_ended, state.end_told) {
@@ -318,5 +321,6 @@ pub(crate) fn state_of(call: &Call) -> CopiedState {
         end_told: call.life == Life::EndTold,
         is_condemned: call.sentence == Sentence::ToEnd,
         is_torn_down: call.sentence == Sentence::Lingers,
+        veto: call.veto,
     }
 }

@@ -1,17 +1,19 @@
 //! Crossing: when a marked call has settled, what a batch holds, what an acknowledgement means.
 //!
-//! A call crosses when its newest put was at a boundary, every application was steady, and nobody
-//! took its lock for the settle time. One that was at a boundary once and keeps being busy
-//! crosses all the same when the bound is reached. One that never was at a boundary does not
-//! cross: a site could not resume it. Only unlocked records cross, and not while their effects
-//! have yet to leave: the other site would take them for sent.
+//! A call crosses when its newest put was at a boundary, nothing vetoed it, and nobody took its
+//! lock for the settle time. One that was at a boundary once and keeps being busy crosses all the
+//! same when the bound is reached. One whose requests come close upon each other is left alone for
+//! longer, up to a bound of its own. One that never was at a boundary does not cross: a site could
+//! not resume it. Only unlocked records cross, and not while their effects have yet to leave: the
+//! other site would take them for sent.
 
-use tier_protocol::Record;
 use tier_protocol::batch::{self, Entry};
+use tier_protocol::{Record, Veto};
 use vocab::{CallKey, Instant, SiteId, Stamp};
 
 use crate::Replica;
 use crate::door::GateBound;
+use crate::hint::Decision;
 use crate::outbound::{Flight, Stage, What};
 use crate::stats::BulkKind;
 use crate::store::Call;
@@ -19,20 +21,38 @@ use crate::store::Call;
 /// What an entry takes in a batch beside its body, about.
 const ENTRY_BYTES: usize = 128;
 
+/// A call whose requests come close upon each other is left alone for so many settle times, and
+/// crosses at the latest after twice as many.
+const CLOSE_SETTLES: u32 = 8;
+
 /// What becomes of a mark whose call is looked at.
 enum Verdict {
-    /// Somebody has it checked out, or is to resume it.
-    Locked,
+    /// Somebody has it checked out.
+    CheckedOut,
+    /// An engine is to send its effects again.
+    InDoubt,
     /// It goes.
     Settled,
     /// It goes, busy or not.
     Forced,
     /// Somebody had it within the settle time.
     Settling(Instant),
-    /// It is busy; the bound is far.
-    Disregarded(Instant),
-    /// It never was at a boundary.
-    Never,
+    /// Something speaks against it; it is looked at again at the bound, if it has one: a call that
+    /// never was at a boundary has none.
+    Vetoed(Option<Instant>),
+}
+
+impl Verdict {
+    fn decision(&self) -> Decision {
+        match self {
+            Self::CheckedOut => Decision::CheckedOut,
+            Self::InDoubt => Decision::InDoubt,
+            Self::Settled => Decision::Followed,
+            Self::Forced => Decision::Forced,
+            Self::Settling(_) => Decision::Settling,
+            Self::Vetoed(_) => Decision::Vetoed,
+        }
+    }
 }
 
 impl Replica {
@@ -62,7 +82,7 @@ impl Replica {
             return;
         };
         let settled_at = call.touched_at + self.config.pace.settle_for;
-        let at_boundary = call.at_boundary;
+        let at_boundary = call.at_boundary && call.veto.is_none();
         let mark = self.outbound.get(&site).and_then(|outbound| outbound.mark(key));
         let is_to_look_at = match mark.map(|mark| mark.stage) {
             Some(Stage::Busy) => true,
@@ -89,24 +109,36 @@ impl Replica {
         let (Some(call), Some(mark)) =
             (self.store.get(key), self.outbound.get(&site).and_then(|site| site.mark(key)))
         else {
-            return Verdict::Never;
+            return Verdict::Vetoed(None);
         };
-        if !call.is_released() {
-            return Verdict::Locked;
+        if call.lock.is_some() {
+            return Verdict::CheckedOut;
+        }
+        if call.unreleased {
+            return Verdict::InDoubt;
         }
         if call.is_dormant {
             return Verdict::Settled;
         }
-        let forced_at = mark.boundary_since.map(|since| since + pace.disregarded_max);
-        let settled_at = call.touched_at + pace.settle_for;
-        if call.at_boundary && settled_at <= now {
+        let is_close = call.at_boundary && call.veto == Some(Veto::CloseRequests);
+        let settles = if is_close { CLOSE_SETTLES } else { 1 };
+        let settled_at = call.touched_at + pace.settle_for * settles;
+        let close_max = pace.settle_for * (2 * CLOSE_SETTLES);
+        let bound =
+            if is_close { close_max.min(pace.disregarded_max) } else { pace.disregarded_max };
+        let forced_at = mark.boundary_since.map(|since| since + bound);
+        let may_settle = call.at_boundary && (call.veto.is_none() || is_close);
+        let next_at = forced_at.map_or(settled_at, |at| at.min(settled_at));
+        if may_settle && settled_at <= now {
             Verdict::Settled
         } else if forced_at.is_some_and(|at| at <= now) {
             Verdict::Forced
-        } else if call.at_boundary {
-            Verdict::Settling(forced_at.map_or(settled_at, |at| at.min(settled_at)))
+        } else if is_close {
+            Verdict::Vetoed(Some(next_at))
+        } else if may_settle {
+            Verdict::Settling(next_at)
         } else {
-            forced_at.map_or(Verdict::Never, Verdict::Disregarded)
+            Verdict::Vetoed(forced_at)
         }
     }
 
@@ -114,11 +146,12 @@ impl Replica {
         let body = self.store.get(key).and_then(|call| call.record.as_ref());
         let bytes = body.map_or(0, |record| record.crossing.len()) + ENTRY_BYTES;
         let stage = match *verdict {
-            Verdict::Locked | Verdict::Never => Stage::Busy,
+            Verdict::CheckedOut | Verdict::InDoubt | Verdict::Vetoed(None) => Stage::Busy,
             Verdict::Settled | Verdict::Forced => Stage::Ready { at: now, bytes },
-            Verdict::Settling(at) | Verdict::Disregarded(at) => Stage::Settling { at },
+            Verdict::Settling(at) | Verdict::Vetoed(Some(at)) => Stage::Settling { at },
         };
         self.outbound_mut(site).set_stage(key, stage);
+        self.decide(key, verdict.decision());
     }
 
     /// Looks at the marks whose time has come.
@@ -128,13 +161,6 @@ impl Replica {
             last = Some(site);
             while let Some(key) = self.first_settled(now, site) {
                 let verdict = self.verdict(now, site, key);
-                match verdict {
-                    Verdict::Locked => self.counts.hint_checked_out += 1,
-                    Verdict::Settled => self.counts.hint_followed += 1,
-                    Verdict::Forced => self.counts.hint_forced += 1,
-                    Verdict::Settling(_) => self.counts.hint_settling += 1,
-                    Verdict::Disregarded(_) | Verdict::Never => self.counts.hint_busy += 1,
-                }
                 self.apply_verdict(now, site, key, &verdict);
             }
         }
@@ -150,15 +176,17 @@ impl Replica {
         let mut last = None;
         while let Some(site) = self.next_outbound(last) {
             last = Some(site);
+            let mut again = 0;
             let outbound = self.outbound_mut(site);
             while let Some((id, flight)) = outbound.flights.first_key_value() {
                 if flight.sent_at + pace.batch_ack_wait > now {
                     break;
                 }
                 let id = *id;
-                outbound.fail_flight(now, id);
+                again += outbound.fail_flight(now, id);
                 outbound.not_before = now + pace.retry_after;
             }
+            self.counts.hints.sent_again += again;
             while self.outbound.get(&site).is_some_and(|outbound| {
                 let (bytes, flights) = (limits.batch_bytes_max, limits.batches_in_flight_max);
                 outbound.batch_at(pace.batch_after, bytes, flights).is_some_and(|at| at <= now)
@@ -230,6 +258,7 @@ impl Replica {
         let call = self.store.get(key);
         if call.is_some_and(|call| !call.is_released()) {
             outbound.set_stage(key, Stage::Busy);
+            self.decide(key, Decision::CheckedOut);
             return None;
         }
         let ours = call.filter(|call| !call.is_stub && !call.is_set_aside()).and_then(|call| {
@@ -263,7 +292,10 @@ impl Replica {
             let outbound = self.outbound_mut(site);
             if outbound.is_in_flight(key, id) {
                 match outbound.remove(key).map(|mark| mark.what) {
-                    Some(What::Record) => self.note_crossed(key, site, None),
+                    Some(What::Record) => {
+                        self.counts.hints.crossed += 1;
+                        self.note_crossed(key, site, None);
+                    }
                     Some(What::Removal(_)) | None => {}
                 }
             } else {
@@ -271,6 +303,7 @@ impl Replica {
                 if let Some(put_at) = put_at {
                     self.outbound_mut(site).set_since(key, put_at);
                 }
+                self.counts.hints.crossed += 1;
                 self.note_crossed(key, site, Some(stamp));
             }
         }
@@ -295,7 +328,7 @@ impl Replica {
     pub(crate) fn batch_refused(&mut self, now: Instant, site: SiteId, id: u64) {
         let not_before = now + self.config.pace.retry_after;
         if let Some(outbound) = self.outbound.get_mut(&site) {
-            outbound.fail_flight(now, id);
+            self.counts.hints.sent_again += outbound.fail_flight(now, id);
             outbound.not_before = not_before;
         }
     }
@@ -305,7 +338,8 @@ impl Replica {
         if let Some(outbound) = self.outbound.get_mut(&site) {
             outbound.is_alive = false;
             let flights: Vec<u64> = outbound.flights.keys().copied().collect();
-            flights.into_iter().for_each(|id| outbound.fail_flight(now, id));
+            let again: u64 = flights.into_iter().map(|id| outbound.fail_flight(now, id)).sum();
+            self.counts.hints.sent_again += again;
         }
     }
 

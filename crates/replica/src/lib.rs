@@ -25,6 +25,7 @@ pub mod door;
 mod follow;
 pub mod gate;
 mod hand;
+pub mod hint;
 mod homing;
 mod inbound;
 pub mod lag;

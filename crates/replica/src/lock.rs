@@ -204,7 +204,7 @@ impl Replica {
                 if !lock.has_put {
                     call.broken_locks = call.broken_locks.saturating_add(1);
                 }
-                call.not_before = now + pause_after_breaks(call.broken_locks, retry_after);
+                call.not_before = now + pause_after_breaks(call.broken_locks.into(), retry_after);
                 self.wake_again(key, &lock);
             }
         }

@@ -99,6 +99,15 @@ impl Outbound {
         self.marks.get(&key)
     }
 
+    /// Whether the call was about to cross: it waited for nothing but time, or for its batch.
+    pub(crate) fn is_about_to_cross(&self, key: CallKey) -> bool {
+        self.mark(key).is_some_and(|mark| match (mark.what, mark.stage) {
+            (What::Record, Stage::Settling { .. } | Stage::Ready { .. }) => true,
+            (What::Record, Stage::Busy | Stage::InFlight { .. } | Stage::Away) => false,
+            (What::Removal(_), _) => false,
+        })
+    }
+
     /// Marks a call whose record changed under its lock, or has to cross again.
     pub(crate) fn note_record(
         &mut self,
@@ -269,17 +278,21 @@ impl Outbound {
         Some(at.max(self.not_before))
     }
 
-    /// The entries of a batch are to be sent again, unless something newer came meanwhile.
-    pub(crate) fn fail_flight(&mut self, now: Instant, batch: u64) {
+    /// The entries of a batch are to be sent again, unless something newer came meanwhile. How many
+    /// states of calls are.
+    pub(crate) fn fail_flight(&mut self, now: Instant, batch: u64) -> u64 {
         let Some(flight) = self.flights.remove(&batch) else {
-            return;
+            return 0;
         };
         self.stats.refused += 1;
+        let mut again = 0;
         for (key, _) in flight.entries {
             if self.is_in_flight(key, batch) {
                 self.set_stage(key, Stage::Ready { at: now, bytes: 0 });
+                again += u64::from(self.is_record(key));
             }
         }
+        again
     }
 
     pub(crate) fn is_in_flight(&self, key: CallKey, batch: u64) -> bool {

@@ -1,9 +1,10 @@
 //! Puts and removals under a lock.
 
-use tier_protocol::{PutFlags, Record, Refusal, Reply, Tombstone};
+use tier_protocol::{PutFlags, Record, Refusal, Reply, Tombstone, Veto};
 use vocab::{CallKey, EngineId, Instant, SiteId, Stamp, Version};
 
 use crate::Replica;
+use crate::hint::Decision;
 use crate::lock::Ending;
 use crate::outbound::Outbound;
 use crate::planted::Planted;
@@ -104,6 +105,9 @@ impl Replica {
         call.unreleased = in_doubt;
         call.removal = None;
         call.at_boundary = at_boundary;
+        // The header is believed, too, of an engine that does not say why.
+        let is_busy = flags.boundary && !at_boundary;
+        call.veto = flags.veto.or(is_busy.then_some(Veto::Application));
         let (sentence, ended) = sentence_after(call.sentence, flags.ended);
         call.sentence = sentence;
         let begins_again = call.has_ended() && !ended;
@@ -116,12 +120,11 @@ impl Replica {
             lock.expires_at = expires_at;
         }
         self.store.reindex(key);
-        self.counts.hint_busy += u64::from(flags.boundary && !at_boundary);
         if base.is_none() || begins_again {
             self.begin_over_tombstone(key, stamp);
         }
         let is_same = flags.crossing_unchanged && !is_moved && !begins_again;
-        self.note_put(now, key, is_moved, is_same);
+        self.note_put(now, key, flags.boundary, is_moved, is_same);
     }
 
     /// A key may name one call after another, as when a challenged INVITE comes again.
@@ -134,12 +137,19 @@ impl Replica {
     }
 
     /// Marks the call for the site that is to have it, if that site misses something.
-    fn note_put(&mut self, now: Instant, key: CallKey, is_moved: bool, is_same: bool) {
+    fn note_put(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        is_hinted: bool,
+        is_moved: bool,
+        is_same: bool,
+    ) {
         let Some(call) = self.store.get(key) else {
             return;
         };
         let target = self.target(call);
-        let (at_boundary, is_dormant) = (call.at_boundary, call.is_dormant);
+        let is_dormant = call.is_dormant;
         let (was_at_boundary, has_ended) = (call.was_at_boundary, call.has_ended());
         if is_moved || has_ended {
             for outbound in self.outbound.values_mut() {
@@ -151,7 +161,13 @@ impl Replica {
         };
         if !is_same {
             // A call on its way home is marked to go at once: nobody here touches it any more.
-            let may_go = at_boundary || is_dormant;
+            // The bound on disregarding a hint runs from the first put that bore one, whatever the
+            // applications say.
+            let may_go = is_hinted || is_dormant;
+            let is_again = self.outbound_mut(site).is_about_to_cross(key);
+            if is_again && self.leads() {
+                self.decide(key, Decision::CheckedOut);
+            }
             self.outbound_mut(site).note_record(now, key, may_go, was_at_boundary);
             return;
         }
@@ -163,7 +179,7 @@ impl Replica {
         if was_at_boundary {
             self.outbound_mut(site).note_answered(key);
         }
-        if at_boundary {
+        if is_hinted {
             self.outbound_mut(site).note_boundary(now, key);
         }
     }
@@ -316,6 +332,8 @@ impl Replica {
         call.unreleased = false;
         call.at_boundary = false;
         call.was_at_boundary = false;
+        call.veto = None;
+        call.decided = Decision::None;
         call.life = Life::Lives;
         call.sentence = Sentence::None;
         call.known_elsewhere = false;

@@ -10,6 +10,7 @@ use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
 use crate::copy::CopyStats;
 use crate::door::Order;
+use crate::hint::{HintCounts, HintReason};
 use crate::lag::Lags;
 
 /// A replica's numbers. Counters only grow; the others are as of the question.
@@ -286,16 +287,8 @@ pub struct Counts {
     pub condemned_removed: u64,
     /// Asks to begin a call refused, as beginning it has broken engines.
     pub begins_refused: u64,
-    /// Hints followed: the call had settled.
-    pub hint_followed: u64,
-    /// Hints delayed: somebody had the lock within the settle time.
-    pub hint_settling: u64,
-    /// Hints disregarded: the last put was not at a boundary, or an application was busy.
-    pub hint_busy: u64,
-    /// Hints delayed: the call was checked out at that moment.
-    pub hint_checked_out: u64,
-    /// Calls that crossed because the bound was reached.
-    pub hint_forced: u64,
+    /// What was decided about hints, by reason.
+    pub hints: HintCounts,
     /// Records that left memory for the database.
     pub spilled: u64,
     /// Rows that the database made durable.
@@ -366,6 +359,8 @@ pub struct CallStory {
     pub activated_from: Option<Epoch>,
     /// What has yet to cross, and where it stands.
     pub marks: Vec<MarkStory>,
+    /// What became of its hint, for each site that has its newest state or is to have it.
+    pub hints: Vec<HintStory>,
 }
 
 /// A lock as an operator sees it.
@@ -394,6 +389,19 @@ pub struct MarkStory {
     pub is_in_set_up: bool,
     /// What it waits for.
     pub stage: MarkStage,
+}
+
+/// What became of the hint on a call's newest put, for one site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HintStory {
+    /// The site that is to have it.
+    pub site: SiteId,
+    /// Where it stands, and why.
+    pub reason: HintReason,
+    /// It is decided again after this, if nothing happens before. `None`: only an input helps.
+    pub again_in: Option<Duration>,
+    /// It went, or goes, because the bound was reached.
+    pub is_forced: bool,
 }
 
 /// What a mark waits for.

@@ -8,10 +8,11 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tier_protocol::{Cause, Record, Tombstone};
+use tier_protocol::{Cause, Record, Tombstone, Veto};
 use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp};
 
 use crate::agenda::Armed;
+use crate::hint::Decision;
 use crate::spill::table::{Spilled, Table};
 
 /// An engine's hold on a call.
@@ -118,7 +119,7 @@ pub(crate) struct Call {
     /// The epoch under which it slept here before it was woken here.
     pub(crate) activated_from: Option<Epoch>,
     /// Locks in a row that broke without a put.
-    pub(crate) broken_locks: u32,
+    pub(crate) broken_locks: u16,
     /// Nothing is handed before this instant, after a fruitless or broken lock.
     pub(crate) not_before: Instant,
     /// The newest put's effects may not have left. While unlocked: nobody is at it.
@@ -127,6 +128,10 @@ pub(crate) struct Call {
     pub(crate) at_boundary: bool,
     /// It was at a boundary before: its parties talk, and its loss is a call lost.
     pub(crate) was_at_boundary: bool,
+    /// What spoke against crossing when it was put, if its engine said so.
+    pub(crate) veto: Option<Veto>,
+    /// What was last decided about the hint on a put.
+    pub(crate) decided: Decision,
     pub(crate) life: Life,
     pub(crate) sentence: Sentence,
     pub(crate) is_dormant: bool,

@@ -5,6 +5,7 @@ mod confirmed;
 mod crossing;
 mod ended;
 mod flow;
+mod hints;
 mod homing;
 mod inbound;
 mod lock;
@@ -89,8 +90,13 @@ fn from_there(number: u8, version: u64) -> Record {
     record(key(number), stamp(65_536, THERE, version), THERE)
 }
 
-const BOUNDARY: PutFlags =
-    PutFlags { boundary: true, crossing_unchanged: false, unreleased: false, ended: false };
+const BOUNDARY: PutFlags = PutFlags {
+    boundary: true,
+    crossing_unchanged: false,
+    unreleased: false,
+    ended: false,
+    veto: None,
+};
 const BUSY: PutFlags = PutFlags { boundary: false, ..BOUNDARY };
 const UNRELEASED: PutFlags = PutFlags { unreleased: true, ..BOUNDARY };
 const UNCHANGED: PutFlags = PutFlags { crossing_unchanged: true, ..BOUNDARY };

@@ -7,9 +7,10 @@ use vocab::{CallKey, Instant};
 
 use crate::Replica;
 use crate::agenda::Kind;
+use crate::hint::Decision;
 use crate::outbound::Outbound;
 use crate::spill::hollow::hollow;
-use crate::stats::{CallStory, CallSummary, LockStory, MarkStory, Stats, ViewStats};
+use crate::stats::{CallStory, CallSummary, HintStory, LockStory, MarkStory, Stats, ViewStats};
 use crate::store::Call;
 
 impl Replica {
@@ -117,13 +118,24 @@ impl Replica {
             unreleased: call.unreleased,
             at_boundary: call.at_boundary,
             has_ended: call.has_ended(),
-            broken_locks: call.broken_locks,
+            broken_locks: call.broken_locks.into(),
             strikes: u32::try_from(self.suspects.count(key)).unwrap_or(u32::MAX),
             is_set_aside: call.is_set_aside(),
             due_in: due_at.map(until),
             activated_from: call.activated_from,
             marks: marks.collect(),
+            hints: self.hint_stories(now, key, call),
         })
+    }
+
+    fn hint_stories(&self, now: Instant, key: CallKey, call: &Call) -> Vec<HintStory> {
+        let sites = self.outbound.keys().filter_map(|site| {
+            let (reason, again_at) = self.hint_reason(now, *site, call, key)?;
+            let again_in = again_at.map(|at| at.since(now));
+            let is_forced = call.decided == Decision::Forced;
+            Some(HintStory { site: *site, reason, again_in, is_forced })
+        });
+        sites.collect()
     }
 
     /// A page of whole records by rising key, after `cursor`, their ages current. Stubs are among

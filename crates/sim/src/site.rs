@@ -1,6 +1,6 @@
 //! One simulated site: what its processes hold, and what its disk keeps when they die.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +105,7 @@ pub(crate) fn setting(here: SiteId, session_expires: Duration) -> Setting {
         timers: SipTimers::default(),
         session: SessionTimers { session_expires, min_se: Duration::from_secs(2) },
         cseq_gap: 64,
+        early: BTreeSet::new(),
         applications: vec![Arc::new(application)],
         limits: CallLimits::default(),
     }
@@ -163,7 +164,11 @@ impl EngineProcess {
             start,
             backup: Some(other(here)),
             views: vec![view(here, start)],
-            setting: setting(here, SESSION),
+            // Half of the engines let calls cross while they ring.
+            setting: Setting {
+                early: (id.0 % 2 == 1).then_some(0).into_iter().collect(),
+                ..setting(here, SESSION)
+            },
             limits: engine::Limits::default(),
         };
         let mut engine = Engine::new(now, config);

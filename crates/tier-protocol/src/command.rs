@@ -8,11 +8,54 @@ use vocab::{CallKey, LockToken, Stamp, ViewNumber};
 use crate::quarantine::Strike;
 use crate::record::{Record, Tombstone};
 
+/// Why a call should not cross now: what the engine read in its state. A closed list, in the order
+/// in which it is gone through: a put names the first that holds.
+///
+/// With all but the last two the call is not at a boundary: something is open between it and a
+/// peer, which another site could not go on with. The last two are advice about a call that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Veto {
+    /// An application has yet to decide what becomes of a request.
+    Undecided,
+    /// The first INVITE of a leg has no final response: the call is being set up.
+    SetUp,
+    /// A leg is to end, and its BYE waits.
+    Leaving,
+    /// A 2xx to an INVITE, the peer's or ours, has no ACK yet.
+    NoAck,
+    /// An INVITE within a dialog has no final response: the session may be about to change.
+    ReInvite,
+    /// Another request, of the peer's or of ours, has no final response.
+    Transaction,
+    /// An application said that it is busy, or none takes part in the call.
+    Application,
+    /// The last requests of the peers came close upon each other, and no application said that the
+    /// call is steady: another is likely.
+    CloseRequests,
+}
+
+impl Veto {
+    /// All of them, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Undecided,
+        Self::SetUp,
+        Self::Leaving,
+        Self::NoAck,
+        Self::ReInvite,
+        Self::Transaction,
+        Self::Application,
+        Self::CloseRequests,
+    ];
+}
+
 /// What a put says about itself, for the replica that cannot decode it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PutFlags {
     /// The call is at a transaction boundary: a hint that it may cross.
     pub boundary: bool,
+    /// Why it should wait all the same, or is not at a boundary. `None` without a boundary: an
+    /// engine of a release that did not say, or one whose word is unknown here.
+    pub veto: Option<Veto>,
     /// The crossing section is the same as in the record before: nothing becomes dirty.
     pub crossing_unchanged: bool,
     /// The local section holds effects that have not left: a broken lock leads to `Resume`.

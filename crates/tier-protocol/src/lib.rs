@@ -19,7 +19,7 @@ pub mod view;
 mod wire;
 
 pub use batch::{BatchError, Entry};
-pub use command::{Command, PutFlags};
+pub use command::{Command, PutFlags, Veto};
 pub use error::DecodeError;
 pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
 pub use partition::{GateBound, SiteInput, SiteOrder, SiteStatus};

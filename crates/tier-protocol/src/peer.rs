@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use vocab::{CallKey, EngineId, Epoch, LockToken, SiteId, Stamp, ViewNumber};
 
+use crate::command::Veto;
 use crate::quarantine::{SetAside, Strike};
 use crate::record::{Record, Tombstone};
 use crate::view::SiteMap;
@@ -39,10 +40,12 @@ pub struct CopiedState {
     pub is_condemned: bool,
     /// It was set aside, and only what its end left lingers.
     pub is_torn_down: bool,
+    /// Why the newest put should not cross, if the engine said so.
+    pub veto: Option<Veto>,
 }
 
 impl CopiedState {
-    /// One bit for each fact, as on the wire.
+    /// One bit for each fact, as on the wire, the veto above them. At most 16 bits.
     #[must_use]
     pub fn bits(&self) -> u32 {
         wire::peer::bits_of(self)

@@ -25,6 +25,10 @@ pub(super) struct Call {
     legs: Vec<Leg>,
     #[prost(message, repeated, tag = "5")]
     applications: Vec<Application>,
+    /// Of legs that ring and may cross: the transactions of their INVITEs, as the local section
+    /// writes them.
+    #[prost(message, optional, tag = "6")]
+    pub(super) early: Option<super::local::Local>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -63,6 +67,8 @@ struct Leg {
     min_se_s: u32,
     #[prost(message, optional, tag = "15")]
     timer: Option<SessionTimer>,
+    #[prost(bool, tag = "16")]
+    is_early: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -124,7 +130,8 @@ struct Timer {
     at: i64,
 }
 
-pub(super) fn encode(crossing: &model::Crossing, clock: Clock) -> Bytes {
+pub(super) fn encode(call: &crate::Call, clock: Clock) -> Bytes {
+    let crossing = &call.crossing;
     Writer::written(|out| {
         out.uint(1, crossing.salt);
         out.uint(2, crossing.next_ordinal);
@@ -134,6 +141,9 @@ pub(super) fn encode(crossing: &model::Crossing, clock: Clock) -> Bytes {
         }
         for state in &crossing.applications {
             out.message(5, |out| encode_application(state, clock, out));
+        }
+        if let Some(early) = call.early_transactions() {
+            out.message(6, |out| super::local::encode_into(&early, clock, out));
         }
     })
 }
@@ -178,6 +188,7 @@ fn encode_leg(crossing: &model::Crossing, leg: &model::Leg, clock: Clock, out: &
             out.sint(4, clock.encode(timer.expire_at));
         });
     }
+    out.bool(16, leg.is_early);
 }
 
 fn encode_dialog(dialog: &model::Dialog, out: &mut Writer) {
@@ -264,6 +275,7 @@ fn decode_leg(leg: Leg, earlier: &[model::Leg], clock: Clock) -> Result<model::L
         sdp_offset: leg.sdp_offset,
         is_update_allowed: leg.is_update_allowed,
         min_se_s: leg.min_se_s,
+        is_early: leg.is_early,
         timer: leg.timer.map(|timer| session_timer::SessionTimer {
             interval: Duration::from_nanos(timer.interval_ns),
             refresher: if timer.is_ours { Refresher::Us } else { Refresher::Peer },

@@ -26,6 +26,12 @@ pub(super) struct Local {
     askings: Vec<Asking>,
     #[prost(message, repeated, tag = "4")]
     unreleased: Vec<Effect>,
+    /// When the last request of a peer within a dialog came.
+    #[prost(sint64, optional, tag = "5")]
+    recent_at: Option<i64>,
+    /// How many of the last gaps between such requests were short.
+    #[prost(uint32, tag = "6")]
+    recent_close: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -184,20 +190,29 @@ struct Ack {
     packet: Option<Sent>,
 }
 
+/// The transactions alone.
+pub(super) fn encode_into(local: &model::Local, clock: Clock, out: &mut Writer) {
+    out.uint(1, local.next_serving);
+    for serving in &local.servings {
+        out.message(2, |out| encode_serving(serving, clock, out));
+    }
+    for asking in &local.askings {
+        out.message(3, |out| encode_asking(asking, clock, out));
+    }
+}
+
 pub(super) fn encode(local: &model::Local, unreleased: &[crate::Effect], clock: Clock) -> Bytes {
     Writer::written(|out| {
-        out.uint(1, local.next_serving);
-        for serving in &local.servings {
-            out.message(2, |out| encode_serving(serving, clock, out));
-        }
-        for asking in &local.askings {
-            out.message(3, |out| encode_asking(asking, clock, out));
-        }
+        encode_into(local, clock, out);
         if !unreleased.is_empty() {
             let stored = outbox::stored(local);
             for effect in unreleased {
                 out.message(4, |out| outbox::encode(effect, &stored, out));
             }
+        }
+        if let Some(recent) = &local.recent {
+            out.optional_sint(5, Some(clock.encode(recent.last_at)));
+            out.uint(6, recent.close);
         }
     })
 }
@@ -212,6 +227,10 @@ pub(super) fn decode(
         next_serving: narrow(local.next_serving, "serving")?,
         servings: servings.collect::<Result<_, _>>()?,
         askings: askings.collect::<Result<_, _>>()?,
+        recent: local.recent_at.map(|at| model::Recent {
+            last_at: clock.decode(at),
+            close: u8::try_from(local.recent_close).unwrap_or(u8::MAX),
+        }),
     };
     let stored = outbox::stored(&decoded);
     let effects = local.unreleased.into_iter().map(|effect| outbox::decode(effect, &stored));

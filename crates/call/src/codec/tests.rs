@@ -7,7 +7,7 @@ use sip_message::Method;
 
 use super::{DecodeError, SCHEMA};
 use crate::tests::{World, answer, key, requests, setting};
-use crate::{Call, Destination, Effect, Input, Source};
+use crate::{Call, Destination, Effect, Input, Setting, Source};
 
 #[test]
 fn unreleased_effects_come_back_byte_for_byte() {
@@ -103,12 +103,25 @@ fn kept() -> Vec<(&'static str, World)> {
     let mut busy = World::new();
     let _ = busy.answered();
     let info = busy.within(Method::Info, &ok);
-    let _ = busy.request(info);
+    let _ = busy.request(info.clone());
+    let mut paced = World::new();
+    let _ = paced.answered();
+    let _ = paced.request(info);
+    let _ = paced.after(Duration::from_millis(300));
+    let again = paced.within(Method::Info, &ok);
+    let _ = paced.request(again);
+    // Its bytes were kept before the pace of requests was.
+    busy.call.local.recent = None;
 
     let mut unacknowledged = World::new();
     let invite = unacknowledged.invite();
     let to_bob = requests(&unacknowledged.request(invite)).remove(0);
     let _ = unacknowledged.response(crate::tests::ok(&to_bob));
+
+    let mut early = World::with(Setting { early: [0].into(), ..setting() });
+    let invite = early.invite();
+    let to_bob = requests(&early.request(invite)).remove(0);
+    let _ = early.response(answer(&to_bob, 180));
 
     vec![
         ("answered", answered),
@@ -117,6 +130,8 @@ fn kept() -> Vec<(&'static str, World)> {
         ("deferred", deferred),
         ("busy", busy),
         ("unacknowledged", unacknowledged),
+        ("paced", paced),
+        ("early", early),
     ]
 }
 
@@ -128,6 +143,31 @@ macro_rules! golden {
             &include_bytes!(concat!("../../golden/v1/", $name, ".local"))[..],
         ),)*]
     };
+}
+
+/// Of what rings early the two transactions of the INVITE cross, and no other; of the rest none.
+#[test]
+fn a_trimmed_call_has_the_transactions_that_crossed() {
+    for (name, world) in kept() {
+        let encoded = world.call.encode(world.now, &[]);
+        let (trimmed, _) = Call::decode(
+            key(),
+            SCHEMA,
+            &encoded.crossing,
+            &Bytes::new(),
+            Duration::ZERO,
+            world.now,
+        )
+        .expect("it was just encoded");
+        assert_eq!(trimmed.crossing, world.call.crossing, "{name}");
+        match name {
+            "early" => {
+                assert_eq!(trimmed.local, world.call.local);
+                assert!(encoded.crossing_deadline.is_some(), "it does not ring for ever");
+            }
+            _ => assert_eq!(trimmed.local.transactions(), 0, "{name}"),
+        }
+    }
 }
 
 /// The structs that read the bytes would write the same ones.
@@ -150,7 +190,9 @@ fn what_is_written_is_what_is_read() {
 /// The bytes of schema 1 as they were when it was released: they are read for ever.
 #[test]
 fn golden_bytes_of_schema_1_are_read() {
-    let golden = golden!["answered" "ringing" "cancelled" "deferred" "busy" "unacknowledged"];
+    let golden = golden![
+        "answered" "ringing" "cancelled" "deferred" "busy" "unacknowledged" "paced" "early"
+    ];
     for ((name, world), (golden, crossing, local)) in kept().into_iter().zip(golden) {
         assert_eq!(name, golden);
         let (crossing, local) = (Bytes::from_static(crossing), Bytes::from_static(local));

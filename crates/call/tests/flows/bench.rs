@@ -180,6 +180,7 @@ impl Bench {
                 "session-expires" => self.setting.session.session_expires = duration(value),
                 "min-se" => self.setting.session.min_se = duration(value),
                 "ring-max" => self.setting.timers.ring_max = duration(value),
+                "early" => self.setting.early = [0].into(),
                 "cseq-gap" => self.setting.cseq_gap = value.parse().expect("a number"),
                 _ => panic!("no such setting: {key}"),
             }

@@ -5,6 +5,7 @@
 mod away;
 mod basic;
 mod cached;
+mod early;
 mod inbox;
 mod limits;
 mod missing;

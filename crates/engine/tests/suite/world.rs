@@ -68,11 +68,23 @@ impl World {
         Self::of_site(SiteId(1), limits, vec![b2bua()])
     }
 
+    /// The same at any site, and calls cross while they ring.
+    pub(crate) fn early(here: SiteId) -> Self {
+        let limits = Limits { cache_calls_max: 0, ..Limits::default() };
+        let early = [0].into();
+        Self::of_setting(limits, Setting { early, ..setting(here, vec![b2bua()]) })
+    }
+
     pub(crate) fn of_site(
         here: SiteId,
         limits: Limits,
         applications: Vec<Arc<dyn Application>>,
     ) -> Self {
+        Self::of_setting(limits, setting(here, applications))
+    }
+
+    fn of_setting(limits: Limits, setting: Setting) -> Self {
+        let here = setting.here;
         let number = ViewNumber(u64::from(here.0));
         let view = PartitionView::alone(PARTITION, number, ReplicaId(1));
         let now = Instant(1_000_000_000);
@@ -82,7 +94,7 @@ impl World {
             start: 1,
             backup: None,
             views: vec![view.clone()],
-            setting: setting(here, applications),
+            setting,
             limits,
         };
         let mut world = Self {

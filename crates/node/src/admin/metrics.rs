@@ -211,6 +211,10 @@ fn tier(page: &mut Page, status: &StatusReply) {
     for (cause, calls) in &status.quarantined_by_cause {
         page.sample("quarantine_total", &format!(r#"{{cause="{cause}"}}"#), *calls);
     }
+    page.family("hints", "counter", "Decisions about hints, by reason.");
+    for (reason, count) in &status.hints {
+        page.sample("hints_total", &format!(r#"{{reason="{reason}"}}"#), *count);
+    }
     page.gauge("refill_pending", "Own calls still to be fetched.", status.refill_pending);
     let crossing = &status.crossing;
     page.counter("batches_out", "Batches sent to other sites.", crossing.batches_out);

@@ -197,6 +197,9 @@ pub struct B2bua {
     /// The first one that matches wins.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Calls in set-up cross to the other site at their first 1xx with a To tag.
+    #[serde(default)]
+    pub early: bool,
 }
 
 /// One of `b2bua.routes`.

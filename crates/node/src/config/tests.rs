@@ -90,6 +90,19 @@ fn a_whole_configuration_starts_and_says_what_it_does_not_promise() {
 }
 
 #[test]
+fn ringing_calls_cross_where_the_application_says_so() {
+    let early = changed("[b2bua]\n", "[b2bua]\nearly = true\n");
+    for (text, expected) in [(whole(), vec![]), (early, vec![0])] {
+        let (config, _) = parse("site.toml", &text, None).unwrap();
+        let (partition, replica) = (vocab::PartitionId(0), vocab::ReplicaId(1));
+        let number = vocab::ViewNumber(1);
+        let view = tier_protocol::PartitionView::alone(partition, number, replica);
+        let engine = crate::setting::engine(&config, vocab::EngineId(1), 1, view);
+        assert_eq!(engine.setting.early.into_iter().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
 fn a_mistyped_word_is_named_with_the_nearest_one() {
     check_golden("mistyped_word", &changed("advertise =", "advertize ="), None);
     check_golden("mistyped_value", &changed("on_message", "on_mesage"), None);

@@ -44,6 +44,17 @@ fn the_size_of_the_queue_is_a_gauge() {
 }
 
 #[test]
+fn decisions_about_hints_are_counted_by_reason() {
+    let reasons = replica::hint::HintCounts { forced: 3, ..Default::default() }.by_reason();
+    let hints = reasons.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+    let page =
+        metrics::print(&StatusReply { role: "all".into(), hints, ..Default::default() }, None);
+    assert!(page.contains("# TYPE rehome_hints counter\n"), "{page}");
+    assert!(page.contains("rehome_hints_total{reason=\"forced\"} 3\n"), "{page}");
+    assert!(page.contains("rehome_hints_total{reason=\"vetoed_set_up\"} 0\n"), "{page}");
+}
+
+#[test]
 fn a_state_process_serves_when_it_is_a_member() {
     for (role, serves) in [("primary", 1), ("member", 1), ("joining", 0), ("waiting", 0)] {
         let view = Some(admin_api::ViewStatus { role: role.into(), ..Default::default() });

@@ -138,7 +138,7 @@ impl World {
         let boundary = self.rng.below(2) == 0;
         let unreleased = self.rng.below(2) == 0;
         let ended = self.rng.below(4) == 0;
-        let flags = PutFlags { boundary, crossing_unchanged: false, unreleased, ended };
+        let flags = PutFlags { boundary, unreleased, ended, ..PutFlags::default() };
         let command = Command::Put { view: VIEW, record: next.clone(), base, flags };
         match self.bench.command(engine, command).as_slice() {
             [Reply::Stored { .. }] => {

@@ -12,7 +12,7 @@ use vocab::{
 };
 
 use crate::batch::Entry;
-use crate::command::{Command, PutFlags};
+use crate::command::{Command, PutFlags, Veto};
 use crate::frame::{SiteFrame, TierFrame};
 use crate::partition::{GateBound, SiteInput, SiteOrder, SiteStatus};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
@@ -108,10 +108,15 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
     prop_oneof![record().prop_map(Entry::Record), tombstone().prop_map(Entry::Tombstone)]
 }
 
+fn veto() -> impl Strategy<Value = Veto> {
+    (0..Veto::ALL.len()).prop_map(|at| Veto::ALL[at])
+}
+
 fn flags() -> impl Strategy<Value = PutFlags> {
-    any::<(bool, bool, bool, bool)>().prop_map(
-        |(boundary, crossing_unchanged, unreleased, ended)| PutFlags {
+    (any::<(bool, bool, bool, bool)>(), of(veto())).prop_map(
+        |((boundary, crossing_unchanged, unreleased, ended), veto)| PutFlags {
             boundary,
+            veto,
             crossing_unchanged,
             unreleased,
             ended,
@@ -475,7 +480,7 @@ fn site_map() -> impl Strategy<Value = SiteMap> {
 }
 
 fn copied_state() -> impl Strategy<Value = CopiedState> {
-    any::<[bool; 12]>().prop_map(|facts| CopiedState {
+    (any::<[bool; 12]>(), of(veto())).prop_map(|(facts, veto)| CopiedState {
         is_dormant: facts[0],
         is_stub: facts[1],
         is_given: facts[2],
@@ -488,6 +493,7 @@ fn copied_state() -> impl Strategy<Value = CopiedState> {
         end_told: facts[9],
         is_condemned: facts[10],
         is_torn_down: facts[11],
+        veto,
     })
 }
 

@@ -5,7 +5,7 @@ use vocab::ViewNumber;
 use super::quarantine::Strike;
 use super::record::{Record, Tombstone, record, tombstone};
 use super::word::{self, Key, Stamp, Token, need};
-use crate::command::{self, PutFlags};
+use crate::command::{self, PutFlags, Veto};
 use crate::error::DecodeError;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,6 +42,29 @@ pub(crate) struct Command {
     ended: bool,
     #[prost(message, optional, tag = "16")]
     strike: Option<Strike>,
+    /// 0: none was said.
+    #[prost(uint32, tag = "17")]
+    veto: u32,
+}
+
+/// A veto as a number from 1 to 15, fixed for ever; 0 is none.
+pub(crate) fn veto_to_wire(veto: Option<Veto>) -> u32 {
+    match veto {
+        None => 0,
+        Some(Veto::Undecided) => 1,
+        Some(Veto::SetUp) => 2,
+        Some(Veto::Leaving) => 3,
+        Some(Veto::NoAck) => 4,
+        Some(Veto::ReInvite) => 5,
+        Some(Veto::Transaction) => 6,
+        Some(Veto::Application) => 7,
+        Some(Veto::CloseRequests) => 8,
+    }
+}
+
+/// Advice of a later release, of which nothing is known here, is none.
+pub(crate) fn veto_from_wire(number: u32) -> Option<Veto> {
+    Veto::ALL.into_iter().find(|veto| veto_to_wire(Some(*veto)) == number)
 }
 
 const LOCK_AND_GET: u32 = 1;
@@ -87,6 +110,7 @@ impl From<&command::Command> for Command {
                 crossing_unchanged: flags.crossing_unchanged,
                 unreleased: flags.unreleased,
                 ended: flags.ended,
+                veto: veto_to_wire(flags.veto),
                 ..Self::default()
             },
             command::Command::Unlock { view: _, key, token } => Self {
@@ -160,6 +184,7 @@ impl TryFrom<Command> for command::Command {
                     crossing_unchanged: wire.crossing_unchanged,
                     unreleased: wire.unreleased,
                     ended: wire.ended,
+                    veto: veto_from_wire(wire.veto),
                 },
             },
             UNLOCK => {

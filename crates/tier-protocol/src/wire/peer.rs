@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use vocab::{CallKey, EngineId, ViewNumber};
 
+use super::command::{veto_from_wire, veto_to_wire};
 use super::list::{self, Element};
 use super::quarantine::{SetAside, Strike};
 use super::record::{Record, Tombstone, record, tombstone};
@@ -49,8 +50,13 @@ fn facts(state: &CopiedState) -> [bool; 12] {
     ]
 }
 
+/// Where the number of the veto begins, above the facts. Four bits.
+const VETO_SHIFT: u32 = 12;
+const VETO_MASK: u32 = 0xf;
+
 pub(crate) fn bits_of(state: &CopiedState) -> u32 {
-    facts(state).into_iter().rev().fold(0, |bits, fact| bits << 1 | u32::from(fact))
+    let facts = facts(state).into_iter().rev().fold(0, |bits, fact| bits << 1 | u32::from(fact));
+    facts | veto_to_wire(state.veto) << VETO_SHIFT
 }
 
 pub(crate) fn state_of(bits: u32) -> CopiedState {
@@ -68,6 +74,7 @@ pub(crate) fn state_of(bits: u32) -> CopiedState {
         end_told: fact(9),
         is_condemned: fact(10),
         is_torn_down: fact(11),
+        veto: veto_from_wire(bits >> VETO_SHIFT & VETO_MASK),
     }
 }
 

@@ -12,7 +12,7 @@ use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNu
 
 use super::*;
 use crate::batch::{self, Entry};
-use crate::command::PutFlags;
+use crate::command::{PutFlags, Veto};
 use crate::partition::{SiteOrder, SiteStatus};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
@@ -67,14 +67,36 @@ fn set_aside() -> SetAside {
 }
 
 pub(super) fn put() -> TierFrame {
-    let flags =
-        PutFlags { boundary: true, crossing_unchanged: true, unreleased: true, ended: false };
+    let flags = PutFlags {
+        boundary: true,
+        crossing_unchanged: true,
+        unreleased: true,
+        ..PutFlags::default()
+    };
     let command = Command::Put { view: VIEW, record: record(), base: Some(BASE), flags };
     TierFrame::Command { partition: PARTITION, command }
 }
 
 fn put_ended() -> TierFrame {
     let flags = PutFlags { ended: true, ..PutFlags::default() };
+    let command = Command::Put { view: VIEW, record: record(), base: Some(BASE), flags };
+    TierFrame::Command { partition: PARTITION, command }
+}
+
+/// One name for each of `Veto::ALL`.
+const VETOED: [&str; 8] = [
+    "put_vetoed_undecided",
+    "put_vetoed_set_up",
+    "put_vetoed_leaving",
+    "put_vetoed_no_ack",
+    "put_vetoed_re_invite",
+    "put_vetoed_transaction",
+    "put_vetoed_application",
+    "put_vetoed_close_requests",
+];
+
+fn put_vetoed(veto: Veto) -> TierFrame {
+    let flags = PutFlags { veto: Some(veto), ..PutFlags::default() };
     let command = Command::Put { view: VIEW, record: record(), base: Some(BASE), flags };
     TierFrame::Command { partition: PARTITION, command }
 }
@@ -99,6 +121,7 @@ fn commands() -> Vec<(&'static str, TierFrame)> {
     .into_iter()
     .map(|(name, command)| (name, TierFrame::Command { partition: PARTITION, command }))
     .chain([("put", put()), ("put_ended", put_ended())])
+    .chain(VETOED.into_iter().zip(Veto::ALL.map(put_vetoed)))
     .collect()
 }
 
