@@ -258,7 +258,10 @@ impl Replica {
             let outbound = self.outbound_mut(site);
             if outbound.is_in_flight(key, id) {
                 match outbound.remove(key).map(|mark| mark.what) {
-                    Some(What::Record) => self.note_crossed(key, site, None),
+                    Some(What::Record) => {
+                        self.note_crossed(key, site, None);
+                        self.void_old_copy(key, site);
+                    }
                     Some(What::Removal(_)) | None => {}
                 }
             } else {
@@ -319,6 +322,7 @@ impl Replica {
             }
         }
         self.config.backup_to = site;
+        self.swept = None;
         if let Some(site) = site {
             self.begin_bulk(BulkKind::Sweep, site);
         }

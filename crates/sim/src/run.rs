@@ -136,7 +136,8 @@ fn act(world: &mut World, action: &Action) {
         Action::StartSite(site) => world.start_site(*site),
         Action::Route(home, to) => world.route(*home, *to),
         Action::ActivateAll(site) => {
-            let order = replica::Order::Site(replica::SiteOrder::ActivateAll { site: *site });
+            let order =
+                replica::Order::Site(replica::SiteOrder::ActivateAll { site: *site, force: false });
             world.replica(SiteId(3 - site.0), replica::Input::Order(order));
         }
         Action::CutLink => world.cut_link(),

@@ -4,7 +4,7 @@ mod shared;
 
 use replica::Replica;
 use replica::gate::Gate;
-use tier_protocol::{Command, Reply, SiteWord};
+use tier_protocol::{Command, Course, Reply, SiteWord};
 use vocab::{CallKey, EngineId, SiteId, ViewNumber};
 
 use super::*;
@@ -52,7 +52,13 @@ fn site_with(scratch: &Scratch, peer_words: &str, own_engine: Option<EngineId>) 
 /// The peer's link comes up and it greets.
 fn greet(site: &mut Site) -> Instant {
     let now = site.clock.now();
-    let word = SiteWord::Hello { site: PEER, start: 1, state: SiteState::Serving, dictionary: 1 };
+    let word = SiteWord::Hello {
+        site: PEER,
+        start: 1,
+        state: SiteState::Serving,
+        dictionary: 1,
+        course: Course::default(),
+    };
     site.words.push_back(Word::Gate(GateInput::LinkUp { site: PEER }));
     site.words.push_back(Word::Gate(GateInput::FromSite { site: PEER, word }));
     site.turn(now);
