@@ -10,8 +10,11 @@ pub mod partitions;
 pub mod quarantine;
 pub mod route;
 pub mod status;
+pub mod steer;
 
-pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
+pub use backup::{
+    ActivateOrder, BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder,
+};
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintLine};
 pub use partitions::{
     CancelOrder, Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus,
@@ -21,6 +24,9 @@ pub use route::{Health, RouteOrder, RouteReply};
 pub use status::{
     AtRisk, BalancerStatus, Crossing, DatabaseStatus, EdgeEngine, EngineStatus, Peer, QueueStatus,
     SitesReply, StatusReply,
+};
+pub use steer::{
+    EvacuateOrder, Evacuation, Retarget, RetargetOrder, ReturnOrder, ReturnStatus, ReturnWord,
 };
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +48,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/backup/activate"),
     ("post", "/v1/backup/delete"),
     ("post", "/v1/replication"),
+    ("post", "/v1/replication/retarget"),
+    ("post", "/v1/evacuate"),
+    ("post", "/v1/return"),
     ("get", "/v1/partitions"),
     ("post", "/v1/partitions/move"),
     ("post", "/v1/partitions/move/cancel"),

@@ -15,8 +15,8 @@ use tier_protocol::{Hint, Record, SiteState};
 use vocab::{Instant, Stamp};
 
 use crate::config::Config;
-use crate::site::partitions;
 use crate::site::{EngineSeat, Site, TierSeat, Uplinks};
+use crate::site::{partitions, steer};
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -86,6 +86,9 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.engines_alive = stats.engines;
     status.activated = counts.activated;
     status.handed_back = counts.handed_back;
+    status.evacuated = counts.evacuated;
+    status.calls_moved_here =
+        steer::by_number(&seat.replica.progress().moved.into_iter().collect());
     status.quarantined = stats.quarantined;
     status.quarantined_by_cause = quarantine::by_cause(counts);
     status.refill_pending = stats.refills_left;
@@ -122,6 +125,8 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     }
     status.crossing = crossing;
     if seat.keeps_gate() {
+        status.evacuating_to = gate.steering.evacuate_to.map(|site| site.0);
+        status.return_state = steer::state_of(gate.steering.returning).into();
         status.peers = peers(config, seat, &gate);
     }
     tier_counters(&stats, &gate, &mut status.counters);
@@ -158,6 +163,7 @@ fn peers(config: &Config, seat: &TierSeat, gate: &replica::gate::GateStats) -> B
                 state: state.map_or_else(String::new, state_word),
                 address: addresses(&peer.address.0),
                 activation: peer.activation.as_str().into(),
+                evacuating: gate.evacuating.contains(&site),
             };
             (peer.id, seen)
         })
@@ -255,6 +261,8 @@ fn tier_counters(
         activated,
         hand_back_handed,
         handed_back,
+        evacuated,
+        copies_voided,
         in_stored,
         in_stale,
         in_superseded,

@@ -203,6 +203,7 @@ impl Gate {
             steering: self.steering,
             progress: self.progress.clone(),
             partitions: self.partitions.len() as u64,
+            is_backed_up: self.is_backed_up,
             alive: alive.iter().map(|status| (status.site, status.start)).collect(),
             ..self.stats.clone()
         }

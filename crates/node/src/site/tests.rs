@@ -65,6 +65,10 @@ fn greet(site: &mut Site) -> Instant {
     now
 }
 
+fn activate(site: u16) -> admin_api::ActivateOrder {
+    admin_api::ActivateOrder { site, force: false }
+}
+
 fn refused(site: &mut Site, now: Instant, ask: Ask) -> Refusal {
     site.answer(now, ask).expect_err("it is refused")
 }
@@ -74,7 +78,7 @@ fn calls_of_a_site_that_answers_are_not_woken_by_order() {
     let scratch = Scratch::new("order-alive");
     let mut site = site(&scratch, "");
     let now = greet(&mut site);
-    let refusal = refused(&mut site, now, Ask::Activate(PEER));
+    let refusal = refused(&mut site, now, Ask::Activate(activate(PEER.0)));
     assert_eq!(refusal.status, 409);
     for word in ["site 2 answers", "its calls are its own", "a site that is gone", "silent"] {
         assert!(refusal.error.contains(word), "{word:?} is not in {:?}", refusal.error);
@@ -85,9 +89,9 @@ fn calls_of_a_site_that_answers_are_not_woken_by_order() {
 
     site.words.push_back(Word::Gate(GateInput::LinkDown { site: PEER }));
     site.turn(now);
-    site.answer(now, Ask::Activate(PEER)).expect("the site is gone");
+    site.answer(now, Ask::Activate(activate(PEER.0))).expect("the site is gone");
     assert!(site.has_words(), "the order was given");
-    assert_eq!(refused(&mut site, now, Ask::Activate(SiteId(7))).status, 400);
+    assert_eq!(refused(&mut site, now, Ask::Activate(activate(7))).status, 400);
 }
 
 #[test]
@@ -95,7 +99,7 @@ fn an_order_is_refused_where_the_configuration_refuses() {
     let scratch = Scratch::new("order-refused");
     let mut site = site(&scratch, "activation = \"refuse\"");
     let now = site.clock.now();
-    let refusal = refused(&mut site, now, Ask::Activate(PEER));
+    let refusal = refused(&mut site, now, Ask::Activate(activate(PEER.0)));
     assert_eq!(refusal.status, 409);
     for word in ["activation = \"refuse\"", "[[sites.peer]] of site 2", "`operator`"] {
         assert!(refusal.error.contains(word), "{word:?} is not in {:?}", refusal.error);
@@ -108,7 +112,7 @@ fn an_order_wakes_what_messages_do_not() {
     let scratch = Scratch::new("order-operator");
     let mut site = site(&scratch, "activation = \"operator\"");
     let now = site.clock.now();
-    site.answer(now, Ask::Activate(PEER)).expect("that is what it is for");
+    site.answer(now, Ask::Activate(activate(PEER.0))).expect("that is what it is for");
     assert!(site.has_words(), "the order was given");
 }
 

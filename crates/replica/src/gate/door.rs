@@ -318,4 +318,6 @@ pub struct GateStats {
     pub progress: BTreeMap<PartitionId, Progress>,
     /// Partitions of the site.
     pub partitions: u64,
+    /// The backup site that was ordered has every call that lived here then.
+    pub is_backed_up: bool,
 }
