@@ -2,8 +2,8 @@
 //!
 //! The gate keeps the orders and tells them with each status, to every replica. So a new primary
 //! goes on with them, and the one that was told of a change begins the work over many calls that
-//! it asks for. A call moves by the same step, whether it goes home or is sent away: it is handed to
-//! an engine at a boundary, put with the other site's epoch, and kept asleep here.
+//! it asks for. A call moves by the same step, whether it goes home or is sent away: it is
+//! handed to an engine at a boundary, put with the other site's epoch, and kept asleep here.
 //!
 //! ```text
 //!             wanted, at a boundary      put with its epoch        acknowledged

@@ -57,8 +57,8 @@ pub enum ReturnCommand {
     Start(StartArguments),
     /// Nothing is given back or fetched until the start; it goes on from there.
     ///
-    /// A site that is returning goes on returning meanwhile, and takes no traffic. A call that sleeps
-    /// elsewhere is still fetched when its message comes.
+    /// A site that is returning goes on returning meanwhile, and takes no traffic. A call that
+    /// sleeps elsewhere is still fetched when its message comes.
     #[command(after_help = "Examples:\n  rehome return pause")]
     Pause(Target),
     /// The same, and what is known of the way is forgotten: the start fetches the keyset anew.
@@ -92,8 +92,8 @@ pub enum ReplicationCommand {
     Start(SiteArguments),
     /// Another site keeps the copies from here on, while calls run.
     ///
-    /// Every steady call crosses to it. When it has them all, the site that kept them before is told
-    /// and removes its copies. Until then both have some.
+    /// Every steady call crosses to it. When it has them all, the site that kept them before is
+    /// told and removes its copies. Until then both have some.
     #[command(after_help = "Examples:\n  rehome replication retarget --to 3 --wait")]
     Retarget(RetargetArguments),
 }

@@ -95,6 +95,18 @@ fn database(page: &mut Page, database: &admin_api::DatabaseStatus) {
     page.gauge("database_removes_waiting", what, database.removes_waiting);
 }
 
+fn steered(page: &mut Page, status: &StatusReply) {
+    page.family("calls_moved_here", "gauge", "Calls that live here and go to another site, by it.");
+    for (site, calls) in &status.calls_moved_here {
+        page.sample("calls_moved_here", &format!(r#"{{site="{site}"}}"#), *calls);
+    }
+    let evacuates = u64::from(status.evacuating_to.is_some());
+    page.gauge("evacuating", "Whether calls go to another site by order.", evacuates);
+    let is_stopped = matches!(status.return_state.as_str(), "paused" | "aborted");
+    let what = "Whether an operator stopped the ways home of calls.";
+    page.gauge("return_stopped", what, u64::from(is_stopped));
+}
+
 fn tier(page: &mut Page, status: &StatusReply) {
     page.gauge("start_count", "Starts of this site.", status.start);
     page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
@@ -125,15 +137,7 @@ fn tier(page: &mut Page, status: &StatusReply) {
         let labels = format!(r#"{{site="{site}"}}"#);
         page.sample("replication_stopped", &labels, u64::from(risk.stopped));
     }
-    page.family("calls_moved_here", "gauge", "Calls that live here and go to another site, by it.");
-    for (site, calls) in &status.calls_moved_here {
-        page.sample("calls_moved_here", &format!(r#"{{site="{site}"}}"#), *calls);
-    }
-    let evacuates = u64::from(status.evacuating_to.is_some());
-    page.gauge("evacuating", "Whether calls go to another site by order.", evacuates);
-    let is_stopped = matches!(status.return_state.as_str(), "paused" | "aborted");
-    let what = "Whether an operator stopped the ways home of calls.";
-    page.gauge("return_stopped", what, u64::from(is_stopped));
+    steered(page, status);
     page.family("peer_alive", "gauge", "Whether another site answers.");
     for (site, peer) in &status.peers {
         page.sample("peer_alive", &format!(r#"{{site="{site}"}}"#), u64::from(peer.alive));

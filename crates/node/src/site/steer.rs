@@ -113,8 +113,8 @@ impl Site {
         Ok(SitesReply { evacuation, returning, retarget, partitions, partitions_told, ..none })
     }
 
-    /// Wakes the calls that are kept for a site. By force they are taken from one that answers: they
-    /// would go straight back to it, so nothing goes home from then on.
+    /// Wakes the calls that are kept for a site. By force they are taken from one that answers:
+    /// they would go straight back to it, so nothing goes home from then on.
     pub(super) fn activate(&mut self, now: Instant, order: ActivateOrder) -> Answer {
         let ActivateOrder { site, force } = order;
         let site = SiteId(site);

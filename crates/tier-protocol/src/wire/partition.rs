@@ -118,8 +118,8 @@ struct Progress {
 
 impl From<&partition::Progress> for Progress {
     fn from(progress: &partition::Progress) -> Self {
-        let partition::Progress { active, moved, refills, dormant, ordered, at_risk, backed_up_at } =
-            progress;
+        use partition::Progress as Told;
+        let Told { active, moved, refills, dormant, ordered, at_risk, backed_up_at } = progress;
         Self {
             active: *active,
             refills: *refills,
