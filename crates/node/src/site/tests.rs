@@ -117,6 +117,31 @@ fn an_order_wakes_what_messages_do_not() {
 }
 
 #[test]
+fn calls_go_to_a_living_site_alone_and_a_forced_activation_holds_the_way_home() {
+    let scratch = Scratch::new("order-steer");
+    let mut site = site(&scratch, "");
+    let now = site.clock.now();
+    let evacuate = |from, to| Ask::Evacuate(admin_api::EvacuateOrder { from, to });
+    let refusal = refused(&mut site, now, evacuate(1, Some(PEER.0)));
+    assert!(refusal.status == 409 && refusal.error.contains("does not answer"), "{refusal:?}");
+    let now = greet(&mut site);
+    let refusal = refused(&mut site, now, evacuate(2, Some(1)));
+    assert!(refusal.status == 400 && refusal.error.contains("ask site 2"), "{refusal:?}");
+    assert_eq!(refused(&mut site, now, evacuate(1, Some(7))).status, 400);
+    site.answer(now, evacuate(1, Some(PEER.0))).expect("it answers");
+    site.turn(now);
+    let told = site.steered(now).expect("it keeps the gate");
+    let on = told.evacuation.expect("it is on");
+    assert_eq!((on.to, on.left, on.wanted), (PEER.0, 0, true));
+    site.answer(now, evacuate(1, None)).expect("it ends");
+    let forced = admin_api::ActivateOrder { site: PEER.0, force: true };
+    site.answer(now, Ask::Activate(forced)).expect("by force");
+    site.turn(now);
+    let told = site.steered(now).expect("it keeps the gate");
+    assert_eq!((told.evacuation, told.returning.state.as_str()), (None, "paused"));
+}
+
+#[test]
 fn a_stopped_sending_is_told() {
     let scratch = Scratch::new("order-stopped");
     let mut site = site(&scratch, "");
