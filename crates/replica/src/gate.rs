@@ -28,6 +28,7 @@ use tier_protocol::{EngineWord, GateWord, Progress, SiteState, SiteWord, SlotSet
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
+use crate::steering::wants_calls;
 
 pub use door::{ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch, Steer};
 
@@ -190,6 +191,7 @@ impl Gate {
     #[must_use]
     pub fn stats(&self, now: Instant) -> GateStats {
         let alive = self.peers.alive(now, self.config.silent_after);
+        let wanting = alive.iter().filter(|status| wants_calls(status));
         let evacuating = alive.iter().filter(|status| status.course.evacuates);
         GateStats {
             inbox_waiting: self.inbox.waiting_len() as u64,
@@ -199,6 +201,7 @@ impl Gate {
             is_open: self.is_open,
             is_serving: self.state == SiteState::Serving,
             keyset_awaited: self.keyset.awaited(),
+            wanting: wanting.map(|status| status.site).collect(),
             evacuating: evacuating.map(|status| status.site).collect(),
             steering: self.steering,
             progress: self.progress.clone(),

@@ -7,8 +7,8 @@ use admin_api::{
     ReturnStatus, ReturnWord, SitesReply,
 };
 use replica::SiteOrder;
-use replica::gate::{GateInput, GateStats, Steer};
-use tier_protocol::{Progress, Return, SiteState};
+use replica::gate::{GateInput, Steer};
+use tier_protocol::{Progress, Return};
 use vocab::{Instant, SiteId};
 
 use super::answers::keeps_gate;
@@ -94,7 +94,7 @@ impl Site {
         let evacuation = steering.evacuate_to.map(|to| Evacuation {
             to: to.0,
             left: whole.active,
-            wanted: wants_calls(seat, &gate, to),
+            wanted: gate.wanting.contains(&to),
         });
         let retarget = steering.backup_to.map(|to| Retarget {
             to: to.0,
@@ -154,9 +154,8 @@ impl Site {
 
     /// Refuses a site that takes no call at the moment.
     fn may_send_to(&self, now: Instant, to: SiteId) -> Result<(), Refusal> {
-        let seat = self.tier()?;
-        let gate = seat.gate.stats(now);
-        if wants_calls(seat, &gate, to) {
+        let gate = self.tier()?.gate.stats(now);
+        if gate.wanting.contains(&to) {
             return Ok(());
         }
         let why = if gate.evacuating.contains(&to) {
@@ -216,9 +215,4 @@ impl Site {
     fn steer(&mut self, steer: Steer) {
         self.words.push_back(Word::Gate(GateInput::Steer(steer)));
     }
-}
-
-fn wants_calls(seat: &TierSeat, gate: &GateStats, site: SiteId) -> bool {
-    let is_serving = seat.state_of(site) == Some(SiteState::Serving);
-    is_serving && gate.alive.contains_key(&site) && !gate.evacuating.contains(&site)
 }

@@ -309,7 +309,9 @@ pub struct GateStats {
     pub is_serving: bool,
     /// Other sites that answer, with their start counts.
     pub alive: BTreeMap<SiteId, u64>,
-    /// Of those, sites that give their calls away.
+    /// Of those, sites that take calls.
+    pub wanting: Vec<SiteId>,
+    /// Of those that answer, sites that give their calls away.
     pub evacuating: Vec<SiteId>,
     /// What operators ordered.
     pub steering: Steering,
