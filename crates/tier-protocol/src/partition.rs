@@ -110,7 +110,6 @@ pub enum SiteOrder {
 }
 
 /// What the gate tells every partition of its site, or the one that a key belongs to.
-#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SiteInput {
     /// Which sites answer. Said at the start and at each change, to every replica.
@@ -191,7 +190,6 @@ pub enum SiteInput {
 }
 
 /// A replica's words to its site's gate.
-#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GateBound {
     /// A batch for another site's queue.
