@@ -31,7 +31,17 @@ pub struct DormantOfSite {
     pub order_pending: u64,
 }
 
-/// Body of `POST /v1/backup/activate` and `POST /v1/backup/delete`.
+/// Body of `POST /v1/backup/activate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivateOrder {
+    /// The home of the calls meant.
+    pub site: u16,
+    /// Although the site answers. Nothing goes home then until `return` is started here again.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Body of `POST /v1/backup/delete`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupOrder {
     /// The home of the calls meant.

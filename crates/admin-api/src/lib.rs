@@ -11,8 +11,11 @@ pub mod quarantine;
 pub mod route;
 pub mod statistics;
 pub mod status;
+pub mod steer;
 
-pub use backup::{BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder};
+pub use backup::{
+    ActivateOrder, BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder,
+};
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintDecision, HintLine};
 pub use partitions::{
     CancelOrder, Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus,
@@ -23,6 +26,9 @@ pub use statistics::{Inbound, Outbound, StatisticsReply};
 pub use status::{
     AtRisk, BalancerStatus, Crossing, CrossingLag, DatabaseStatus, EdgeEngine, EngineStatus,
     LagRange, Peer, QueueStatus, SitesReply, StatusReply,
+};
+pub use steer::{
+    EvacuateOrder, Evacuation, Retarget, RetargetOrder, ReturnOrder, ReturnStatus, ReturnWord,
 };
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +51,9 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/backup/activate"),
     ("post", "/v1/backup/delete"),
     ("post", "/v1/replication"),
+    ("post", "/v1/replication/retarget"),
+    ("post", "/v1/evacuate"),
+    ("post", "/v1/return"),
     ("get", "/v1/partitions"),
     ("post", "/v1/partitions/move"),
     ("post", "/v1/partitions/move/cancel"),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::partitions::ViewStatus;
 use crate::route::Health;
+use crate::steer::{Evacuation, Retarget, ReturnStatus};
 
 /// Answer to `GET /v1/status`. What a role does not have is zero, empty or absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,14 @@ pub struct StatusReply {
     pub activated: u64,
     /// Calls of other origins that were given back.
     pub handed_back: u64,
+    /// Calls that were given to another site by order.
+    pub evacuated: u64,
+    /// Where calls go by order, while they do.
+    pub evacuating_to: Option<u16>,
+    /// Whether calls go home: `runs`, `paused` or `aborted`; empty where no gate is kept.
+    pub return_state: String,
+    /// Calls that live here and belong to, or were taken over from, another site, by site.
+    pub calls_moved_here: BTreeMap<u16, u64>,
     /// Calls set aside as they broke turn after turn.
     pub quarantined: u64,
     /// Calls set aside since the process started, by cause.
@@ -145,6 +154,9 @@ pub struct Peer {
     /// What wakes its dormant calls here: `on_message`, `operator` or `refuse`.
     #[serde(default)]
     pub activation: String,
+    /// It gives its calls away, and takes none back.
+    #[serde(default)]
+    pub evacuating: bool,
 }
 
 /// Traffic between sites since the process started.
@@ -280,4 +292,19 @@ pub struct SitesReply {
     pub peers: BTreeMap<u16, Peer>,
     /// By backing site: calls not there yet.
     pub at_risk: BTreeMap<u16, AtRisk>,
+    /// Calls go elsewhere by order.
+    #[serde(default)]
+    pub evacuation: Option<Evacuation>,
+    /// How far the ways home are.
+    #[serde(default)]
+    pub returning: ReturnStatus,
+    /// Another backup site than the configured one was ordered.
+    #[serde(default)]
+    pub retarget: Option<Retarget>,
+    /// Partitions of the site, and how many of them are in these numbers.
+    #[serde(default)]
+    pub partitions: u64,
+    /// See `partitions`.
+    #[serde(default)]
+    pub partitions_told: u64,
 }

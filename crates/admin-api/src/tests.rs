@@ -69,6 +69,13 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("Inbound", &Inbound::default());
     check("BackupReply", &BackupReply::default());
     check("DormantOfSite", &DormantOfSite::default());
+    check("ActivateOrder", &ActivateOrder::default());
+    check("EvacuateOrder", &EvacuateOrder::default());
+    check("Evacuation", &Evacuation::default());
+    check("ReturnOrder", &ReturnOrder::default());
+    check("ReturnStatus", &ReturnStatus::default());
+    check("RetargetOrder", &RetargetOrder::default());
+    check("Retarget", &Retarget::default());
     check("BackupOrder", &BackupOrder { site: 1 });
     check("ReplicationOrder", &ReplicationOrder { site: 1, on: true });
     check("OrderReply", &OrderReply::default());

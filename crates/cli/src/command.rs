@@ -2,13 +2,14 @@
 
 pub(crate) mod partitions;
 mod statistics;
+pub(crate) mod steer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use admin_api::{
-    BackupOrder, BackupReply, CallStory, CallsReply, OrderReply, ReplicationOrder, RouteOrder,
-    RouteReply, SitesReply, StatusReply,
+    BackupOrder, BackupReply, CallStory, CallsReply, OrderReply, RouteOrder, RouteReply,
+    SitesReply, StatusReply,
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -20,6 +21,7 @@ use crate::print;
 use crate::quarantine::{self, QuarantineCommand};
 use partitions::PartitionsArguments;
 use statistics::StatisticsArguments;
+use steer::{EvacuateArguments, ReplicationCommand, ReturnCommand};
 
 /// Which node, and for whom to print.
 #[derive(Clone, Debug, Args)]
@@ -76,19 +78,14 @@ pub enum Command {
     /// What is kept here for other sites.
     #[command(subcommand)]
     Backup(BackupCommand),
-    /// Starts or stops sending call states to a site.
-    #[command(after_help = "Examples:\n  rehome replication --site 2 off")]
-    Replication {
-        /// The site that receives.
-        #[arg(long)]
-        site: u16,
-        /// `on` or `off`.
-        #[arg(value_parser = ["on", "off"])]
-        switch: String,
-        /// Which node.
-        #[command(flatten)]
-        target: Target,
-    },
+    /// The sending of call states to other sites: stopped, started, turned to another site.
+    #[command(subcommand)]
+    Replication(ReplicationCommand),
+    /// Gives the calls of a living site to another, each at its next boundary; none is lost.
+    Evacuate(EvacuateArguments),
+    /// The way home of calls: started, paused, aborted. `rehome sites` shows how far it is.
+    #[command(subcommand)]
+    Return(ReturnCommand),
     /// The routing policy of a balancer.
     #[command(subcommand)]
     Route(RouteCommand),
@@ -104,11 +101,22 @@ pub enum BackupCommand {
     #[command(after_help = "Examples:\n  rehome backup stats")]
     Stats(Target),
     /// Wakes every call that is kept for a site. The site must be dead: its calls live here then.
-    #[command(after_help = "Examples:\n  rehome backup activate --site 1")]
+    ///
+    /// Given twice it does nothing twice. It goes on when the command ends; who stops looking stops
+    /// nothing.
+    #[command(after_help = "Examples:\n  rehome backup activate --site 1 --wait\n  \
+        rehome backup activate --site 1 --force")]
     Activate {
         /// The home of the calls.
         #[arg(long)]
         site: u16,
+        /// Although the site answers. Its calls are taken from it, and nothing goes home from here
+        /// until `rehome return start`.
+        #[arg(long)]
+        force: bool,
+        /// Waits until all are awake, and shows how far it is.
+        #[arg(long)]
+        wait: bool,
         /// Which node.
         #[command(flatten)]
         target: Target,
@@ -246,18 +254,16 @@ pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
         Command::Backup(BackupCommand::Stats(target)) => {
             target.get::<BackupReply>("/v1/backup", print::backup)
         }
-        Command::Backup(BackupCommand::Activate { site, target }) => {
-            let order = BackupOrder { site: *site };
-            target.post::<OrderReply>("/v1/backup/activate", &order, print::order)
+        Command::Backup(BackupCommand::Activate { site, force, wait, target }) => {
+            steer::activate(*site, *force, *wait, target)
         }
         Command::Backup(BackupCommand::Delete { site, target }) => {
             let order = BackupOrder { site: *site };
             target.post::<OrderReply>("/v1/backup/delete", &order, print::order)
         }
-        Command::Replication { site, switch, target } => {
-            let order = ReplicationOrder { site: *site, on: switch == "on" };
-            target.post::<OrderReply>("/v1/replication", &order, print::order)
-        }
+        Command::Replication(command) => steer::replication(command),
+        Command::Evacuate(arguments) => steer::evacuate(arguments),
+        Command::Return(command) => steer::steer_return(command),
         Command::Route(RouteCommand::Show(target)) => {
             target.get::<RouteReply>("/v1/route", print::route)
         }
@@ -304,8 +310,16 @@ mod tests {
     fn orders_name_their_site() {
         assert!(parse("backup activate --site 1").is_ok());
         assert!(parse("backup activate").is_err());
-        assert!(parse("replication --site 2 off").is_ok());
+        assert!(parse("replication stop --site 2").is_ok());
         assert!(parse("replication --site 2 maybe").is_err());
+        assert!(parse("replication retarget --to 3").is_ok());
+        assert!(parse("evacuate --from 1 --to 2").is_ok());
+        assert!(parse("evacuate --from 1 --abort").is_ok());
+        for wrong in ["evacuate --to 2", "evacuate --from 1", "evacuate --from 1 --to 2 --abort"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(parse("return start --without-keyset").is_ok());
+        assert!(parse("return pause --without-keyset").is_err());
     }
 
     #[test]

@@ -14,6 +14,10 @@ use std::process::ExitCode;
 
 pub use client::{Client, ClientError};
 pub use command::partitions::{MoveArguments, PartitionsArguments, PartitionsCommand};
+pub use command::steer::{
+    EvacuateArguments, ReplicationCommand, RetargetArguments, ReturnCommand, SiteArguments,
+    StartArguments,
+};
 pub use command::{BackupCommand, Command, DemoArguments, RouteCommand, Target};
 pub use quarantine::QuarantineCommand;
 

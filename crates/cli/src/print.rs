@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 
 use admin_api::{
     AtRisk, BackupReply, CallStory, CallsReply, CrossingLag, DatabaseStatus, OrderReply, Peer,
-    QueueStatus, RouteReply, SitesReply, StatusReply, route::Health,
+    QueueStatus, ReturnStatus, RouteReply, SitesReply, StatusReply, route::Health,
 };
 
 /// Lines of `word   value`.
@@ -51,6 +51,7 @@ fn at_risk(risks: &BTreeMap<u16, AtRisk>) -> String {
 fn peer((site, peer): (&u16, &Peer)) -> String {
     let state = match (peer.alive, peer.state.as_str()) {
         (false, _) => "silent",
+        (true, _) if peer.evacuating => "evacuating",
         (true, "") => "alive",
         (true, state) => state,
     };
@@ -184,7 +185,43 @@ pub(crate) fn sites(sites: &SitesReply) -> String {
         let (state, wakes) = (peer((site, seen)), &seen.activation);
         lines.add("peer", format!("{state}, {}, its calls wake: {wakes}", seen.address));
     }
+    if let Some(on) = &sites.evacuation {
+        let silent = if on.wanted { "" } else { "; it takes NO CALLS at the moment" };
+        lines.add("evacuation", format!("to site {}, {} calls left{silent}", on.to, on.left));
+    }
+    if let Some(on) = &sites.retarget {
+        let how_far = match on.complete {
+            true => "it has every call".to_owned(),
+            false => format!("{} calls not there yet", on.at_risk),
+        };
+        lines.add("copies by order", format!("to site {}: {how_far}", on.to));
+    }
+    lines.add("return", returning(&sites.returning));
+    if sites.partitions_told < sites.partitions {
+        let (told, all) = (sites.partitions_told, sites.partitions);
+        lines.add("partitions", format!("these numbers are of {told} of {all}"));
+    }
     lines.0
+}
+
+/// How far the ways home are.
+pub(crate) fn returning(returning: &ReturnStatus) -> String {
+    let mut words = Vec::new();
+    match returning.state.as_str() {
+        "paused" => words.push("PAUSED".to_owned()),
+        "aborted" => words.push("ABORTED".to_owned()),
+        _ => {}
+    }
+    let awaited = &returning.keyset_awaited;
+    words.extend(awaited.iter().map(|site| {
+        format!("keyset of site {site} not complete ({} calls told)", returning.keyset_told)
+    }));
+    if returning.refill_left > 0 {
+        words.push(format!("{} calls to be fetched", returning.refill_left));
+    }
+    let back = returning.hand_back_left.iter();
+    words.extend(back.map(|(site, calls)| format!("{calls} calls to go to site {site}")));
+    if words.is_empty() { "nothing to do".into() } else { words.join(", ") }
 }
 
 pub(crate) fn calls(calls: &CallsReply) -> String {

@@ -10,7 +10,8 @@ pub(crate) mod metrics;
 use std::time::Duration;
 
 use admin_api::{
-    BackupOrder, CancelOrder, ErrorReply, ForgetOrder, MoveOrder, ReplicationOrder, RouteOrder,
+    ActivateOrder, BackupOrder, CancelOrder, ErrorReply, EvacuateOrder, ForgetOrder, MoveOrder,
+    ReplicationOrder, RetargetOrder, ReturnOrder, RouteOrder,
 };
 use axum::Router;
 use axum::body::Body as HttpBody;
@@ -48,9 +49,12 @@ pub(crate) enum Ask {
     DropQuarantined(Option<CallKey>),
     Statistics,
     Backup,
-    Activate(SiteId),
+    Activate(ActivateOrder),
     Delete(SiteId),
     Replication(SiteId, bool),
+    Retarget(RetargetOrder),
+    Evacuate(EvacuateOrder),
+    Return(ReturnOrder),
     Partitions,
     MoveSlots(MoveOrder),
     CancelMove(CancelOrder),
@@ -140,6 +144,9 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/backup/activate", post(activate))
         .route("/v1/backup/delete", post(delete))
         .route("/v1/replication", post(replication))
+        .route("/v1/replication/retarget", post(retarget))
+        .route("/v1/evacuate", post(evacuate))
+        .route("/v1/return", post(steer_return))
         .route("/v1/partitions", get(partitions))
         .route("/v1/partitions/move", post(move_slots))
         .route("/v1/partitions/move/cancel", post(cancel_move))
@@ -268,9 +275,9 @@ fn given<T>(body: Given<T>) -> Result<T, Refusal> {
 
 async fn activate(
     State(owner): State<Owner>,
-    body: Given<BackupOrder>,
+    body: Given<ActivateOrder>,
 ) -> Result<Response, Refusal> {
-    Ok(ask(&owner, Ask::Activate(SiteId(given(body)?.site))).await)
+    Ok(ask(&owner, Ask::Activate(given(body)?)).await)
 }
 
 async fn delete(State(owner): State<Owner>, body: Given<BackupOrder>) -> Result<Response, Refusal> {
@@ -283,6 +290,27 @@ async fn replication(
 ) -> Result<Response, Refusal> {
     let order = given(body)?;
     Ok(ask(&owner, Ask::Replication(SiteId(order.site), order.on)).await)
+}
+
+async fn retarget(
+    State(owner): State<Owner>,
+    body: Given<RetargetOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Retarget(given(body)?)).await)
+}
+
+async fn evacuate(
+    State(owner): State<Owner>,
+    body: Given<EvacuateOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Evacuate(given(body)?)).await)
+}
+
+async fn steer_return(
+    State(owner): State<Owner>,
+    body: Given<ReturnOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Return(given(body)?)).await)
 }
 
 async fn partitions(State(owner): State<Owner>) -> Response {

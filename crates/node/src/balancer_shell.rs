@@ -105,6 +105,9 @@ impl BalancerShell {
             | Ask::Activate(_)
             | Ask::Delete(_)
             | Ask::Replication(..)
+            | Ask::Retarget(_)
+            | Ask::Evacuate(_)
+            | Ask::Return(_)
             | Ask::Forget(_) => Err(Refusal::wrong_role("a balancer keeps no calls")),
         }
     }

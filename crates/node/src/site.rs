@@ -11,6 +11,7 @@ mod peers;
 mod quarantine;
 mod shared;
 mod site_links;
+pub(crate) mod steer;
 mod tier_seat;
 mod uplinks;
 

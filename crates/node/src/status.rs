@@ -19,8 +19,8 @@ use tier_protocol::{Hint, Record, SiteState};
 use vocab::{Instant, Stamp};
 
 use crate::config::Config;
-use crate::site::partitions;
 use crate::site::{EngineSeat, Site, TierSeat, Uplinks};
+use crate::site::{partitions, steer};
 
 pub(crate) use statistics::of as statistics;
 
@@ -92,6 +92,9 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.engines_alive = stats.engines;
     status.activated = counts.activated;
     status.handed_back = counts.handed_back;
+    status.evacuated = counts.evacuated;
+    status.calls_moved_here =
+        steer::by_number(&seat.replica.progress().moved.into_iter().collect());
     status.quarantined = stats.quarantined;
     status.quarantined_by_cause = quarantine::by_cause(counts);
     status.refill_pending = stats.refills_left;
@@ -131,6 +134,8 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     let reasons = counts.hints.by_reason().into_iter();
     status.hints = reasons.map(|(reason, count)| (reason.to_owned(), count)).collect();
     if seat.keeps_gate() {
+        status.evacuating_to = gate.steering.evacuate_to.map(|site| site.0);
+        status.return_state = steer::state_of(gate.steering.returning).into();
         status.peers = peers(config, seat, &gate);
     }
     tier_counters(&stats, &gate, &mut status.counters);
@@ -173,6 +178,7 @@ fn peers(config: &Config, seat: &TierSeat, gate: &replica::gate::GateStats) -> B
                 state: state.map_or_else(String::new, state_word),
                 address: addresses(&peer.address.0),
                 activation: peer.activation.as_str().into(),
+                evacuating: gate.evacuating.contains(&site),
             };
             (peer.id, seen)
         })
@@ -270,6 +276,8 @@ fn tier_counters(
         activated,
         hand_back_handed,
         handed_back,
+        evacuated,
+        copies_voided,
         in_stored,
         in_stale,
         in_superseded,

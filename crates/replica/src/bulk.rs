@@ -1,9 +1,10 @@
-//! Paced work over many calls: waking a site's calls, forgetting them, sweeping, giving back.
+//! Paced work over many calls: waking a site's calls, forgetting them, sweeping, giving away.
 //!
 //! The state of each is a cursor over an ordered set, so it may be stopped and begun again at any
 //! time, and an order that is repeated while it runs changes nothing. Calls that come behind the
 //! cursor are taken up by the events that bring them.
 
+use tier_protocol::Return;
 use vocab::{CallKey, Instant, SiteId};
 
 use crate::Replica;
@@ -27,17 +28,29 @@ pub(crate) struct Bulk {
     pub(crate) is_running: bool,
 }
 
+impl Bulk {
+    pub(crate) fn left(&self) -> u64 {
+        self.total.saturating_sub(self.done)
+    }
+}
+
 impl Replica {
     pub(crate) fn begin_bulk(&mut self, kind: BulkKind, site: SiteId) {
         let total = match kind {
             BulkKind::Activate | BulkKind::Drop => self.store.dormant_len(site),
             BulkKind::Sweep => self.store.active_len(),
             BulkKind::HandBack => self.store.moved_len(site),
+            BulkKind::Evacuate => self.store.len() + self.store.spilled.len(),
         };
         let fresh = Bulk { cursor: None, total: total as u64, done: 0, is_running: true };
         let bulk = self.bulks.entry((kind, site)).or_insert(fresh);
-        if !bulk.is_running || kind == BulkKind::Sweep {
-            // A sweep that is ordered anew has lost what it did: the site came back empty.
+        // A sweep that is ordered anew has lost what it did: the site came back empty. Of calls
+        // that are to be given away those are left that were passed while nobody wanted them.
+        let begins_anew = match kind {
+            BulkKind::Sweep | BulkKind::Evacuate => true,
+            BulkKind::Activate | BulkKind::Drop | BulkKind::HandBack => !bulk.is_running,
+        };
+        if begins_anew {
             *bulk = fresh;
         }
     }
@@ -50,7 +63,7 @@ impl Replica {
         }
         while let Some((kind, site)) = self.next_bulk(last) {
             last = Some((kind, site));
-            if kind == BulkKind::Activate && self.sites.contains_key(&site) {
+            if kind == BulkKind::Activate && self.owns_its_calls(site) {
                 // The home answers again: what it owns is not taken over.
                 self.end_bulk(kind, site);
                 continue;
@@ -80,7 +93,10 @@ impl Replica {
             BulkKind::Activate => {
                 !self.waiting.contains(&site) && self.agenda.len(Kind::Activate) < AHEAD
             }
-            BulkKind::HandBack => !self.hand_back_paused && self.agenda.len(Kind::HandBack) < AHEAD,
+            BulkKind::HandBack => {
+                self.steering.returning == Return::Runs && self.agenda.len(Kind::HandBack) < AHEAD
+            }
+            BulkKind::Evacuate => self.wants_calls(site) && self.agenda.len(Kind::HandBack) < AHEAD,
             BulkKind::Drop | BulkKind::Sweep => return true,
         };
         // A spilled call has to be fetched first.
@@ -91,7 +107,7 @@ impl Replica {
 
     fn step_may_pass(&mut self, now: Instant, kind: BulkKind) -> bool {
         match kind {
-            BulkKind::Activate | BulkKind::HandBack => true,
+            BulkKind::Activate | BulkKind::HandBack | BulkKind::Evacuate => true,
             BulkKind::Drop | BulkKind::Sweep => self.bulk_pacer.take(now),
         }
     }
@@ -100,7 +116,7 @@ impl Replica {
         let cursor = self.bulks.get(&(kind, site))?.cursor;
         match kind {
             BulkKind::Activate | BulkKind::Drop => self.store.dormant_after(site, cursor).next(),
-            BulkKind::Sweep => self.store.keys_after(cursor).next(),
+            BulkKind::Sweep | BulkKind::Evacuate => self.store.keys_after(cursor).next(),
             BulkKind::HandBack => self.store.moved_after(site, cursor).next(),
         }
     }
@@ -116,6 +132,11 @@ impl Replica {
             }
             BulkKind::HandBack if self.store.is_spilled(key) => {
                 self.want_row(now, key, Why::Needed);
+            }
+            BulkKind::Evacuate if self.store.is_spilled(key) => {
+                if self.store.brief(key).is_some_and(|call| !call.is_dormant) {
+                    self.want_row(now, key, Why::Needed);
+                }
             }
             BulkKind::Activate => {
                 let call = self.store.get_mut(key).filter(|call| call.lock.is_none());
@@ -134,7 +155,7 @@ impl Replica {
                 }
             }),
             BulkKind::Sweep => self.mark_again(now, site, key),
-            BulkKind::HandBack => {
+            BulkKind::HandBack | BulkKind::Evacuate => {
                 if self.store.get(key).is_some_and(|call| call.lock.is_none()) {
                     self.rearm(now, key);
                 }
@@ -142,7 +163,10 @@ impl Replica {
         }
     }
 
-    fn end_bulk(&mut self, kind: BulkKind, site: SiteId) {
+    pub(crate) fn end_bulk(&mut self, kind: BulkKind, site: SiteId) {
+        if kind == BulkKind::Sweep {
+            self.swept = Some((site, self.now));
+        }
         if let Some(bulk) = self.bulks.get_mut(&(kind, site)) {
             bulk.is_running = false;
             bulk.cursor = None;
@@ -192,7 +216,7 @@ impl Replica {
     pub(crate) fn bulk_at(&self) -> Option<Instant> {
         let running = self.bulks.iter().filter(|(_, bulk)| bulk.is_running);
         let times = running.filter_map(|((kind, site), _)| match kind {
-            BulkKind::Activate | BulkKind::HandBack => {
+            BulkKind::Activate | BulkKind::HandBack | BulkKind::Evacuate => {
                 let is_fed_by_time = self.may_step(*kind, *site);
                 is_fed_by_time.then_some(Instant(0))
             }

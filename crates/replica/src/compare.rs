@@ -209,6 +209,7 @@ impl Replica {
             let removed = self.tombs.stamp(*key);
             if held == Some(*stamp) || (held.is_none() && removed == Some(*stamp)) {
                 self.outbound_mut(site).remove(*key);
+                self.void_old_copy(*key, site);
             }
             self.note_crossed(*key, site, Some(*stamp));
         }

@@ -295,6 +295,7 @@ impl Replica {
                     Some(What::Record) => {
                         self.counts.hints.crossed += 1;
                         self.note_crossed(key, site, None);
+                        self.void_old_copy(key, site);
                     }
                     Some(What::Removal(_)) | None => {}
                 }
@@ -358,6 +359,7 @@ impl Replica {
             }
         }
         self.config.backup_to = site;
+        self.swept = None;
         if let Some(site) = site {
             self.begin_bulk(BulkKind::Sweep, site);
         }

@@ -5,7 +5,7 @@
 //! clocks are on the other side of this door.
 
 use tier_protocol::{Command, PeerWord, Reply, SiteMap, SlotMove};
-pub use tier_protocol::{GateBound, SiteInput, SiteOrder, SiteStatus};
+pub use tier_protocol::{GateBound, Progress, SiteInput, SiteOrder, SiteStatus, Steering};
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, ViewNumber};
 
 use crate::database::{DatabaseAsk, DatabaseWord};

@@ -19,17 +19,19 @@ mod keyset;
 mod peers;
 mod pulls;
 mod roster;
+mod steer;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tier_protocol::{EngineWord, GateWord, SiteState, SiteWord, SlotSet};
+use tier_protocol::{EngineWord, GateWord, Progress, SiteState, SiteWord, SlotSet, Steering};
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
+use crate::steering::wants_calls;
 
 pub use door::{
-    ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch, SenderStats,
+    ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch, SenderStats, Steer,
 };
 
 use inbox::Inbox;
@@ -39,12 +41,13 @@ use pulls::Pulls;
 use roster::Roster;
 
 /// What was last said of the other sites, so that only changes are told.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
     here: Option<SiteState>,
     alive: Vec<SiteStatus>,
     waiting: Vec<SiteId>,
     has_inbox: bool,
+    steering: Steering,
 }
 
 /// One site's gate.
@@ -71,6 +74,11 @@ pub struct Gate {
     inbox: Inbox,
     pulls: Pulls,
     keyset: Keyset,
+    steering: Steering,
+    /// How much is left of what is steered.
+    progress: BTreeMap<PartitionId, Progress>,
+    /// The backup site that was ordered has every call.
+    is_backed_up: bool,
     told: Told,
     out: VecDeque<GateOutput>,
     stats: GateStats,
@@ -100,6 +108,9 @@ impl Gate {
             inbox: Inbox::new(&config),
             pulls: Pulls::default(),
             keyset: Keyset::new(now, &config, knows),
+            steering: Steering::default(),
+            progress: BTreeMap::new(),
+            is_backed_up: false,
             told: Told::default(),
             out: VecDeque::new(),
             stats: GateStats::default(),
@@ -139,6 +150,9 @@ impl Gate {
                     self.tell_replica(partition, SiteInput::Order(order));
                 }
             }
+            GateInput::Steer(steer) => self.steer(now, steer),
+            // Its own words.
+            GateInput::Steered(_) => {}
             GateInput::LinkUp { site } => self.link_up(now, site),
             GateInput::LinkDown { site } => self.link_down(now, site),
             GateInput::FromSite { site, word } => self.hear_site(now, site, word),
@@ -183,6 +197,8 @@ impl Gate {
         for (site, waiting) in self.inbox.waiting_by_sender() {
             senders.entry(site).or_default().waiting = waiting;
         }
+        let wanting = alive.iter().filter(|status| wants_calls(status));
+        let evacuating = alive.iter().filter(|status| status.course.evacuates);
         GateStats {
             inbox_waiting: self.inbox.waiting_len() as u64,
             inbox_offered: self.inbox.offered_len() as u64,
@@ -190,6 +206,13 @@ impl Gate {
             inbox_oldest: self.inbox.oldest(now),
             is_open: self.is_open,
             is_serving: self.state == SiteState::Serving,
+            keyset_awaited: self.keyset.awaited(),
+            wanting: wanting.map(|status| status.site).collect(),
+            evacuating: evacuating.map(|status| status.site).collect(),
+            steering: self.steering,
+            progress: self.progress.clone(),
+            partitions: self.partitions.len() as u64,
+            is_backed_up: self.is_backed_up,
             alive: alive.iter().map(|status| (status.site, status.start)).collect(),
             senders,
             ..self.stats.clone()
@@ -203,8 +226,10 @@ impl Gate {
         }
         self.peers.hear(now, site);
         match word {
-            SiteWord::Hello { site: speaker, start, state, dictionary } if speaker == site => {
-                if self.peers.greeted(site, Greeting { start, state, dictionary }) {
+            SiteWord::Hello { site: speaker, start, state, dictionary, course }
+                if speaker == site =>
+            {
+                if self.peers.greeted(site, Greeting { start, state, dictionary, course }) {
                     self.keyset.forget(now, site);
                 }
             }
@@ -272,6 +297,7 @@ impl Gate {
             GateBound::Pull { key } => {
                 self.ask_sites(now, pulls::Asker::Partition(partition), key);
             }
+            GateBound::Progress(progress) => self.progressed(partition, progress),
         }
     }
 
@@ -312,14 +338,15 @@ impl Gate {
             alive,
             waiting: self.inbox.senders(),
             has_inbox: self.has_inbox(),
+            steering: self.steering,
         };
         if told == self.told {
             return;
         }
-        let Told { here, alive, waiting, .. } = &told;
-        if (here, alive, waiting) != (&self.told.here, &self.told.alive, &self.told.waiting) {
-            let (here, alive, waiting) = (self.state, alive.clone(), waiting.clone());
-            let status = SiteInput::Status { here, alive, waiting };
+        if (Told { has_inbox: self.told.has_inbox, ..told.clone() }) != self.told {
+            let (here, steering) = (self.state, self.steering);
+            let (alive, waiting) = (told.alive.clone(), told.waiting.clone());
+            let status = SiteInput::Status { here, alive, waiting, steering };
             self.out.push_back(GateOutput::ToReplicas(status));
         }
         self.told = told;
@@ -364,7 +391,7 @@ impl Gate {
         note(self.peers.silent_at(self.now, self.config.silent_after), Reason::Heartbeat);
         note(self.pulls.first_end(), Reason::Wait);
         note(self.inbox.wake_at(self.now), Reason::Wait);
-        note(self.keyset.wake_at(self.now, self.state), Reason::Wait);
+        note(self.keyset.wake_at(self.now, self.state, self.returns()), Reason::Wait);
         next
     }
 }

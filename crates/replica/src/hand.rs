@@ -6,7 +6,7 @@
 
 use std::ops::Bound;
 
-use tier_protocol::{Cause, SiteState};
+use tier_protocol::{Cause, Return};
 use vocab::{CallKey, EngineId, Instant, SiteId};
 
 use crate::Replica;
@@ -73,9 +73,17 @@ impl Replica {
         }
     }
 
-    /// The site that a call is to go home to, when it is ready to go.
+    /// The site that a call is to be given to, when it is ready to go: home before anywhere else.
     pub(crate) fn destination(&self, call: &Call) -> Option<SiteId> {
         if !call.is_active() || !call.at_boundary || call.has_ended() || call.is_set_aside() {
+            return None;
+        }
+        let evacuate_to = self.steering.evacuate_to.filter(|site| self.wants_calls(*site));
+        self.way_home(call).or(evacuate_to)
+    }
+
+    fn way_home(&self, call: &Call) -> Option<SiteId> {
+        if self.steering.returning != Return::Runs {
             return None;
         }
         let here = self.config.here;
@@ -85,10 +93,8 @@ impl Replica {
             return None;
         }
         let from = call.activated_from.map(|epoch| epoch.site);
-        [Some(origin), from].into_iter().flatten().find(|site| {
-            let status = self.sites.get(site);
-            *site != here && status.is_some_and(|status| status.state == SiteState::Serving)
-        })
+        let homes = [Some(origin), from].into_iter().flatten();
+        homes.filter(|site| *site != here).find(|site| self.wants_calls(*site))
     }
 
     pub(crate) fn hand(&mut self, now: Instant) {
@@ -116,7 +122,7 @@ impl Replica {
         match kind {
             Kind::Quarantine | Kind::Resume | Kind::Due => true,
             Kind::Activate => self.activate_pacer.take(now),
-            Kind::HandBack => !self.hand_back_paused && self.hand_back_pacer.take(now),
+            Kind::HandBack => self.hand_back_pacer.take(now),
         }
     }
 
@@ -142,7 +148,7 @@ impl Replica {
             Kind::Activate => {
                 let home = call.record.as_ref().map(|record| record.header.home());
                 // Ordered while its home was silent; it answers again.
-                let is_owned = home.is_some_and(|home| self.sites.contains_key(&home));
+                let is_owned = home.is_some_and(|home| self.owns_its_calls(home));
                 (call.is_dormant && !call.is_stub && !is_owned).then_some(Cause::Activate)
             }
             Kind::HandBack => self.destination(call).map(|to| Cause::HandBack { to }),
@@ -185,7 +191,6 @@ impl Replica {
             match kind {
                 Kind::Quarantine | Kind::Resume | Kind::Due => Some(at),
                 Kind::Activate => Some(self.activate_pacer.wake_at(at)),
-                Kind::HandBack if self.hand_back_paused => None,
                 Kind::HandBack => Some(self.hand_back_pacer.wake_at(at)),
             }
         });

@@ -1,6 +1,6 @@
 //! Calls and their homes: which sites answer, a returning site's questions, and our own.
 
-use tier_protocol::{DormantOutcome, KeysetEntry, KeysetKind, PullAnswer, SiteState};
+use tier_protocol::{DormantOutcome, KeysetEntry, KeysetKind, PullAnswer, Return, SiteState};
 use vocab::{CallKey, Epoch, Instant, SiteId};
 
 use crate::Replica;
@@ -8,6 +8,7 @@ use crate::door::{GateBound, SiteStatus};
 use crate::put::REMOVAL_BYTES;
 use crate::spill::fetch::Why;
 use crate::stats::BulkKind;
+use crate::steering::wants_calls;
 
 /// Removals told again to a backup site that came back empty; those before were long applied.
 const REPEATED_REMOVALS: usize = 10_000;
@@ -42,14 +43,21 @@ impl Replica {
                 self.begin_bulk(BulkKind::Sweep, site);
                 self.repeat_removals(site);
             }
+            if known.is_some_and(|start| start != status.start) {
+                self.forced.remove(&site);
+            }
             let was_serving =
                 before.get(&site).is_some_and(|before| before.state == SiteState::Serving);
             if status.state == SiteState::Serving && !was_serving {
                 self.doubt_stubs(now, *status);
             }
-            if status.state == SiteState::Serving && !was_serving && self.store.moved_len(site) > 0
-            {
-                self.begin_bulk(BulkKind::HandBack, site);
+            let did_want = before.get(&site).is_some_and(wants_calls);
+            if wants_calls(status) && !did_want {
+                self.offer_calls(site);
+            }
+            let had_moved = before.get(&site).is_some_and(|before| self.is_void_here(before));
+            if self.is_void_here(status) && !had_moved && self.store.dormant_len(site) > 0 {
+                self.begin_bulk(BulkKind::Drop, site);
             }
         }
     }
@@ -57,7 +65,7 @@ impl Replica {
     /// A site that came back empty may have lost the calls that are known here by their place
     /// alone: it is asked for each, and a stub that it denies goes.
     fn doubt_stubs(&mut self, now: Instant, status: SiteStatus) {
-        let SiteStatus { site, start, state: _, dictionary: _ } = status;
+        let SiteStatus { site, start, state: _, dictionary: _, course: _ } = status;
         let first = Epoch::of_start(site, start);
         let older = |key: &CallKey| {
             let stamp = self.store.get(*key).and_then(|call| call.stamp());
@@ -184,6 +192,9 @@ impl Replica {
     }
 
     pub(crate) fn ask_refills(&mut self, now: Instant) {
+        if self.steering.returning != Return::Runs {
+            return;
+        }
         while let Some(key) = self.refill.lost(now) {
             self.refill_again(now, key);
         }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tier_protocol::{Command, Reply, Strike};
+use tier_protocol::{Command, Reply, Return, Strike};
 use vocab::{CallKey, EngineId, Instant, LockToken, SiteId, ViewNumber};
 
 mod agenda;
@@ -42,6 +42,7 @@ mod refill;
 mod seats;
 mod spill;
 pub mod stats;
+mod steering;
 mod store;
 mod told;
 mod tombs;
@@ -50,8 +51,8 @@ pub use config::{Config, Limits, Pace, Shared, Spill, SpillAfter};
 pub use copy::CopyStats;
 pub use database::{DatabaseAsk, DatabaseWord, FoundRow, Refused, SpillRow};
 pub use door::{
-    GateBound, Input, Lapse, Order, Output, PeerNews, Reason, SiteInput, SiteOrder, SiteStatus,
-    StoreAsk, StoreWord,
+    GateBound, Input, Lapse, Order, Output, PeerNews, Progress, Reason, SiteInput, SiteOrder,
+    SiteStatus, Steering, StoreAsk, StoreWord,
 };
 pub use membership::outside;
 #[doc(hidden)]
@@ -116,7 +117,14 @@ pub struct Replica {
     activate_pacer: Pacer,
     hand_back_pacer: Pacer,
     bulk_pacer: Pacer,
-    hand_back_paused: bool,
+    /// What operators ordered, as the gate told it.
+    steering: Steering,
+    /// The backup site of the configuration.
+    configured_backup: Option<SiteId>,
+    /// Sites whose calls are woken although they answer.
+    forced: BTreeSet<SiteId>,
+    /// The last sweep that went through all calls, and when it had.
+    swept: Option<(SiteId, Instant)>,
     counts: Counts,
     membership: Membership,
     /// Of a joiner: how far its copy is.
@@ -167,7 +175,10 @@ impl Replica {
             activate_pacer: Pacer::new(pace.activate_per_s),
             hand_back_pacer: Pacer::new(pace.hand_back_per_s),
             bulk_pacer: Pacer::new(pace.refill_per_s),
-            hand_back_paused: false,
+            steering: Steering::default(),
+            configured_backup: config.backup_to,
+            forced: BTreeSet::new(),
+            swept: None,
             counts: Counts::default(),
             membership: Membership::new(now),
             copying: None,
@@ -346,7 +357,10 @@ impl Replica {
 
     fn site(&mut self, now: Instant, input: SiteInput) {
         match input {
-            SiteInput::Status { here: _, alive, waiting } => self.status(now, &alive, &waiting),
+            SiteInput::Status { here: _, alive, waiting, steering } => {
+                self.status(now, &alive, &waiting);
+                self.steer(steering);
+            }
             SiteInput::BatchStored { site, id } => self.batch_stored(now, site, id),
             SiteInput::BatchRefused { site, id } => self.batch_refused(now, site, id),
             SiteInput::LinkDown { site } => self.link_down(now, site),
@@ -362,6 +376,7 @@ impl Replica {
             SiteInput::Pulled { from, key, answer } => self.pulled(now, from, key, answer),
             SiteInput::Settled { life } => self.membership.settles = Some(life),
             SiteInput::Order(order) => self.site_order(order),
+            SiteInput::ProgressAsk => self.tell_gate(GateBound::Progress(self.progress())),
         }
     }
 
@@ -379,7 +394,13 @@ impl Replica {
 
     fn site_order(&mut self, order: SiteOrder) {
         match order {
-            SiteOrder::ActivateAll { site } => self.begin_bulk(BulkKind::Activate, site),
+            SiteOrder::ActivateAll { site, force } => {
+                match force {
+                    true => self.forced.insert(site),
+                    false => self.forced.remove(&site),
+                };
+                self.begin_bulk(BulkKind::Activate, site);
+            }
             SiteOrder::StopActivating { site } => {
                 if let Some(bulk) = self.bulks.get_mut(&(BulkKind::Activate, site)) {
                     bulk.is_running = false;
@@ -389,7 +410,10 @@ impl Replica {
             SiteOrder::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
             SiteOrder::BackupTo { site } => self.back_up_to(site),
             SiteOrder::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
-            SiteOrder::HandBackPause(paused) => self.hand_back_paused = paused,
+            SiteOrder::HandBackPause(paused) => {
+                let returning = if paused { Return::Paused } else { Return::Runs };
+                self.steer(Steering { returning, ..self.steering });
+            }
         }
     }
 
@@ -443,7 +467,8 @@ impl Replica {
             note(first.map(|flight| flight.sent_at + pace.batch_ack_wait), Reason::Batch);
         }
         note(self.bulk_at(), Reason::Pace);
-        note(self.refill.wake_at(), Reason::Pace);
+        let refill_at = self.refill.wake_at();
+        note(refill_at.filter(|_| self.steering.returning == Return::Runs), Reason::Pace);
         (next.0.max(self.now), next.1)
     }
 }

@@ -306,13 +306,23 @@ impl Outbound {
         }
     }
 
+    /// Answered calls that the site does not have as we have them.
+    pub(crate) fn at_risk(&self) -> u64 {
+        (self.marks.len() - self.removals - self.in_set_up) as u64
+    }
+
+    /// Whether an answered call has waited to cross since `at`, or for longer.
+    pub(crate) fn waits_since(&self, at: Instant) -> bool {
+        self.marks.values().any(|mark| mark.is_at_risk() && mark.since <= at)
+    }
+
     pub(crate) fn stats(&self, now: Instant) -> OutboundStats {
         let at_risk = self.marks.values().filter(|mark| mark.is_at_risk());
         let oldest = at_risk.map(|mark| mark.since).min();
         OutboundStats {
             is_alive: self.is_alive,
             is_stopped: self.is_stopped,
-            at_risk: (self.marks.len() - self.removals - self.in_set_up) as u64,
+            at_risk: self.at_risk(),
             in_set_up: self.in_set_up as u64,
             removals: self.removals as u64,
             oldest: oldest.map_or(Duration::ZERO, |since| now.since(since)),

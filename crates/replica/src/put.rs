@@ -96,7 +96,11 @@ impl Replica {
             self.counts.activated += 1;
         }
         if !call.is_dormant && !is_home {
-            self.counts.handed_back += 1;
+            let from = call.activated_from.map(|epoch| epoch.site);
+            let to = record.header.home();
+            let goes_home = to == record.header.origin || Some(to) == from;
+            self.counts.handed_back += u64::from(goes_home);
+            self.counts.evacuated += u64::from(!goes_home);
         }
         call.hold(now, record);
         call.is_dormant = !is_home;

@@ -60,6 +60,13 @@ impl Refill {
         self.items.len()
     }
 
+    /// Forgets every call of the list.
+    pub(crate) fn forget_all(&mut self) {
+        self.items.clear();
+        self.queue.clear();
+        self.open.clear();
+    }
+
     /// Adds a call; false when there is no room.
     pub(crate) fn add(&mut self, now: Instant, key: CallKey) -> bool {
         if self.items.contains_key(&key) {

@@ -164,6 +164,8 @@ pub enum BulkKind {
     Sweep,
     /// Calls that belong to a site that serves again go home.
     HandBack,
+    /// Every active call is given to the site.
+    Evacuate,
 }
 
 /// How far paced work has come.
@@ -243,6 +245,10 @@ pub struct Counts {
     pub hand_back_handed: u64,
     /// Calls that went home.
     pub handed_back: u64,
+    /// Calls that were given to the site that an operator chose.
+    pub evacuated: u64,
+    /// Copies elsewhere that were declared void, as their call moved to a third site.
+    pub copies_voided: u64,
     /// Records from another site that were stored.
     pub in_stored: u64,
     /// Records or removals from another site that were older than what is held.

@@ -19,6 +19,7 @@ mod shared;
 mod spill;
 mod spill_pair;
 mod spill_random;
+mod steering;
 mod timers;
 
 use std::collections::VecDeque;
@@ -27,8 +28,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tier_protocol::batch::{self, Entry};
 use tier_protocol::{
-    Cause, Command, DormantOutcome, Hint, PartitionView, PutFlags, Record, RecordHeader, Refusal,
-    Reply, SiteState, Tombstone,
+    Cause, Command, Course, DormantOutcome, Hint, PartitionView, PutFlags, Record, RecordHeader,
+    Refusal, Reply, SiteState, Tombstone,
 };
 use vocab::{
     CallKey, EngineId, Epoch, Instant, LockToken, PartitionId, ReplicaId, SiteId, Stamp, Version,
@@ -293,11 +294,23 @@ impl Bench {
     }
 
     fn status(&mut self, sites: &[SiteId], state: SiteState, start: u64) -> Vec<Output> {
+        self.on_course(sites, state, start, Course::default())
+    }
+
+    /// The same, of sites that do something with their calls.
+    fn on_course(
+        &mut self,
+        sites: &[SiteId],
+        state: SiteState,
+        start: u64,
+        course: Course,
+    ) -> Vec<Output> {
         let alive = sites
             .iter()
-            .map(|site| SiteStatus { site: *site, state, start, dictionary: 1 })
+            .map(|site| SiteStatus { site: *site, state, start, dictionary: 1, course })
             .collect();
-        self.site(SiteInput::Status { here: SiteState::Serving, alive, waiting: Vec::new() })
+        let (here, waiting, steering) = (SiteState::Serving, Vec::new(), self.replica.steering);
+        self.site(SiteInput::Status { here, alive, waiting, steering })
     }
 
     fn held(&self, key: CallKey) -> Option<Stamp> {

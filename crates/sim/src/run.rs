@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tier_protocol::Return;
 use vocab::{Instant, SiteId};
 
 use crate::agent::{Agent, Standing};
@@ -136,9 +137,12 @@ fn act(world: &mut World, action: &Action) {
         Action::StartSite(site) => world.start_site(*site),
         Action::Route(home, to) => world.route(*home, *to),
         Action::ActivateAll(site) => {
-            let order = replica::Order::Site(replica::SiteOrder::ActivateAll { site: *site });
+            let order =
+                replica::Order::Site(replica::SiteOrder::ActivateAll { site: *site, force: false });
             world.replica(SiteId(3 - site.0), replica::Input::Order(order));
         }
+        Action::Evacuate(site, on) => world.evacuate(*site, *on),
+        Action::Return(site, returning) => world.steer_return(*site, *returning),
         Action::CutLink => world.cut_link(),
         Action::HealLink => world.heal_link(),
     }
@@ -155,6 +159,8 @@ fn heal(world: &mut World, engines: usize) {
             world.start_engine(site, index);
         }
         world.route(site, site);
+        world.evacuate(site, false);
+        world.steer_return(site, Return::Runs);
     }
 }
 

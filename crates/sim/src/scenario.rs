@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sip_message::Method;
+use tier_protocol::Return;
 use vocab::{Instant, SiteId};
 
 use crate::agent::{Answer, Manner};
@@ -51,6 +52,10 @@ pub(crate) enum Action {
     Route(SiteId, SiteId),
     /// An operator orders the bulk activation of a site's calls at the other.
     ActivateAll(SiteId),
+    /// An operator sends a site's calls to the other, or ends that.
+    Evacuate(SiteId, bool),
+    /// An operator stops or resumes the ways home that begin or end at a site that serves.
+    Return(SiteId, Return),
     /// The link between the sites is cut.
     CutLink,
     /// The link is healed.
@@ -180,6 +185,41 @@ impl Scenario {
             let at = rng.below(FAULTS_UNTIL_MS);
             self.add(at, Action::CutLink);
             self.add(at + 1_000 + rng.below(25_000), Action::HealLink);
+        }
+        self.draw_steering(rng);
+    }
+
+    /// What operators order of calls that live: to go elsewhere, to stay, to go home after all.
+    fn draw_steering(&mut self, rng: &mut Rng) {
+        if rng.chance(350) {
+            let site = SiteId(1 + u16::from(rng.chance(500)));
+            let at = 1_000 + rng.below(FAULTS_UNTIL_MS);
+            self.add(at, Action::Evacuate(site, true));
+            if rng.chance(200) {
+                // Both at once: each wants none of the other's.
+                self.add(at + rng.below(3_000), Action::Evacuate(SiteId(3 - site.0), true));
+            }
+            if rng.chance(600) {
+                self.add(at + 500 + rng.below(30_000), Action::Evacuate(site, false));
+            }
+            // With both sites down a call is lost, whoever has it.
+            let is_lost = self.steps.iter().any(|(_, it)| matches!(it, Action::KillSite(_)));
+            if !is_lost && rng.chance(600) {
+                // The site that is left, or the one that calls go to.
+                let lost = SiteId(1 + u16::from(rng.chance(500)));
+                let at = at + rng.below(8_000);
+                self.add(at, Action::KillSite(lost));
+                self.add(at + 500, Action::Route(lost, SiteId(3 - lost.0)));
+                self.add(at + 3_000 + rng.below(10_000), Action::StartSite(lost));
+                self.add(at + 15_000 + rng.below(8_000), Action::Route(lost, lost));
+            }
+        }
+        if rng.chance(250) {
+            let site = SiteId(1 + u16::from(rng.chance(500)));
+            let at = 1_000 + rng.below(FAULTS_UNTIL_MS);
+            let stop = if rng.chance(500) { Return::Paused } else { Return::Aborted };
+            self.add(at, Action::Return(site, stop));
+            self.add(at + 500 + rng.below(10_000), Action::Return(site, Return::Runs));
         }
     }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use balancer::EdgeFrame;
 use replica::SiteInput;
-use replica::gate::{GateInput, GateOutput};
+use replica::gate::{GateInput, GateOutput, Steer};
 use sip_message::Bytes;
-use tier_protocol::{Command, SiteWord, dictionary};
+use tier_protocol::{Command, Return, SiteWord, dictionary};
 use vocab::{EngineId, Instant, ReplicaId, SiteId};
 
 use crate::agenda::{Agenda, Next};
@@ -570,6 +570,24 @@ impl World {
     pub fn heal_link(&mut self) {
         self.link_is_cut = false;
         self.agenda.add(self.now + Duration::from_millis(100), Event::LinkUp);
+    }
+
+    /// An operator sends the site's calls to the other, or ends that.
+    pub fn evacuate(&mut self, site: SiteId, on: bool) {
+        let to = on.then_some(SiteId(3 - site.0));
+        self.trace.note(self.now, format_args!("site {site} evacuates to {to:?}"));
+        self.gate(site, GateInput::Steer(Steer::Evacuate(to)));
+    }
+
+    /// An operator stops or resumes the ways home of the site's calls. One that is returning takes
+    /// no call while it is stopped, so that is left alone.
+    pub fn steer_return(&mut self, site: SiteId, returning: Return) {
+        let state = self.sites[&site].state.as_ref();
+        let serves = state.is_some_and(|state| state.gate.stats(self.now).is_serving);
+        if serves || returning == Return::Runs {
+            self.trace.note(self.now, format_args!("return of site {site}: {returning:?}"));
+            self.gate(site, GateInput::Steer(Steer::Return(returning)));
+        }
     }
 
     /// Routes the calls of `home` to `to`.

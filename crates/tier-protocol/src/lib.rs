@@ -22,13 +22,13 @@ pub use batch::{BatchError, Entry};
 pub use command::{Command, PutFlags, Veto};
 pub use error::DecodeError;
 pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
-pub use partition::{GateBound, SiteInput, SiteOrder, SiteStatus};
+pub use partition::{GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering};
 pub use peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 pub use quarantine::{SetAside, Strike, StrikeKind};
 pub use record::{Hint, Record, RecordHeader, Tombstone};
 pub use reply::{Cause, DormantOutcome, Refusal, Reply};
 pub use site::{
-    EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
+    Course, EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
 pub use view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use vocab::{CallKey, SiteId, ViewNumber};
 
-use crate::site::{KeysetEntry, PullAnswer, SiteState, Superseded};
+use crate::site::{Course, KeysetEntry, PullAnswer, SiteState, Superseded};
 
 /// What is known of one site that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,52 @@ pub struct SiteStatus {
     pub start: u64,
     /// The newest dictionary of batches that it reads; 0 for none.
     pub dictionary: u16,
+    /// What it does with its calls.
+    pub course: Course,
+}
+
+/// Whether calls go home.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Return {
+    /// They do: they are given back, fetched, and asked for.
+    #[default]
+    Runs,
+    /// Not at the moment: it goes on where it stopped.
+    Paused,
+    /// Not any more: what is known of the way is forgotten, and a start begins anew.
+    Aborted,
+}
+
+/// How operators steer the calls of a site. The site's gate keeps it and tells every replica, so
+/// that it outlives a primary, and the process that keeps the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steering {
+    /// Calls that live here are given to this site, each at its next boundary.
+    pub evacuate_to: Option<SiteId>,
+    /// Whether calls go home, from here and to here.
+    pub returning: Return,
+    /// The site that keeps copies of the calls that live here, in place of the configured one.
+    pub backup_to: Option<SiteId>,
+}
+
+/// How much is left of what is steered, in one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Calls that live here, those that ended a moment ago included.
+    pub active: u64,
+    /// Calls that live here and belong to, or were taken over from, another site.
+    pub moved: Vec<(SiteId, u64)>,
+    /// Own calls that are still to be fetched from another site.
+    pub refills: u64,
+    /// Calls that sleep here, by home.
+    pub dormant: Vec<(SiteId, u64)>,
+    /// Calls that an order has yet to wake or remove, by home.
+    pub ordered: Vec<(SiteId, u64)>,
+    /// Answered calls whose newest state a site does not have, by that site.
+    pub at_risk: Vec<(SiteId, u64)>,
+    /// The site of [`Steering::backup_to`], once it has every answered call that lived here when
+    /// that was ordered.
+    pub backed_up_at: Option<SiteId>,
 }
 
 /// What an operator orders of the calls that a site holds for others, or others for it. Each order
@@ -29,6 +75,8 @@ pub enum SiteOrder {
     ActivateAll {
         /// The home that is gone.
         site: SiteId,
+        /// Although it answers: they live here then, and it yields them.
+        force: bool,
     },
     /// Ends a bulk activation where it is.
     StopActivating {
@@ -62,7 +110,6 @@ pub enum SiteOrder {
 }
 
 /// What the gate tells every partition of its site, or the one that a key belongs to.
-#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SiteInput {
     /// Which sites answer. Said at the start and at each change, to every replica.
@@ -73,6 +120,8 @@ pub enum SiteInput {
         alive: Vec<SiteStatus>,
         /// Sites whose batches still wait on this site's queue: a bulk activation waits for them.
         waiting: Vec<SiteId>,
+        /// What operators ordered.
+        steering: Steering,
     },
     /// The batch is durable at the other site.
     BatchStored {
@@ -136,10 +185,11 @@ pub enum SiteInput {
     },
     /// An operator's order.
     Order(SiteOrder),
+    /// How much is left of what is steered? A [`GateBound::Progress`] follows.
+    ProgressAsk,
 }
 
 /// A replica's words to its site's gate.
-#[expect(clippy::large_enum_variant, reason = "moved once; records come rarely by this way")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GateBound {
     /// A batch for another site's queue.
@@ -180,4 +230,6 @@ pub enum GateBound {
         /// The call.
         key: CallKey,
     },
+    /// Answer to [`SiteInput::ProgressAsk`].
+    Progress(Progress),
 }

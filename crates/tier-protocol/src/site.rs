@@ -19,6 +19,16 @@ pub enum SiteState {
     Serving,
 }
 
+/// What a site does with its calls, as other sites have to know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Course {
+    /// It gives its calls away, and wants none back.
+    pub evacuates: bool,
+    /// An operator chose this site to keep copies of its calls, and it has all of them: what any
+    /// other keeps for it is void.
+    pub backup_to: Option<SiteId>,
+}
+
 /// Where a call of the asking site is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeysetKind {
@@ -89,6 +99,8 @@ pub enum SiteWord {
         /// The newest dictionary of batches that all its engines read, and each one before it;
         /// 0 for none.
         dictionary: u16,
+        /// What it does with its calls.
+        course: Course,
     },
     /// A batch for the receiver's durable queue.
     Batch {

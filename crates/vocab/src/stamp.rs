@@ -59,6 +59,13 @@ impl Epoch {
     pub fn given_to(self, site: SiteId) -> Self {
         Self { n: (self.n + 1) | 1, site }
     }
+
+    /// The highest epoch below this one, which no call ever has: what is older than this one is
+    /// at or below it.
+    #[must_use]
+    pub fn below(self) -> Self {
+        Self { n: self.n, site: SiteId(u16::MAX) }
+    }
 }
 
 impl Ord for Epoch {

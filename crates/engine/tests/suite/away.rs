@@ -5,8 +5,8 @@ use std::time::Duration;
 use engine::Limits;
 use sip_message::{Limits as MessageLimits, Message, parse_datagram};
 use tier_protocol::{
-    EngineWord, Entry, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, Record,
-    SiteState,
+    Course, EngineWord, Entry, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer,
+    Record, SiteState,
 };
 use vocab::{CallKey, Epoch, SiteId};
 
@@ -173,7 +173,7 @@ fn an_order_wakes_every_dormant_call() {
     apply(&mut backup, 1, &crate::inbox::records(20));
     backup.sites(&[], &[], 0);
     backup.tell_replica(replica::Input::Order(replica::Order::Site(
-        replica::SiteOrder::ActivateAll { site: SiteId(1) },
+        replica::SiteOrder::ActivateAll { site: SiteId(1), force: false },
     )));
     backup.advance(Duration::from_secs(1));
     assert_eq!(backup.count(|stats| stats.activated), 20);
@@ -191,12 +191,14 @@ fn a_call_goes_home_when_it_is_at_rest() {
     assert_eq!(names(&backup.take(ALICE)), ["200"]);
     let away = backup.last_put().header.stamp.epoch;
     let (site, state) = (SiteId(1), SiteState::Serving);
-    let serving = replica::SiteStatus { site, state, start: 2, dictionary: 0 };
+    let serving =
+        replica::SiteStatus { site, state, start: 2, dictionary: 0, course: Course::default() };
     backup.sites(&[1], &[1], 0);
     backup.tell_replica(replica::Input::Site(replica::SiteInput::Status {
         here: SiteState::Serving,
         alive: vec![serving],
         waiting: Vec::new(),
+        steering: tier_protocol::Steering::default(),
     }));
     backup.advance(Duration::from_secs(5));
     assert_eq!(backup.count(|stats| stats.handed_back), 1);

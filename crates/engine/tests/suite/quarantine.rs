@@ -238,7 +238,8 @@ fn d54_a_record_that_cannot_be_woken_is_set_aside_and_lifted() {
     record.crossing = Bytes::from_static(b"\xff\xff\xff");
     let key = record.header.key;
     apply(&mut world, 1, &entries);
-    let order = replica::Order::Site(replica::SiteOrder::ActivateAll { site: SiteId(2) });
+    let order =
+        replica::Order::Site(replica::SiteOrder::ActivateAll { site: SiteId(2), force: false });
     world.tell_replica(replica::Input::Order(order));
     world.advance(Duration::from_secs(10));
     assert!(!world.holds(key));

@@ -157,6 +157,18 @@ fn crossing(page: &mut Page, statistics: &StatisticsReply) {
     }
 }
 
+fn steered(page: &mut Page, status: &StatusReply) {
+    page.family("calls_moved_here", "gauge", "Calls that live here and go to another site, by it.");
+    for (site, calls) in &status.calls_moved_here {
+        page.sample("calls_moved_here", &format!(r#"{{site="{site}"}}"#), *calls);
+    }
+    let evacuates = u64::from(status.evacuating_to.is_some());
+    page.gauge("evacuating", "Whether calls go to another site by order.", evacuates);
+    let is_stopped = matches!(status.return_state.as_str(), "paused" | "aborted");
+    let what = "Whether an operator stopped the ways home of calls.";
+    page.gauge("return_stopped", what, u64::from(is_stopped));
+}
+
 fn tier(page: &mut Page, status: &StatusReply) {
     page.gauge("start_count", "Starts of this site.", status.start);
     page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
@@ -188,6 +200,7 @@ fn tier(page: &mut Page, status: &StatusReply) {
         page.sample("replication_stopped", &labels, u64::from(risk.stopped));
     }
     crossing_lag(page, &status.crossing_lag);
+    steered(page, status);
     page.family("peer_alive", "gauge", "Whether another site answers.");
     for (site, peer) in &status.peers {
         page.sample("peer_alive", &format!(r#"{{site="{site}"}}"#), u64::from(peer.alive));
@@ -225,6 +238,7 @@ fn tier(page: &mut Page, status: &StatusReply) {
     page.counter("calls_in", "Call states of other sites stored.", crossing.calls_in);
     page.counter("activated", "Calls of other homes that woke here.", status.activated);
     page.counter("handed_back", "Calls given back to their homes.", status.handed_back);
+    page.counter("evacuated", "Calls given to another site by order.", status.evacuated);
     page.counter("resumes", "Calls handed on with unreleased effects.", status.resumes);
     page.counter("timers_handed", "Due timers handed to engines.", status.timers_handed);
 }

@@ -46,7 +46,13 @@ async fn every_route_of_the_document_is_served() {
     let address = server(None).await;
     for (method, path) in admin_api::ROUTES {
         let path = path.replace("{key}", "000102030405060708090a0b0c0d0e0f");
-        let body = if path.contains("replication") {
+        let body = if path.ends_with("/retarget") {
+            r#"{"to":2}"#
+        } else if path.ends_with("/evacuate") {
+            r#"{"from":1,"to":2}"#
+        } else if path.ends_with("/return") {
+            r#"{"order":"pause"}"#
+        } else if path.contains("replication") {
             r#"{"site":2,"on":true}"#
         } else if path.contains("backup/") {
             r#"{"site":2}"#

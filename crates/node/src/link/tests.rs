@@ -2,7 +2,7 @@
 
 use super::*;
 use tier_protocol::frame::SiteFrame;
-use tier_protocol::{SiteState, SiteWord};
+use tier_protocol::{Course, SiteState, SiteWord};
 use tokio::sync::mpsc::Receiver;
 
 fn links(secret: u8) -> (Links, Receiver<Event>) {
@@ -25,7 +25,13 @@ async fn next(inbox: &mut Receiver<Event>) -> (LinkId, LinkWord<SiteFrame>) {
 }
 
 fn hello(start: u64) -> SiteFrame {
-    SiteFrame(SiteWord::Hello { site: SiteId(1), start, state: SiteState::Serving, dictionary: 0 })
+    SiteFrame(SiteWord::Hello {
+        site: SiteId(1),
+        start,
+        state: SiteState::Serving,
+        dictionary: 0,
+        course: Course::default(),
+    })
 }
 
 fn batch(id: u64, length: usize) -> SiteFrame {

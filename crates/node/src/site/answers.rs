@@ -3,10 +3,10 @@
 use admin_api::{BackupReply, CallsReply, DormantOfSite, OrderReply, SitesReply};
 use replica::SiteOrder;
 use replica::gate::GateInput;
-use replica::stats::BulkKind;
 use tier_protocol::{Command, Tombstone};
 use vocab::{CallKey, Instant, SiteId, ViewNumber};
 
+use super::steer::of_site;
 use super::{Site, TierSeat, Word, partitions};
 use crate::admin::{Answer, Ask, Body, Refusal};
 use crate::config::file::{Activation, Peer};
@@ -17,7 +17,7 @@ fn no_tier() -> Refusal {
 }
 
 /// What is asked of other sites is answered where the site's gate is kept.
-fn keeps_gate(seat: &TierSeat) -> Result<(), Refusal> {
+pub(super) fn keeps_gate(seat: &TierSeat) -> Result<(), Refusal> {
     match seat.keeps_gate() {
         true => Ok(()),
         false => Err(Refusal::conflict(partitions::ask_gatekeeper(seat.replica.map()))),
@@ -41,10 +41,10 @@ impl Site {
             Ask::DropQuarantined(key) => self.drop_quarantined(now, key),
             Ask::Statistics => Body::json(&status::statistics(&self.config, self.tier()?, now)),
             Ask::Backup => self.backup(now),
-            Ask::Activate(site) => {
-                self.may_activate(now, site)?;
-                self.order(now, site, SiteOrder::ActivateAll { site }, "activation has begun")
-            }
+            Ask::Activate(order) => self.activate(now, order),
+            Ask::Retarget(order) => self.retarget(now, order),
+            Ask::Evacuate(order) => self.evacuate(now, order),
+            Ask::Return(order) => self.steer_return(now, order),
             Ask::Delete(site) => {
                 self.order(now, site, SiteOrder::DropBackup { site }, "removal has begun")
             }
@@ -70,13 +70,14 @@ impl Site {
     fn sites(&self, now: Instant) -> Answer {
         let status = status::of_site(self, now);
         keeps_gate(self.tier()?)?;
-        let backup_to = self.config.sites.as_ref().and_then(|sites| sites.backup_to);
+        let told = self.steered(now)?;
         Body::json(&SitesReply {
             here: status.site,
             state: status.state,
-            backup_to,
+            backup_to: self.backup_to(now),
             peers: status.peers,
             at_risk: status.at_risk,
+            ..told
         })
     }
 
@@ -110,26 +111,22 @@ impl Site {
         let seat = self.tier()?;
         keeps_gate(seat)?;
         let status = status::of_site(self, now);
-        let stats = seat.replica.stats(now);
+        let whole = seat.progress(now);
         let kept = status.peers.iter().map(|(site, peer)| {
-            let calls = status.calls_dormant.get(site).copied().unwrap_or(0);
-            let orders = stats.bulk.iter().filter(|bulk| {
-                let is_order = matches!(bulk.kind, BulkKind::Activate | BulkKind::Drop);
-                bulk.site == SiteId(*site) && is_order && bulk.is_running
-            });
-            let order_pending = orders.map(|bulk| bulk.total.saturating_sub(bulk.done)).sum();
+            let calls = of_site(&whole.dormant, SiteId(*site));
+            let order_pending = of_site(&whole.ordered, SiteId(*site));
             let (alive, activation) = (peer.alive, peer.activation.clone());
             (*site, DormantOfSite { calls, alive, activation, order_pending })
         });
         Body::json(&BackupReply {
             here: status.site,
-            backup_to: self.config.sites.as_ref().and_then(|sites| sites.backup_to),
+            backup_to: self.backup_to(now),
             kept: kept.collect(),
             inbox_batches: status.inbox_batches,
         })
     }
 
-    fn peer(&self, site: SiteId) -> Result<&Peer, Refusal> {
+    pub(super) fn peer(&self, site: SiteId) -> Result<&Peer, Refusal> {
         let mut peers = self.config.sites.iter().flat_map(|sites| &sites.peer);
         let none = || Refusal::bad(format!("site {} is not a peer of this site", site.0));
         peers.find(|peer| peer.id == site.0).ok_or_else(none)
@@ -137,7 +134,12 @@ impl Site {
 
     /// Refuses what the configuration rules out, and what the replica would end at once: a site
     /// that answers owns its calls.
-    fn may_activate(&self, now: Instant, site: SiteId) -> Result<(), Refusal> {
+    pub(super) fn may_activate(
+        &self,
+        now: Instant,
+        site: SiteId,
+        force: bool,
+    ) -> Result<(), Refusal> {
         let seat = self.tier()?;
         keeps_gate(seat)?;
         let number = site.0;
@@ -151,28 +153,35 @@ impl Site {
                 )));
             }
         }
-        if !seat.gate.stats(now).alive.contains_key(&site) {
+        if force || !seat.gate.stats(now).alive.contains_key(&site) {
             return Ok(());
         }
         Err(Refusal::conflict(format!(
             "site {number} answers: its calls are its own; activation is for a site that is gone. \
-             Stop site {number} first; order again when `rehome sites` says that it is silent"
+             Stop site {number} first; order again when `rehome sites` says that it is silent. \
+             With `--force` they are taken from it all the same"
         )))
     }
 
-    fn order(&mut self, now: Instant, site: SiteId, order: SiteOrder, what: &str) -> Answer {
+    pub(super) fn order(
+        &mut self,
+        now: Instant,
+        site: SiteId,
+        order: SiteOrder,
+        what: &str,
+    ) -> Answer {
         let seat = self.tier()?;
         self.peer(site)?;
         keeps_gate(seat)?;
-        let stats = seat.replica.stats(now);
+        let whole = seat.progress(now);
         let calls = match order {
             SiteOrder::Replication { .. }
             | SiteOrder::BackupTo { .. }
-            | SiteOrder::Sweep { .. } => stats.outbound.get(&site).map_or(0, |out| out.at_risk),
+            | SiteOrder::Sweep { .. } => of_site(&whole.at_risk, site),
             SiteOrder::ActivateAll { .. }
             | SiteOrder::StopActivating { .. }
             | SiteOrder::DropBackup { .. }
-            | SiteOrder::HandBackPause(_) => stats.dormant.get(&site).copied().unwrap_or(0),
+            | SiteOrder::HandBackPause(_) => of_site(&whole.dormant, site),
         };
         self.words.push_back(Word::Gate(GateInput::Order(order)));
         tracing::info!(site = site.0, ?order, calls, "an order was given");

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use replica::gate::GateInput;
 use tier_protocol::frame::SiteFrame;
-use tier_protocol::{SiteState, SiteWord};
+use tier_protocol::{Course, SiteState, SiteWord};
 use vocab::SiteId;
 
 use super::Word;
@@ -166,7 +166,8 @@ impl SiteLinks {
         if self.is_shared {
             // What this site is and does it says on the link that it dials.
             let (site, state) = (self.here, SiteState::Serving);
-            let word = SiteWord::Hello { site, start: 0, state, dictionary: 0 };
+            let word =
+                SiteWord::Hello { site, start: 0, state, dictionary: 0, course: Course::default() };
             SiteFrame(word).encode_into(outbox.buffer());
         }
         self.from.insert(link, From { outbox, site: None });

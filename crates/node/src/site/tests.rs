@@ -4,7 +4,7 @@ mod shared;
 
 use replica::Replica;
 use replica::gate::Gate;
-use tier_protocol::{Command, Reply, SiteWord};
+use tier_protocol::{Command, Course, Reply, SiteWord};
 use vocab::{CallKey, EngineId, SiteId, ViewNumber};
 
 use super::*;
@@ -57,11 +57,21 @@ fn of_queue(answer: queue::Answer) -> Event {
 /// The peer's link comes up and it greets.
 fn greet(site: &mut Site) -> Instant {
     let now = site.clock.now();
-    let word = SiteWord::Hello { site: PEER, start: 1, state: SiteState::Serving, dictionary: 1 };
+    let word = SiteWord::Hello {
+        site: PEER,
+        start: 1,
+        state: SiteState::Serving,
+        dictionary: 1,
+        course: Course::default(),
+    };
     site.words.push_back(Word::Gate(GateInput::LinkUp { site: PEER }));
     site.words.push_back(Word::Gate(GateInput::FromSite { site: PEER, word }));
     site.turn(now);
     now
+}
+
+fn activate(site: u16) -> admin_api::ActivateOrder {
+    admin_api::ActivateOrder { site, force: false }
 }
 
 fn refused(site: &mut Site, now: Instant, ask: Ask) -> Refusal {
@@ -73,7 +83,7 @@ fn calls_of_a_site_that_answers_are_not_woken_by_order() {
     let scratch = Scratch::new("order-alive");
     let mut site = site(&scratch, "");
     let now = greet(&mut site);
-    let refusal = refused(&mut site, now, Ask::Activate(PEER));
+    let refusal = refused(&mut site, now, Ask::Activate(activate(PEER.0)));
     assert_eq!(refusal.status, 409);
     for word in ["site 2 answers", "its calls are its own", "a site that is gone", "silent"] {
         assert!(refusal.error.contains(word), "{word:?} is not in {:?}", refusal.error);
@@ -84,9 +94,9 @@ fn calls_of_a_site_that_answers_are_not_woken_by_order() {
 
     site.words.push_back(Word::Gate(GateInput::LinkDown { site: PEER }));
     site.turn(now);
-    site.answer(now, Ask::Activate(PEER)).expect("the site is gone");
+    site.answer(now, Ask::Activate(activate(PEER.0))).expect("the site is gone");
     assert!(site.has_words(), "the order was given");
-    assert_eq!(refused(&mut site, now, Ask::Activate(SiteId(7))).status, 400);
+    assert_eq!(refused(&mut site, now, Ask::Activate(activate(7))).status, 400);
 }
 
 #[test]
@@ -94,7 +104,7 @@ fn an_order_is_refused_where_the_configuration_refuses() {
     let scratch = Scratch::new("order-refused");
     let mut site = site(&scratch, "activation = \"refuse\"");
     let now = site.clock.now();
-    let refusal = refused(&mut site, now, Ask::Activate(PEER));
+    let refusal = refused(&mut site, now, Ask::Activate(activate(PEER.0)));
     assert_eq!(refusal.status, 409);
     for word in ["activation = \"refuse\"", "[[sites.peer]] of site 2", "`operator`"] {
         assert!(refusal.error.contains(word), "{word:?} is not in {:?}", refusal.error);
@@ -107,8 +117,33 @@ fn an_order_wakes_what_messages_do_not() {
     let scratch = Scratch::new("order-operator");
     let mut site = site(&scratch, "activation = \"operator\"");
     let now = site.clock.now();
-    site.answer(now, Ask::Activate(PEER)).expect("that is what it is for");
+    site.answer(now, Ask::Activate(activate(PEER.0))).expect("that is what it is for");
     assert!(site.has_words(), "the order was given");
+}
+
+#[test]
+fn calls_go_to_a_living_site_alone_and_a_forced_activation_holds_the_way_home() {
+    let scratch = Scratch::new("order-steer");
+    let mut site = site(&scratch, "");
+    let now = site.clock.now();
+    let evacuate = |from, to| Ask::Evacuate(admin_api::EvacuateOrder { from, to });
+    let refusal = refused(&mut site, now, evacuate(1, Some(PEER.0)));
+    assert!(refusal.status == 409 && refusal.error.contains("does not answer"), "{refusal:?}");
+    let now = greet(&mut site);
+    let refusal = refused(&mut site, now, evacuate(2, Some(1)));
+    assert!(refusal.status == 400 && refusal.error.contains("ask site 2"), "{refusal:?}");
+    assert_eq!(refused(&mut site, now, evacuate(1, Some(7))).status, 400);
+    site.answer(now, evacuate(1, Some(PEER.0))).expect("it answers");
+    site.turn(now);
+    let told = site.steered(now).expect("it keeps the gate");
+    let on = told.evacuation.expect("it is on");
+    assert_eq!((on.to, on.left, on.wanted), (PEER.0, 0, true));
+    site.answer(now, evacuate(1, None)).expect("it ends");
+    let forced = admin_api::ActivateOrder { site: PEER.0, force: true };
+    site.answer(now, Ask::Activate(forced)).expect("by force");
+    site.turn(now);
+    let told = site.steered(now).expect("it keeps the gate");
+    assert_eq!((told.evacuation, told.returning.state.as_str()), (None, "paused"));
 }
 
 #[test]

@@ -352,7 +352,16 @@ impl TierSeat {
         if let SiteInput::Status { here, .. } = &input {
             self.is_serving = *here == SiteState::Serving;
         }
+        if let (SiteInput::Status { steering, .. }, Some(_)) = (&input, &self.shared) {
+            // If the gate comes to this process it goes on with that.
+            words.push_back(Word::Gate(GateInput::Steered(*steering)));
+        }
         words.push_back(Word::Replica(replica::Input::Site(input)));
+    }
+
+    /// Whether it is one process of several.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 
     fn tell_engine(&mut self, engine: EngineId, frame: &TierFrame) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tier_protocol::{EngineWord, GateWord, SiteMap, SiteWord};
+use tier_protocol::{EngineWord, GateWord, Progress, Return, SiteMap, SiteWord, Steering};
 use vocab::{EngineId, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteOrder};
@@ -90,6 +90,20 @@ impl GateConfig {
             is_shared: false,
         }
     }
+}
+
+/// An operator's word about the calls of a site. Each may be repeated without harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steer {
+    /// Calls that live here go to this site at their boundaries; `None` ends that.
+    Evacuate(Option<SiteId>),
+    /// Whether calls go home.
+    Return(Return),
+    /// A returning site serves from here on, whatever it knows; what it does not know it fetches
+    /// beside that.
+    ServeWithoutKeyset,
+    /// This site keeps the copies of the calls that live here, in place of the configured one.
+    BackUpTo(SiteId),
 }
 
 /// One batch on the durable queue.
@@ -177,6 +191,11 @@ pub enum GateInput {
     },
     /// An operator's order, for all partitions.
     Order(SiteOrder),
+    /// An operator steers the site's calls.
+    Steer(Steer),
+    /// What the keeper of the site's gate told this process's replica of it: what a closed gate
+    /// opens with.
+    Steered(Steering),
     /// What the queue held, even when that is nothing. Until it comes, batches are refused and
     /// nobody is told that a call does not exist. Also the answer to [`GateOutput::Open`]; and
     /// later what a gate that was replaced put there still, in rows that no other batch has.
@@ -279,6 +298,8 @@ pub struct GateStats {
     pub pulls_put_off: u64,
     /// Keyset entries fetched from other sites.
     pub keyset_fetched: u64,
+    /// Other sites whose keyset is not fetched to its end.
+    pub keyset_awaited: Vec<SiteId>,
     /// Keyset pages given to other sites.
     pub keyset_pages_given: u64,
     /// Words from sites that are not peers, or that are never due; dropped.
@@ -291,6 +312,19 @@ pub struct GateStats {
     pub alive: BTreeMap<SiteId, u64>,
     /// Batches by the site that sent them.
     pub senders: BTreeMap<SiteId, SenderStats>,
+    /// Of those, sites that take calls.
+    pub wanting: Vec<SiteId>,
+    /// Of those that answer, sites that give their calls away.
+    pub evacuating: Vec<SiteId>,
+    /// What operators ordered.
+    pub steering: Steering,
+    /// How much is left of it, by partition, as of the newest answer. Of a site of one process it
+    /// is asked only when the gate needs it; [`crate::Replica::progress`] is always current.
+    pub progress: BTreeMap<PartitionId, Progress>,
+    /// Partitions of the site.
+    pub partitions: u64,
+    /// The backup site that was ordered has every call that lived here then.
+    pub is_backed_up: bool,
 }
 
 /// Batches that one other site sent.

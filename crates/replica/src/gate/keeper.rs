@@ -15,8 +15,10 @@
 //! hold of that life is returning; one that is open already goes on serving, and tells nobody
 //! meanwhile that a call does not exist.
 
+use std::collections::BTreeSet;
+
 use tier_protocol::{PartitionView, SiteMap, SiteState};
-use vocab::{Instant, ReplicaId};
+use vocab::{Instant, PartitionId, ReplicaId};
 
 use crate::door::SiteInput;
 use crate::gate::inbox::Inbox;
@@ -52,6 +54,10 @@ impl Gate {
                 self.reachable.remove(replica);
                 false
             }
+            GateInput::Steered(steering) => {
+                self.steering = *steering;
+                false
+            }
             GateInput::Map { .. }
             | GateInput::LinkUp { .. }
             | GateInput::LinkDown { .. }
@@ -59,6 +65,7 @@ impl Gate {
             | GateInput::FromEngine { .. }
             | GateInput::FromReplica { .. }
             | GateInput::Order(_)
+            | GateInput::Steer(_)
             | GateInput::QueueLoaded(_)
             | GateInput::QueueAppended { .. }
             | GateInput::QueueRefused { .. }
@@ -78,6 +85,8 @@ impl Gate {
         self.inbox = Inbox::new(&self.config);
         self.pulls = Pulls::default();
         self.keyset = Keyset::new(now, &self.config, knows);
+        self.progress.clear();
+        self.is_backed_up = false;
         self.told = Told::default();
         self.note_dictionary();
         self.out.push_back(GateOutput::Open);
@@ -97,6 +106,8 @@ impl Gate {
         }
         let views = map.partitions.iter().filter(|view| !view.members.is_empty());
         self.partitions = views.map(|view| (view.partition, view.slots)).collect();
+        let partitions: BTreeSet<PartitionId> = self.partition_ids().into_iter().collect();
+        self.progress.retain(|partition, _| partitions.contains(partition));
         self.settled = map.settled;
         let primaries: Vec<ReplicaId> =
             map.partitions.iter().filter_map(PartitionView::primary).collect();

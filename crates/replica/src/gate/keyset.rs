@@ -72,7 +72,19 @@ impl Keyset {
         self.asked.retain(|_, asked| asked.site != site);
     }
 
-    pub(super) fn wake_at(&self, now: Instant, state: SiteState) -> Option<Instant> {
+    /// Sites whose keyset is not fetched to its end.
+    pub(super) fn awaited(&self) -> Vec<SiteId> {
+        let awaited = self.fetches.iter().filter(|(_, fetch)| **fetch != Fetch::Done);
+        awaited.map(|(site, _)| *site).collect()
+    }
+
+    /// After a pause: a site that is silent is waited for anew.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        self.began_at = now;
+    }
+
+    /// `runs`: the return is not paused.
+    pub(super) fn wake_at(&self, now: Instant, state: SiteState, runs: bool) -> Option<Instant> {
         let answers = self.asked.values().map(|asked| asked.until);
         let fetches = self.fetches.values().filter_map(|fetch| match fetch {
             // What is overdue waits for a site to answer, not for time.
@@ -82,6 +94,9 @@ impl Keyset {
         });
         let ends = [self.return_wait, self.return_wait * PATIENCE];
         let ends = ends.into_iter().map(|wait| self.began_at + wait).filter(|at| *at > now);
+        if !runs {
+            return answers.min();
+        }
         match state {
             SiteState::Returning => answers.chain(fetches).chain(ends).min(),
             SiteState::Serving => answers.chain(fetches).min(),
@@ -92,7 +107,7 @@ impl Keyset {
 impl Gate {
     /// Goes on with the return, until every keyset is here.
     pub(super) fn return_home(&mut self, now: Instant) {
-        if self.state == SiteState::Serving && self.keyset.is_known() {
+        if !self.returns() || (self.state == SiteState::Serving && self.keyset.is_known()) {
             return;
         }
         let silent_after = self.config.silent_after;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tier_protocol::{SiteState, SiteWord};
+use tier_protocol::{Course, SiteState, SiteWord};
 use vocab::{Instant, SiteId};
 
 use crate::door::{SiteInput, SiteStatus};
@@ -27,6 +27,7 @@ pub(super) struct Greeting {
     pub(super) start: u64,
     pub(super) state: SiteState,
     pub(super) dictionary: u16,
+    pub(super) course: Course,
 }
 
 /// The other sites.
@@ -88,9 +89,10 @@ impl Peers {
     /// The sites that answer.
     pub(super) fn alive(&self, now: Instant, silent_after: Duration) -> Vec<SiteStatus> {
         let all = self.peers.iter().filter_map(|(site, peer)| {
-            let Greeting { start, state, dictionary } = peer.greeting?;
+            let Greeting { start, state, dictionary, course } = peer.greeting?;
             let is_alive = self.is_alive(now, silent_after, *site);
-            is_alive.then_some(SiteStatus { site: *site, state, start, dictionary })
+            let site = *site;
+            is_alive.then_some(SiteStatus { site, state, start, dictionary, course })
         });
         all.collect()
     }
@@ -131,8 +133,8 @@ impl Gate {
 
     fn say_hello(&mut self, site: SiteId) {
         let (here, start, state) = (self.config.here, self.config.start, self.state);
-        let dictionary = self.peers.said;
-        self.tell_site(site, SiteWord::Hello { site: here, start, state, dictionary });
+        let (dictionary, course) = (self.peers.said, self.course());
+        self.tell_site(site, SiteWord::Hello { site: here, start, state, dictionary, course });
     }
 
     /// Takes note of which dictionaries all engines read: any of them may be offered a batch. What
@@ -151,6 +153,7 @@ impl Gate {
         }
         self.peers.greet_at = now + self.config.heartbeat_every;
         self.greet_all();
+        self.ask_progress();
     }
 
     pub(super) fn greet_all(&mut self) {

@@ -3,6 +3,7 @@
 mod inbox;
 mod keeper;
 mod returning;
+mod steer;
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use tier_protocol::dictionary;
 use tier_protocol::site::ForwardedMessage;
 use tier_protocol::{
-    EngineWord, GateWord, KeysetEntry, KeysetKind, PullAnswer, Record, RecordHeader, SiteState,
-    SiteWord, Superseded,
+    Course, EngineWord, GateWord, KeysetEntry, KeysetKind, PullAnswer, Record, RecordHeader,
+    SiteState, SiteWord, Superseded,
 };
 use vocab::{
     CallKey, EngineId, Epoch, Instant, LockToken, PartitionId, SiteId, Stamp, Version, ViewNumber,
@@ -115,7 +116,10 @@ impl Bench {
     }
 
     fn hello(&mut self, site: SiteId, start: u64, state: SiteState) -> Vec<GateOutput> {
-        self.word(site, SiteWord::Hello { site, start, state, dictionary: 1 })
+        self.word(
+            site,
+            SiteWord::Hello { site, start, state, dictionary: 1, course: Course::default() },
+        )
     }
 
     fn word(&mut self, site: SiteId, word: SiteWord) -> Vec<GateOutput> {
@@ -200,6 +204,7 @@ fn a_site_answers_from_its_greeting_until_it_falls_silent() {
         start: 1,
         state: SiteState::Serving,
         dictionary: dictionary::NEWEST,
+        course: Course::default(),
     };
     assert_eq!(said, [GateOutput::ToSite { site: THERE, word: hello }]);
     let said = bench.hello(THERE, 1, SiteState::Serving);
@@ -278,7 +283,7 @@ fn replicas_are_told_which_dictionary_a_site_reads() {
     bench.input(GateInput::LinkUp { site: THERE });
     let hello = |dictionary| {
         let (start, state) = (1, SiteState::Serving);
-        SiteWord::Hello { site: THERE, start, state, dictionary }
+        SiteWord::Hello { site: THERE, start, state, dictionary, course: Course::default() }
     };
     assert_eq!(told(&bench.word(THERE, hello(0))), Some(0));
     assert_eq!(told(&bench.word(THERE, hello(0))), None, "nothing new");
@@ -290,11 +295,21 @@ fn replicas_are_told_which_dictionary_a_site_reads() {
 fn strangers_are_not_heard() {
     let mut bench = Bench::new();
     bench.input(GateInput::LinkUp { site: SiteId(9) });
-    let word =
-        SiteWord::Hello { site: SiteId(9), start: 1, state: SiteState::Serving, dictionary: 0 };
+    let word = SiteWord::Hello {
+        site: SiteId(9),
+        start: 1,
+        state: SiteState::Serving,
+        dictionary: 0,
+        course: Course::default(),
+    };
     assert!(bench.word(SiteId(9), word).is_empty());
-    let forged =
-        SiteWord::Hello { site: THIRD, start: 1, state: SiteState::Serving, dictionary: 0 };
+    let forged = SiteWord::Hello {
+        site: THIRD,
+        start: 1,
+        state: SiteState::Serving,
+        dictionary: 0,
+        course: Course::default(),
+    };
     bench.input(GateInput::LinkUp { site: THERE });
     assert!(bench.word(THERE, forged).is_empty());
     assert_eq!(bench.gate.stats(bench.now).words_dropped, 3);

@@ -1,6 +1,7 @@
 //! Orders over many calls: activation of a dead site's calls, dropping a backup.
 
 use super::*;
+use crate::Steering;
 use crate::stats::{BulkKind, BulkStats};
 
 fn progress(bench: &Bench, kind: BulkKind) -> BulkStats {
@@ -39,7 +40,8 @@ pub(super) fn wake(bench: &mut Bench, mut said: Vec<Output>) -> u32 {
 fn every_call_of_a_dead_site_is_woken_once_and_paced() {
     let mut bench = Bench::with(|config| config.pace.activate_per_s = 1_000);
     asleep(&mut bench, 2_500);
-    let order = Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE }));
+    let order =
+        Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE, force: false }));
     let said = bench.input(order.clone()).to_vec();
     let mut woken = wake(&mut bench, said);
     let mut steps = 0;
@@ -61,9 +63,16 @@ fn every_call_of_a_dead_site_is_woken_once_and_paced() {
 fn an_activation_waits_until_the_site_s_last_words_are_applied() {
     let mut bench = Bench::new();
     asleep(&mut bench, 1);
-    let status = |waiting| SiteInput::Status { here: SiteState::Serving, alive: vec![], waiting };
+    let status = |waiting| {
+        let steering = Steering::default();
+        let (here, alive) = (SiteState::Serving, vec![]);
+        SiteInput::Status { here, alive, waiting, steering }
+    };
     bench.site(status(vec![THERE]));
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {
+        site: THERE,
+        force: false,
+    })));
     assert!(bench.pass(ms(10_000)).is_empty());
     let said = bench.site(status(vec![]));
     assert_eq!(wake(&mut bench, said), 1);
@@ -73,7 +82,10 @@ fn an_activation_waits_until_the_site_s_last_words_are_applied() {
 fn an_activation_goes_on_after_its_engine_died() {
     let mut bench = Bench::new();
     asleep(&mut bench, 20);
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {
+        site: THERE,
+        force: false,
+    })));
     bench.input(Input::EngineDown { engine: A });
     bench.input(Input::EngineUp { engine: A });
     let said = [bench.said.clone(), bench.pass(ms(100))].concat();
@@ -87,7 +99,10 @@ fn a_stopped_activation_stops() {
     let mut bench = Bench::with(|config| config.pace.activate_per_s = 100);
     asleep(&mut bench, 1_000);
     let said = bench
-        .input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })))
+        .input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {
+            site: THERE,
+            force: false,
+        })))
         .to_vec();
     let mut woken = wake(&mut bench, said);
     bench.input(Input::Order(Order::Site(crate::SiteOrder::StopActivating { site: THERE })));
@@ -125,7 +140,8 @@ fn what_a_living_site_owns_is_not_taken_over() {
     let mut bench = Bench::new();
     asleep(&mut bench, 3);
     bench.alive(&[THERE]);
-    let order = Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE }));
+    let order =
+        Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE, force: false }));
     let mut said = bench.input(order).to_vec();
     said.extend(bench.pass(ms(10_000)));
     assert!(grants(&said).is_empty(), "{said:?}");

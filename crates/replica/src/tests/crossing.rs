@@ -370,9 +370,20 @@ fn the_removal_of_a_call_that_was_fetched_from_another_site_crosses() {
 fn a_batch_has_the_dictionary_that_its_receiver_reads() {
     let mut bench = bench();
     for (dictionary, wanted) in [(0, 0), (1, 1), (u16::MAX, dictionary::NEWEST), (0, 0)] {
-        let status = SiteStatus { site: THERE, state: SiteState::Serving, start: 1, dictionary };
+        let status = SiteStatus {
+            site: THERE,
+            state: SiteState::Serving,
+            start: 1,
+            dictionary,
+            course: Course::default(),
+        };
         let alive = vec![status];
-        bench.site(SiteInput::Status { here: SiteState::Serving, alive, waiting: Vec::new() });
+        bench.site(SiteInput::Status {
+            here: SiteState::Serving,
+            alive,
+            waiting: Vec::new(),
+            steering: bench.replica.steering,
+        });
         let long = b"<sip:alice@192.0.2.1:5060;transport=udp>".repeat(4);
         bench.turn(key(1), BOUNDARY, |record| record.crossing = Bytes::from(long));
         let said = bench.pass(ms(150));

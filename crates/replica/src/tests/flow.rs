@@ -140,7 +140,7 @@ impl Script {
             ["order", order, site] => {
                 let site = SiteId(number(site));
                 let order = match order {
-                    "activate" => Order::Site(crate::SiteOrder::ActivateAll { site }),
+                    "activate" => Order::Site(crate::SiteOrder::ActivateAll { site, force: false }),
                     "drop" => Order::Site(crate::SiteOrder::DropBackup { site }),
                     "sweep" => Order::Site(crate::SiteOrder::Sweep { site }),
                     other => panic!("order {other}"),
@@ -216,10 +216,16 @@ impl Script {
                         state: *state,
                         start: 1,
                         dictionary: 1,
+                        course: Course::default(),
                     })
                     .collect();
                 let (here, waiting) = (SiteState::Serving, Vec::new());
-                bench.site(SiteInput::Status { here, alive, waiting });
+                bench.site(SiteInput::Status {
+                    here,
+                    alive,
+                    waiting,
+                    steering: bench.replica.steering,
+                });
             }
             ("linkdown", []) => {
                 self.under_way.retain(|(to, _)| *to != site);

@@ -268,7 +268,10 @@ fn a_condemned_call_neither_crosses_nor_is_told_of() {
 fn a_sleeping_call_that_cannot_be_woken_goes_and_a_better_version_lifts_it() {
     let mut bench = Bench::new();
     bench.store_dormant(from_there(1, 3));
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {
+        site: THERE,
+        force: false,
+    })));
     for _ in 0..2 {
         let mut said = bench.said.clone();
         while grants(&said).is_empty() {

@@ -192,7 +192,7 @@ fn safe(world: &World, calls: &BTreeMap<u8, SiteId>) -> BTreeSet<u8> {
 }
 
 fn activate_all(site: SiteId) -> Order {
-    Order::Site(replica::SiteOrder::ActivateAll { site })
+    Order::Site(replica::SiteOrder::ActivateAll { site, force: false })
 }
 
 #[test]

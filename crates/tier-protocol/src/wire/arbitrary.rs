@@ -14,13 +14,13 @@ use vocab::{
 use crate::batch::Entry;
 use crate::command::{Command, PutFlags, Veto};
 use crate::frame::{SiteFrame, TierFrame};
-use crate::partition::{GateBound, SiteInput, SiteOrder, SiteStatus};
+use crate::partition::{GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal, Reply};
 use crate::site::{
-    EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
+    Course, EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
 use crate::view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};
@@ -271,13 +271,48 @@ fn real_site() -> impl Strategy<Value = SiteId> {
 }
 
 fn site_status() -> impl Strategy<Value = SiteStatus> {
-    (site(), state(), any::<u64>(), any::<u16>())
-        .prop_map(|(site, state, start, dictionary)| SiteStatus { site, state, start, dictionary })
+    (site(), state(), any::<u64>(), any::<u16>(), course()).prop_map(
+        |(site, state, start, dictionary, course)| SiteStatus {
+            site,
+            state,
+            start,
+            dictionary,
+            course,
+        },
+    )
+}
+
+fn course() -> impl Strategy<Value = Course> {
+    (any::<bool>(), of(real_site()))
+        .prop_map(|(evacuates, backup_to)| Course { evacuates, backup_to })
+}
+
+fn steering() -> impl Strategy<Value = Steering> {
+    let returning = prop_oneof![Just(Return::Runs), Just(Return::Paused), Just(Return::Aborted)];
+    (of(real_site()), returning, of(real_site())).prop_map(|(evacuate_to, returning, backup_to)| {
+        Steering { evacuate_to, returning, backup_to }
+    })
+}
+
+fn progress() -> impl Strategy<Value = Progress> {
+    let counts = || vec((site(), any::<u64>()), 0..4);
+    let numbers = (any::<u64>(), any::<u64>(), of(real_site()));
+    (numbers, counts(), counts(), counts(), counts()).prop_map(
+        |((active, refills, backed_up_at), moved, dormant, ordered, at_risk)| Progress {
+            active,
+            moved,
+            refills,
+            dormant,
+            ordered,
+            at_risk,
+            backed_up_at,
+        },
+    )
 }
 
 fn site_order() -> impl Strategy<Value = SiteOrder> {
     prop_oneof![
-        site().prop_map(|site| SiteOrder::ActivateAll { site }),
+        (site(), any::<bool>()).prop_map(|(site, force)| SiteOrder::ActivateAll { site, force }),
         site().prop_map(|site| SiteOrder::StopActivating { site }),
         site().prop_map(|site| SiteOrder::DropBackup { site }),
         (site(), any::<bool>()).prop_map(|(site, on)| SiteOrder::Replication { site, on }),
@@ -290,8 +325,9 @@ fn site_order() -> impl Strategy<Value = SiteOrder> {
 fn site_input() -> impl Strategy<Value = SiteInput> {
     let id = any::<u64>;
     prop_oneof![
-        (state(), vec(site_status(), 0..4), vec(site(), 0..4))
-            .prop_map(|(here, alive, waiting)| SiteInput::Status { here, alive, waiting }),
+        (state(), vec(site_status(), 0..4), vec(site(), 0..4), steering()).prop_map(
+            |(here, alive, waiting, steering)| SiteInput::Status { here, alive, waiting, steering }
+        ),
         (site(), id()).prop_map(|(site, id)| SiteInput::BatchStored { site, id }),
         (site(), id()).prop_map(|(site, id)| SiteInput::BatchRefused { site, id }),
         site().prop_map(|site| SiteInput::LinkDown { site }),
@@ -311,6 +347,7 @@ fn site_input() -> impl Strategy<Value = SiteInput> {
         }),
         id().prop_map(|life| SiteInput::Settled { life }),
         site_order().prop_map(SiteInput::Order),
+        Just(SiteInput::ProgressAsk),
     ]
 }
 
@@ -329,6 +366,7 @@ fn gate_bound() -> impl Strategy<Value = GateBound> {
         (site(), id(), key(), answer())
             .prop_map(|(site, ask, key, answer)| GateBound::PullAnswer { site, ask, key, answer }),
         key().prop_map(|key| GateBound::Pull { key }),
+        progress().prop_map(GateBound::Progress),
     ]
 }
 
@@ -367,9 +405,15 @@ fn message() -> impl Strategy<Value = ForwardedMessage> {
 fn site_word() -> impl Strategy<Value = SiteWord> {
     let id = any::<u64>;
     prop_oneof![
-        (site(), id(), state(), any::<u16>()).prop_map(|(site, start, state, dictionary)| {
-            SiteWord::Hello { site, start, state, dictionary }
-        }),
+        (site(), id(), state(), any::<u16>(), course()).prop_map(
+            |(site, start, state, dictionary, course)| SiteWord::Hello {
+                site,
+                start,
+                state,
+                dictionary,
+                course
+            }
+        ),
         (id(), partition(), view(), body()).prop_map(|(id, partition, view, bytes)| {
             SiteWord::Batch { id, partition, view, bytes }
         }),

@@ -73,6 +73,21 @@ impl Element for (SiteId, Stamp) {
     }
 }
 
+/// A site and how many calls.
+impl Element for (SiteId, u64) {
+    const BYTES: usize = 2 + 8;
+
+    fn put(&self, out: &mut BytesMut) {
+        let (site, calls) = self;
+        out.put_u16(site.0);
+        out.put_u64(*calls);
+    }
+
+    fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
+        Ok((SiteId(from.get_u16()), from.get_u64()))
+    }
+}
+
 impl Element for Superseded {
     const BYTES: usize = 16 + 10;
 

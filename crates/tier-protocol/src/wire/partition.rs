@@ -7,7 +7,8 @@ use super::list;
 use super::site::{PullAnswer, state_from_wire, state_to_wire};
 use super::word::{self, Key, need};
 use crate::error::DecodeError;
-use crate::partition::{self, SiteOrder, SiteStatus};
+use crate::partition::{self, Return, SiteOrder, SiteStatus, Steering};
+use crate::site::Course;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 struct Status {
@@ -19,13 +20,20 @@ struct Status {
     start: u64,
     #[prost(uint32, tag = "4")]
     dictionary: u32,
+    #[prost(bool, tag = "5")]
+    evacuates: bool,
+    /// 0 for none.
+    #[prost(uint32, tag = "6")]
+    backup_to: u32,
 }
 
 impl From<&SiteStatus> for Status {
     fn from(status: &SiteStatus) -> Self {
-        let SiteStatus { site, state, start, dictionary } = *status;
+        let SiteStatus { site, state, start, dictionary, course } = *status;
+        let Course { evacuates, backup_to } = course;
         let (site, dictionary) = (u32::from(site.0), u32::from(dictionary));
-        Self { site, state: state_to_wire(state), start, dictionary }
+        let backup_to = word::no_site(backup_to);
+        Self { site, state: state_to_wire(state), start, dictionary, evacuates, backup_to }
     }
 }
 
@@ -35,7 +43,108 @@ impl TryFrom<Status> for SiteStatus {
     fn try_from(wire: Status) -> Result<Self, DecodeError> {
         let (site, state) = (word::site(wire.site)?, state_from_wire(wire.state)?);
         let dictionary = word::small(wire.dictionary, "dictionary")?;
-        Ok(Self { site, state, start: wire.start, dictionary })
+        let (evacuates, backup_to) = (wire.evacuates, word::some_site(wire.backup_to)?);
+        let course = Course { evacuates, backup_to };
+        Ok(Self { site, state, start: wire.start, dictionary, course })
+    }
+}
+
+/// Absent when nothing is ordered.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Steer {
+    /// 0 for no site, as below.
+    #[prost(uint32, tag = "1")]
+    evacuate_to: u32,
+    #[prost(uint32, tag = "2")]
+    returning: u32,
+    #[prost(uint32, tag = "3")]
+    backup_to: u32,
+}
+
+const RUNS: u32 = 0;
+const PAUSED: u32 = 1;
+const ABORTED: u32 = 2;
+
+impl From<Steering> for Steer {
+    fn from(steering: Steering) -> Self {
+        let Steering { evacuate_to, returning, backup_to } = steering;
+        Self {
+            evacuate_to: word::no_site(evacuate_to),
+            returning: match returning {
+                Return::Runs => RUNS,
+                Return::Paused => PAUSED,
+                Return::Aborted => ABORTED,
+            },
+            backup_to: word::no_site(backup_to),
+        }
+    }
+}
+
+impl TryFrom<Steer> for Steering {
+    type Error = DecodeError;
+
+    fn try_from(wire: Steer) -> Result<Self, DecodeError> {
+        Ok(Self {
+            evacuate_to: word::some_site(wire.evacuate_to)?,
+            returning: match wire.returning {
+                RUNS => Return::Runs,
+                PAUSED => Return::Paused,
+                ABORTED => Return::Aborted,
+                value => return Err(DecodeError::Unknown { what: "state of a return", value }),
+            },
+            backup_to: word::some_site(wire.backup_to)?,
+        })
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Progress {
+    #[prost(uint64, tag = "1")]
+    active: u64,
+    #[prost(uint64, tag = "2")]
+    refills: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    moved: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    dormant: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    ordered: Bytes,
+    #[prost(bytes = "bytes", tag = "6")]
+    at_risk: Bytes,
+    /// 0 for none.
+    #[prost(uint32, tag = "7")]
+    backed_up_at: u32,
+}
+
+impl From<&partition::Progress> for Progress {
+    fn from(progress: &partition::Progress) -> Self {
+        use partition::Progress as Told;
+        let Told { active, moved, refills, dormant, ordered, at_risk, backed_up_at } = progress;
+        Self {
+            active: *active,
+            refills: *refills,
+            moved: list::pack(moved),
+            dormant: list::pack(dormant),
+            ordered: list::pack(ordered),
+            at_risk: list::pack(at_risk),
+            backed_up_at: word::no_site(*backed_up_at),
+        }
+    }
+}
+
+impl TryFrom<Progress> for partition::Progress {
+    type Error = DecodeError;
+
+    fn try_from(wire: Progress) -> Result<Self, DecodeError> {
+        Ok(Self {
+            active: wire.active,
+            refills: wire.refills,
+            moved: list::unpack(&wire.moved)?,
+            dormant: list::unpack(&wire.dormant)?,
+            ordered: list::unpack(&wire.ordered)?,
+            at_risk: list::unpack(&wire.at_risk)?,
+            backed_up_at: word::some_site(wire.backed_up_at)?,
+        })
     }
 }
 
@@ -68,6 +177,8 @@ pub(crate) struct SiteInput {
     /// What is ordered to begin, or to end.
     #[prost(bool, tag = "11")]
     on: bool,
+    #[prost(message, optional, tag = "12")]
+    steering: Option<Steer>,
 }
 
 const STATUS: u32 = 1;
@@ -80,6 +191,7 @@ const PULL: u32 = 7;
 const KEYSET_PAGE: u32 = 8;
 const PULLED: u32 = 9;
 const SETTLED: u32 = 10;
+const PROGRESS_ASK: u32 = 11;
 const ACTIVATE_ALL: u32 = 20;
 const STOP_ACTIVATING: u32 = 21;
 const DROP_BACKUP: u32 = 22;
@@ -88,11 +200,6 @@ const BACKUP_TO: u32 = 24;
 const SWEEP: u32 = 25;
 const HAND_BACK_PAUSE: u32 = 26;
 
-/// The site of a word that may be about none.
-fn some_site(value: u32) -> Result<Option<vocab::SiteId>, DecodeError> {
-    if value == 0 { Ok(None) } else { word::site(value).map(Some) }
-}
-
 impl From<&partition::SiteInput> for SiteInput {
     fn from(word: &partition::SiteInput) -> Self {
         use partition::SiteInput as Word;
@@ -100,11 +207,12 @@ impl From<&partition::SiteInput> for SiteInput {
             |kind, site: vocab::SiteId| Self { kind, site: u32::from(site.0), ..Self::default() };
         let none = Self::default();
         match word {
-            Word::Status { here, alive, waiting } => Self {
+            Word::Status { here, alive, waiting, steering } => Self {
                 kind: STATUS,
                 here: state_to_wire(*here),
                 alive: alive.iter().map(Status::from).collect(),
                 waiting: waiting.iter().map(|site| u32::from(site.0)).collect(),
+                steering: (*steering != Steering::default()).then(|| (*steering).into()),
                 ..none
             },
             Word::BatchStored { site, id } => Self { id: *id, ..of(BATCH_STORED, *site) },
@@ -130,8 +238,11 @@ impl From<&partition::SiteInput> for SiteInput {
                 ..none
             },
             Word::Settled { life } => Self { kind: SETTLED, id: *life, ..none },
+            Word::ProgressAsk => Self { kind: PROGRESS_ASK, ..none },
             Word::Order(order) => match *order {
-                SiteOrder::ActivateAll { site } => of(ACTIVATE_ALL, site),
+                SiteOrder::ActivateAll { site, force } => {
+                    Self { on: force, ..of(ACTIVATE_ALL, site) }
+                }
                 SiteOrder::StopActivating { site } => of(STOP_ACTIVATING, site),
                 SiteOrder::DropBackup { site } => of(DROP_BACKUP, site),
                 SiteOrder::Replication { site, on } => Self { on, ..of(REPLICATION, site) },
@@ -154,6 +265,7 @@ impl TryFrom<SiteInput> for partition::SiteInput {
                 here: state_from_wire(wire.here)?,
                 alive: word::all(wire.alive)?,
                 waiting: wire.waiting.into_iter().map(word::site).collect::<Result<_, _>>()?,
+                steering: wire.steering.map(TryInto::try_into).transpose()?.unwrap_or_default(),
             },
             BATCH_STORED => Self::BatchStored { site: site()?, id },
             BATCH_REFUSED => Self::BatchRefused { site: site()?, id },
@@ -167,16 +279,17 @@ impl TryFrom<SiteInput> for partition::SiteInput {
                 Self::KeysetPage { from: site()?, entries: list::unpack(&wire.entries)? }
             }
             PULLED => Self::Pulled {
-                from: some_site(wire.site)?,
+                from: word::some_site(wire.site)?,
                 key: word::key(wire.key)?,
                 answer: need(wire.answer, "answer")?.try_into()?,
             },
             SETTLED => Self::Settled { life: id },
-            ACTIVATE_ALL => Self::Order(SiteOrder::ActivateAll { site: site()? }),
+            PROGRESS_ASK => Self::ProgressAsk,
+            ACTIVATE_ALL => Self::Order(SiteOrder::ActivateAll { site: site()?, force: wire.on }),
             STOP_ACTIVATING => Self::Order(SiteOrder::StopActivating { site: site()? }),
             DROP_BACKUP => Self::Order(SiteOrder::DropBackup { site: site()? }),
             REPLICATION => Self::Order(SiteOrder::Replication { site: site()?, on: wire.on }),
-            BACKUP_TO => Self::Order(SiteOrder::BackupTo { site: some_site(wire.site)? }),
+            BACKUP_TO => Self::Order(SiteOrder::BackupTo { site: word::some_site(wire.site)? }),
             SWEEP => Self::Order(SiteOrder::Sweep { site: site()? }),
             HAND_BACK_PAUSE => Self::Order(SiteOrder::HandBackPause(wire.on)),
             value => return Err(DecodeError::Unknown { what: "word of the gate", value }),
@@ -204,12 +317,15 @@ pub(crate) struct GateBound {
     key: Option<Key>,
     #[prost(message, optional, tag = "8")]
     answer: Option<PullAnswer>,
+    #[prost(message, optional, tag = "9")]
+    progress: Option<Progress>,
 }
 
 const PUBLISH: u32 = 1;
 const PAGE: u32 = 2;
 const PULL_ANSWER: u32 = 3;
 const ASK: u32 = 4;
+const PROGRESS: u32 = 5;
 
 impl From<&partition::GateBound> for GateBound {
     fn from(word: &partition::GateBound) -> Self {
@@ -241,6 +357,9 @@ impl From<&partition::GateBound> for GateBound {
                 ..none
             },
             Word::Pull { key } => Self { kind: ASK, key: Some((*key).into()), ..none },
+            Word::Progress(progress) => {
+                Self { kind: PROGRESS, progress: Some(progress.into()), ..none }
+            }
         }
     }
 }
@@ -270,6 +389,7 @@ impl TryFrom<GateBound> for partition::GateBound {
                 answer: need(wire.answer, "answer")?.try_into()?,
             },
             ASK => Self::Pull { key: word::key(wire.key)? },
+            PROGRESS => Self::Progress(need(wire.progress, "progress")?.try_into()?),
             value => return Err(DecodeError::Unknown { what: "word to the gate", value }),
         })
     }

@@ -44,6 +44,12 @@ pub(crate) struct SiteWord {
     /// Absent from what a site of before dictionaries says: it reads none.
     #[prost(uint32, tag = "15")]
     dictionary: u32,
+    /// Absent from what a site of before evacuations says, as the next.
+    #[prost(bool, tag = "16")]
+    evacuates: bool,
+    /// 0 for none.
+    #[prost(uint32, tag = "17")]
+    backup_to: u32,
 }
 
 const HELLO: u32 = 1;
@@ -62,11 +68,16 @@ impl From<&site::SiteWord> for SiteWord {
         use site::SiteWord as Word;
         let none = Self::default();
         match word {
-            Word::Hello { site, start, state, dictionary } => {
-                let (site, state) = (u32::from(site.0), state_to_wire(*state));
-                let dictionary = u32::from(*dictionary);
-                Self { kind: HELLO, site, start: *start, state, dictionary, ..none }
-            }
+            Word::Hello { site, start, state, dictionary, course } => Self {
+                kind: HELLO,
+                site: u32::from(site.0),
+                start: *start,
+                state: state_to_wire(*state),
+                dictionary: u32::from(*dictionary),
+                evacuates: course.evacuates,
+                backup_to: word::no_site(course.backup_to),
+                ..none
+            },
             Word::Batch { id, partition, view, bytes } => Self {
                 kind: BATCH,
                 id: *id,
@@ -120,6 +131,10 @@ impl TryFrom<SiteWord> for site::SiteWord {
                 start: wire.start,
                 state: state_from_wire(wire.state)?,
                 dictionary: word::dictionary(wire.dictionary),
+                course: site::Course {
+                    evacuates: wire.evacuates,
+                    backup_to: word::some_site(wire.backup_to)?,
+                },
             },
             BATCH => Self::Batch {
                 id: wire.id,

@@ -76,6 +76,16 @@ impl From<Token> for LockToken {
     }
 }
 
+/// The site of a word that may be about none.
+pub(crate) fn some_site(value: u32) -> Result<Option<SiteId>, DecodeError> {
+    if value == 0 { Ok(None) } else { site(value).map(Some) }
+}
+
+/// The number of a site, or 0 for none.
+pub(crate) fn no_site(site: Option<SiteId>) -> u32 {
+    site.map_or(0, |site| u32::from(site.0))
+}
+
 /// The lock token that a word cannot do without.
 pub(crate) fn token(token: Option<Token>) -> Result<LockToken, DecodeError> {
     need(token, "lock token").map(LockToken::from)

@@ -96,8 +96,13 @@ fn a_site_that_was_lost_whole_returns_and_says_when_it_is_settled() {
     // Both partitions began anew, one after the other.
     let said = bench.keep(map([ME, OTHER], [1, 2], 0));
     assert_eq!(told(&said), Some((SiteState::Returning, vec![], 0)));
-    let hello =
-        SiteWord::Hello { site: HERE, start: 3, state: SiteState::Returning, dictionary: 0 };
+    let hello = SiteWord::Hello {
+        site: HERE,
+        start: 3,
+        state: SiteState::Returning,
+        dictionary: 0,
+        course: Course::default(),
+    };
     let said = bench.input(GateInput::LinkUp { site: THERE });
     assert_eq!(said, [GateOutput::ToSite { site: THERE, word: hello }], "one start a life");
     bench.hello(THERE, 1, SiteState::Serving);

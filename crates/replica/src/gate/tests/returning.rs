@@ -39,7 +39,13 @@ fn a_returning_site_fetches_all_pages_before_it_serves() {
     let said = bench.word(THERE, page(&[3], None));
     assert!(is_serving(&bench));
     assert_eq!(told(&said).map(|told| told.0), Some(SiteState::Serving));
-    let hello = SiteWord::Hello { site: HERE, start: 2, state: SiteState::Serving, dictionary: 1 };
+    let hello = SiteWord::Hello {
+        site: HERE,
+        start: 2,
+        state: SiteState::Serving,
+        dictionary: 1,
+        course: Course::default(),
+    };
     assert!(said.contains(&GateOutput::ToSite { site: THERE, word: hello }));
 }
 

@@ -112,7 +112,10 @@ fn spilled_calls_of_a_dead_site_are_woken_once() {
     assert_eq!(bench.spilled(), 500);
     bench.alive(&[]);
     let mut said = bench
-        .input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })))
+        .input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {
+            site: THERE,
+            force: false,
+        })))
         .to_vec();
     let mut woken = 0;
     for _ in 0..100 {
@@ -132,7 +135,10 @@ fn an_activation_waits_for_a_database_that_is_away() {
     bench.pass_with(&mut disk, ms(60_000));
     bench.alive(&[]);
     bench.word(DatabaseWord::Away);
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {
+        site: THERE,
+        force: false,
+    })));
     bench.pass(ms(60_000));
     assert_eq!(bench.asks.len(), 0);
     bench.word(DatabaseWord::Back);
@@ -146,7 +152,10 @@ fn an_activation_goes_on_after_a_read_was_refused() {
     bench.store_dormant(from_there(2, 1));
     bench.pass_with(&mut disk, ms(60_000));
     bench.alive(&[]);
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE })));
+    bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {
+        site: THERE,
+        force: false,
+    })));
     while let Some(ask) = bench.asks.pop_front() {
         bench.word(refused(&ask));
     }

@@ -13,12 +13,14 @@ use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNu
 use super::*;
 use crate::batch::{self, Entry};
 use crate::command::{PutFlags, Veto};
-use crate::partition::{SiteOrder, SiteStatus};
+use crate::partition::{Progress, Return, SiteOrder, SiteStatus, Steering};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal};
-use crate::site::{ForwardedMessage, KeysetEntry, KeysetKind, PullAnswer, SiteState, Superseded};
+use crate::site::{
+    Course, ForwardedMessage, KeysetEntry, KeysetKind, PullAnswer, SiteState, Superseded,
+};
 use crate::view::{Seat, SiteMap, SlotMove, SlotSet};
 
 const KEY: CallKey = CallKey(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
@@ -335,14 +337,38 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
 /// Words between a site's gate and its partitions.
 fn partitions() -> Vec<(&'static str, TierFrame)> {
     let (key, ask, id, site) = (KEY, 11, 6, SiteId(2));
-    let status = SiteStatus { site, state: SiteState::Returning, start: 3, dictionary: 1 };
+    let status = SiteStatus {
+        site,
+        state: SiteState::Returning,
+        start: 3,
+        dictionary: 1,
+        course: Course::default(),
+    };
     let (here, alive, waiting) = (SiteState::Serving, vec![status], vec![SiteId(3)]);
+    let steering = Steering::default();
+    let steered =
+        Steering { evacuate_to: Some(site), returning: Return::Paused, backup_to: Some(SiteId(3)) };
+    let course = Course { evacuates: true, backup_to: Some(SiteId(3)) };
+    let on_course = vec![SiteStatus { course, ..status }];
+    let progress = Progress {
+        active: 7,
+        moved: vec![(site, 3)],
+        refills: 2,
+        dormant: vec![(site, 5)],
+        ordered: vec![(site, 1)],
+        at_risk: vec![(site, 4)],
+        backed_up_at: Some(site),
+    };
     let entries = vec![KeysetEntry { key, epoch: EPOCH, kind: KeysetKind::Moved }];
     let order = SiteInput::Order;
     let pulled = |from| SiteInput::Pulled { from, key, answer: PullAnswer::NoSuch };
     let page = SiteInput::KeysetPage { from: site, entries: entries.clone() };
     let to = [
-        ("status", SiteInput::Status { here, alive, waiting }),
+        ("status", SiteInput::Status { here, alive, waiting: waiting.clone(), steering }),
+        (
+            "status_steered",
+            SiteInput::Status { here, alive: on_course, waiting, steering: steered },
+        ),
         ("batch_stored", SiteInput::BatchStored { site, id }),
         ("batch_refused", SiteInput::BatchRefused { site, id }),
         ("link_down", SiteInput::LinkDown { site }),
@@ -353,7 +379,9 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ("pulled", pulled(Some(site))),
         ("pulled_from_none", pulled(None)),
         ("settled", SiteInput::Settled { life: 4 }),
-        ("activate_all", order(SiteOrder::ActivateAll { site })),
+        ("progress_ask", SiteInput::ProgressAsk),
+        ("activate_all", order(SiteOrder::ActivateAll { site, force: false })),
+        ("activate_all_forced", order(SiteOrder::ActivateAll { site, force: true })),
         ("stop_activating", order(SiteOrder::StopActivating { site })),
         ("drop_backup", order(SiteOrder::DropBackup { site })),
         ("replication_on", order(SiteOrder::Replication { site, on: true })),
@@ -370,6 +398,7 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ("gate_keyset_page", GateBound::KeysetPage { site, ask, entries, next: Some(key) }),
         ("gate_pull_answer", GateBound::PullAnswer { site, ask, key, answer }),
         ("gate_pull", GateBound::Pull { key }),
+        ("gate_progress", GateBound::Progress(progress)),
     ];
     let to = to.into_iter().map(|(name, word)| (name, TierFrame::ToPartition(word)));
     let partition = PARTITION;
@@ -393,14 +422,22 @@ fn sites() -> Vec<(&'static str, SiteFrame)> {
     let entry = |kind| KeysetEntry { key, epoch: EPOCH, kind };
     let entries = vec![entry(KeysetKind::Moved), entry(KeysetKind::Dormant)];
     let pulled = |answer| SiteWord::Pulled { key, ask, answer };
-    let greeting =
-        |state, dictionary| SiteWord::Hello { site: SiteId(2), start: 3, state, dictionary };
+    let on_course = |state, dictionary, course| SiteWord::Hello {
+        site: SiteId(2),
+        start: 3,
+        state,
+        dictionary,
+        course,
+    };
+    let greeting = |state, dictionary| on_course(state, dictionary, Course::default());
     let hello = |state| greeting(state, 0);
+    let course = Course { evacuates: true, backup_to: Some(SiteId(1)) };
     let bytes = Bytes::from_static(b"batch");
     [
         ("hello_returning", hello(SiteState::Returning)),
         ("hello_serving", hello(SiteState::Serving)),
         ("hello_dictionary", greeting(SiteState::Serving, 1)),
+        ("hello_evacuates", on_course(SiteState::Serving, 1, course)),
         ("batch", SiteWord::Batch { id, partition, view: VIEW, bytes }),
         ("batch_stored", SiteWord::BatchStored { id, partition }),
         ("batch_refused", SiteWord::BatchRefused { id, partition }),

@@ -1,0 +1,300 @@
+//! Orders about where calls go: `rehome evacuate`, `return`, `replication`, `backup activate`.
+//!
+//! Every order goes to the process that keeps the site's gate. Waiting is only looking: who stops
+//! looking stops nothing.
+
+use std::time::{Duration, Instant};
+
+use admin_api::{
+    ActivateOrder, BackupReply, EvacuateOrder, OrderReply, ReplicationOrder, RetargetOrder,
+    ReturnOrder, ReturnWord, SitesReply,
+};
+use clap::{Args, Subcommand};
+use serde::de::DeserializeOwned;
+
+use super::Target;
+use crate::client::{Client, ClientError};
+use crate::print;
+use crate::progress::Progress;
+
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A node that is silent for so long is looked at no longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `rehome evacuate`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    rehome evacuate --from 1 --to 2 --wait --admin http://127.0.1.1:8080\n  \
+    rehome evacuate --from 1 --abort\n\n\
+    Calls that begin at the site later follow as soon as they are steady: send new calls elsewhere \
+    with `rehome route set`. The calls come home when the evacuation is aborted, or when the site \
+    starts again and serves.")]
+pub struct EvacuateArguments {
+    /// The site whose calls go: that of the node that is asked.
+    #[arg(long, value_name = "SITE")]
+    pub from: u16,
+    /// The site that they go to. It must answer.
+    #[arg(long, value_name = "SITE", required_unless_present = "abort")]
+    pub to: Option<u16>,
+    /// Ends the evacuation: nothing more goes, and what went comes back.
+    #[arg(long, conflicts_with_all = ["to", "wait"])]
+    pub abort: bool,
+    /// Waits until no call lives at the site, and shows how far it is.
+    #[arg(long)]
+    pub wait: bool,
+    /// Which node: the one of the site that keeps its gate.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `rehome return ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReturnCommand {
+    /// Lets calls go home: those of this site to here, those that live here to their homes.
+    #[command(after_help = "Examples:\n  rehome return start --wait\n  \
+        rehome return start --without-keyset")]
+    Start(StartArguments),
+    /// Nothing is given back or fetched until the start; it goes on from there.
+    ///
+    /// A site that is returning goes on returning meanwhile, and takes no traffic. A call that
+    /// sleeps elsewhere is still fetched when its message comes.
+    #[command(after_help = "Examples:\n  rehome return pause")]
+    Pause(Target),
+    /// The same, and what is known of the way is forgotten: the start fetches the keyset anew.
+    #[command(after_help = "Examples:\n  rehome return abort")]
+    Abort(Target),
+}
+
+/// `rehome return start`
+#[derive(Clone, Debug, Args)]
+pub struct StartArguments {
+    /// A returning site serves at once. It fetches the keyset beside that, and leaves messages of
+    /// calls that it does not know unanswered until it has it.
+    #[arg(long)]
+    pub without_keyset: bool,
+    /// Waits until every call is home, and shows how far it is.
+    #[arg(long)]
+    pub wait: bool,
+    /// Which node: the one of the site that keeps its gate.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `rehome replication ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReplicationCommand {
+    /// Call states are kept back; what would have crossed is marked, and is at risk.
+    #[command(after_help = "Examples:\n  rehome replication stop --site 2")]
+    Stop(SiteArguments),
+    /// They cross again, beginning with what is marked.
+    #[command(after_help = "Examples:\n  rehome replication start --site 2")]
+    Start(SiteArguments),
+    /// Another site keeps the copies from here on, while calls run.
+    ///
+    /// Every steady call crosses to it. When it has them all, the site that kept them before is
+    /// told and removes its copies. Until then both have some.
+    #[command(after_help = "Examples:\n  rehome replication retarget --to 3 --wait")]
+    Retarget(RetargetArguments),
+}
+
+/// `rehome replication stop` and `start`
+#[derive(Clone, Debug, Args)]
+pub struct SiteArguments {
+    /// The site that receives.
+    #[arg(long)]
+    pub site: u16,
+    /// Which node: the one of the site that keeps its gate.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `rehome replication retarget`
+#[derive(Clone, Debug, Args)]
+pub struct RetargetArguments {
+    /// The site that is to keep the copies. It must answer.
+    #[arg(long, value_name = "SITE")]
+    pub to: u16,
+    /// Waits until it has every call, and shows how far it is.
+    #[arg(long)]
+    pub wait: bool,
+    /// Which node: the one of the site that keeps its gate.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// How much is left, of how much at the most, and what to say.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    left: u64,
+    is_over: bool,
+    said: String,
+}
+
+/// Looks until it is over; the last answer.
+fn wait_for<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    accepted: &OrderReply,
+    seen: impl Fn(&T) -> Result<Seen, ClientError>,
+) -> Result<T, ClientError> {
+    let mut progress = Progress::new();
+    progress.begin(&accepted.accepted);
+    let (mut good_at, mut most) = (Instant::now(), accepted.calls);
+    loop {
+        match client.get::<T>(path) {
+            Ok(reply) => {
+                let Seen { left, is_over, said } = seen(&reply)?;
+                if is_over {
+                    progress.done(said);
+                    return Ok(reply);
+                }
+                most = most.max(left);
+                let fitted = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+                progress.count(fitted(most - left), fitted(most));
+                progress.note(said);
+                good_at = Instant::now();
+            }
+            Err(ClientError::Unreachable { host, error }) if good_at.elapsed() > PATIENCE => {
+                return Err(ClientError::Declined(format!(
+                    "no node answers at {host} any more: {error}; look with `rehome sites` at \
+                     another node of the site, and order it again if it is not on"
+                )));
+            }
+            Err(ClientError::Unreachable { .. }) => progress.note("the node does not answer"),
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn is_told(sites: &SitesReply) -> bool {
+    sites.partitions_told >= sites.partitions
+}
+
+pub(super) fn evacuate(arguments: &EvacuateArguments) -> Result<String, ClientError> {
+    let EvacuateArguments { from, to, abort: _, wait, target } = arguments;
+    let client = target.client()?;
+    let order = EvacuateOrder { from: *from, to: *to };
+    let accepted: OrderReply = client.post("/v1/evacuate", &order)?;
+    if !wait {
+        return target.print(&accepted, print::order);
+    }
+    let reply = wait_for(&client, "/v1/sites", &accepted, evacuated)?;
+    target.print(&reply, print::sites)
+}
+
+fn evacuated(sites: &SitesReply) -> Result<Seen, ClientError> {
+    let Some(on) = sites.evacuation else {
+        let why = "the evacuation is not on any more: it was aborted, or the site started anew";
+        return Err(ClientError::Declined(why.into()));
+    };
+    let left = on.left;
+    let silent = if on.wanted { "" } else { "; the site takes NO CALLS at the moment" };
+    let is_over = left == 0 && is_told(sites);
+    let said = if is_over { "no call is left".into() } else { format!("{left} left{silent}") };
+    Ok(Seen { left, is_over, said })
+}
+
+pub(super) fn steer_return(command: &ReturnCommand) -> Result<String, ClientError> {
+    let (order, without_keyset, wait, target) = match command {
+        ReturnCommand::Start(StartArguments { without_keyset, wait, target }) => {
+            (ReturnWord::Start, *without_keyset, *wait, target)
+        }
+        ReturnCommand::Pause(target) => (ReturnWord::Pause, false, false, target),
+        ReturnCommand::Abort(target) => (ReturnWord::Abort, false, false, target),
+    };
+    let client = target.client()?;
+    let order = ReturnOrder { order, without_keyset };
+    let accepted: OrderReply = client.post("/v1/return", &order)?;
+    if !wait {
+        return target.print(&accepted, print::order);
+    }
+    let reply = wait_for(&client, "/v1/sites", &accepted, returned)?;
+    target.print(&reply, print::sites)
+}
+
+fn returned(sites: &SitesReply) -> Result<Seen, ClientError> {
+    let returning = &sites.returning;
+    if returning.state != "runs" {
+        return Err(ClientError::Declined(format!("the return is {}", returning.state)));
+    }
+    let left = returning.refill_left + returning.hand_back_left.values().sum::<u64>();
+    let is_over = left == 0 && is_told(sites) && returning.keyset_awaited.is_empty();
+    let said = if is_over { "every call is home".into() } else { print::returning(returning) };
+    Ok(Seen { left, is_over, said })
+}
+
+pub(super) fn replication(command: &ReplicationCommand) -> Result<String, ClientError> {
+    let (arguments, on) = match command {
+        ReplicationCommand::Retarget(arguments) => return retarget(arguments),
+        ReplicationCommand::Stop(arguments) => (arguments, false),
+        ReplicationCommand::Start(arguments) => (arguments, true),
+    };
+    let order = ReplicationOrder { site: arguments.site, on };
+    arguments.target.post::<OrderReply>("/v1/replication", &order, print::order)
+}
+
+fn retarget(arguments: &RetargetArguments) -> Result<String, ClientError> {
+    let RetargetArguments { to, wait, target } = arguments;
+    let client = target.client()?;
+    let accepted: OrderReply =
+        client.post("/v1/replication/retarget", &RetargetOrder { to: *to })?;
+    if !wait {
+        return target.print(&accepted, print::order);
+    }
+    let reply = wait_for(&client, "/v1/sites", &accepted, |sites| retargeted(*to, sites))?;
+    target.print(&reply, print::sites)
+}
+
+fn retargeted(to: u16, sites: &SitesReply) -> Result<Seen, ClientError> {
+    let Some(on) = sites.retarget.filter(|on| on.to == to) else {
+        let why = "the order is not in force any more: another was given, or the site started anew";
+        return Err(ClientError::Declined(why.into()));
+    };
+    let (left, is_over) = (on.at_risk, on.complete);
+    let said = match is_over {
+        true => format!("site {to} has every call"),
+        false => format!("{left} calls not there yet"),
+    };
+    Ok(Seen { left, is_over, said })
+}
+
+pub(super) fn activate(
+    site: u16,
+    force: bool,
+    wait: bool,
+    target: &Target,
+) -> Result<String, ClientError> {
+    let client = target.client()?;
+    let order = ActivateOrder { site, force };
+    let accepted: OrderReply = client.post("/v1/backup/activate", &order)?;
+    if !wait {
+        return target.print(&accepted, print::order);
+    }
+    let reply = wait_for(&client, "/v1/backup", &accepted, |backup| awake(site, force, backup))?;
+    target.print(&reply, print::backup)
+}
+
+fn awake(site: u16, force: bool, backup: &BackupReply) -> Result<Seen, ClientError> {
+    let kept = backup.kept.get(&site).cloned().unwrap_or_default();
+    if kept.alive && !force {
+        let why = format!(
+            "site {site} answers again: its calls are its own; {} sleep here for it still",
+            kept.calls
+        );
+        return Err(ClientError::Declined(why));
+    }
+    let left = kept.calls;
+    let said = match (left, backup.inbox_batches) {
+        (0, _) => "every call is awake".into(),
+        (left, 0) => format!("{left} still asleep"),
+        (left, batches) => {
+            format!("{left} still asleep; {batches} batches of other sites come first")
+        }
+    };
+    Ok(Seen { left, is_over: left == 0, said })
+}
+
+#[cfg(test)]
+mod tests;

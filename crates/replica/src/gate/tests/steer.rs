@@ -1,0 +1,153 @@
+//! An operator steers: what other sites and the partitions hear, and who goes on with it.
+
+use tier_protocol::{PartitionView, Progress, Return, Seat, SiteMap, Steering};
+use vocab::ReplicaId;
+
+use super::*;
+
+fn steered(said: &[GateOutput]) -> Option<Steering> {
+    let told = said.iter().filter_map(|output| match output {
+        GateOutput::ToReplicas(SiteInput::Status { steering, .. }) => Some(*steering),
+        _ => None,
+    });
+    told.last()
+}
+
+fn course(said: &[GateOutput]) -> Option<Course> {
+    let told = said.iter().filter_map(|output| match output {
+        GateOutput::ToSite { word: SiteWord::Hello { course, .. }, .. } => Some(*course),
+        _ => None,
+    });
+    told.last()
+}
+
+fn page(number: u8, next: Option<u8>) -> SiteWord {
+    let epoch = Epoch { n: 5, site: THERE };
+    let entries = vec![KeysetEntry { key: key(number), epoch, kind: KeysetKind::Dormant }];
+    SiteWord::KeysetPage { entries, next: next.map(key), ask_later: false }
+}
+
+#[test]
+fn a_site_that_evacuates_tells_the_others_first_and_its_replicas() {
+    let mut bench = Bench::new();
+    bench.up(THERE);
+    let said = bench.input(GateInput::Steer(Steer::Evacuate(Some(THERE))));
+    assert_eq!(course(&said), Some(Course { evacuates: true, backup_to: None }));
+    let steering = steered(&said).expect("the replicas are told");
+    assert_eq!(steering.evacuate_to, Some(THERE));
+    let hello = said.iter().position(|it| matches!(it, GateOutput::ToSite { .. }));
+    let status = said.iter().position(|it| matches!(it, GateOutput::ToReplicas(_)));
+    assert!(hello < status, "a call that comes before the word would be given back");
+    assert_eq!(steered(&bench.input(GateInput::Steer(Steer::Evacuate(Some(THERE))))), None);
+    let said = bench.input(GateInput::Steer(Steer::Evacuate(None)));
+    assert_eq!(course(&said), Some(Course::default()));
+    assert_eq!(steered(&said), Some(Steering::default()));
+}
+
+#[test]
+fn the_partitions_hear_of_a_site_that_evacuates() {
+    let mut bench = Bench::new();
+    bench.up(THERE);
+    let (site, start, state, dictionary) = (THERE, 1, SiteState::Serving, 1);
+    let course = Course { evacuates: true, backup_to: Some(THIRD) };
+    let said = bench.word(THERE, SiteWord::Hello { site, start, state, dictionary, course });
+    let told = said.iter().find_map(|output| match output {
+        GateOutput::ToReplicas(SiteInput::Status { alive, .. }) => alive.first().copied(),
+        _ => None,
+    });
+    assert_eq!(told.map(|status| status.course), Some(course));
+    assert_eq!(bench.gate.stats(bench.now).evacuating, [THERE]);
+}
+
+#[test]
+fn a_paused_return_asks_for_nothing_and_serves_nobody_until_it_goes_on() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.up(THERE);
+    bench.input(GateInput::Steer(Steer::Return(Return::Paused)));
+    let said = bench.word(THERE, page(1, Some(1)));
+    assert_eq!(to_site(&said, THERE), []);
+    let said = bench.pass_greeted(ms(600_000), THERE, SiteState::Serving);
+    assert_eq!(to_site(&said, THERE), []);
+    assert!(!bench.gate.stats(bench.now).is_serving);
+    assert_eq!(bench.gate.stats(bench.now).keyset_awaited, [THERE]);
+    let said = bench.input(GateInput::Steer(Steer::Return(Return::Runs)));
+    assert_eq!(to_site(&said, THERE), [SiteWord::KeysetAsk { cursor: Some(key(1)) }]);
+    assert!(!bench.gate.stats(bench.now).is_serving, "the site is waited for anew");
+    bench.word(THERE, page(2, None));
+    assert!(bench.gate.stats(bench.now).is_serving);
+}
+
+#[test]
+fn an_aborted_return_begins_anew() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.up(THERE);
+    bench.word(THERE, page(1, Some(1)));
+    bench.input(GateInput::Steer(Steer::Return(Return::Aborted)));
+    let said = bench.input(GateInput::Steer(Steer::Return(Return::Runs)));
+    assert_eq!(to_site(&said, THERE), [SiteWord::KeysetAsk { cursor: None }]);
+}
+
+#[test]
+fn a_site_serves_without_the_keyset_on_order_and_fetches_it_beside_that() {
+    let mut bench = Bench::with(2, |_| {});
+    bench.input(up(A));
+    bench.up(THERE);
+    let said = bench.input(GateInput::Steer(Steer::ServeWithoutKeyset));
+    assert_eq!(told(&said).map(|told| told.0), Some(SiteState::Serving));
+    assert!(bench.gate.stats(bench.now).is_serving);
+    assert_eq!(bench.gate.stats(bench.now).keyset_awaited, [THERE]);
+    assert_eq!(to_replica(&bench.word(THERE, page(1, None))).len(), 1);
+    assert!(bench.gate.stats(bench.now).keyset_awaited.is_empty());
+}
+
+#[test]
+fn other_sites_hear_of_a_new_backup_site_when_that_has_every_call() {
+    let mut bench = Bench::new();
+    bench.up(THERE);
+    let said = bench.input(GateInput::Steer(Steer::BackUpTo(THIRD)));
+    assert_eq!(course(&said), Some(Course::default()), "not before");
+    let asked = |said: &[GateOutput]| to_replica(said).contains(&SiteInput::ProgressAsk);
+    let said = bench.pass_greeted(ms(1_000), THERE, SiteState::Serving);
+    assert!(asked(&said));
+    let progress = |backed_up_at| Progress { backed_up_at, ..Progress::default() };
+    assert_eq!(course(&bench.replica(GateBound::Progress(progress(Some(THERE))))), None);
+    let said = bench.replica(GateBound::Progress(progress(Some(THIRD))));
+    let whole = Course { evacuates: false, backup_to: Some(THIRD) };
+    assert_eq!(course(&said), Some(whole));
+    let said = bench.pass_greeted(ms(1_000), THERE, SiteState::Serving);
+    assert!(!asked(&said), "there is nothing more to hear");
+    assert_eq!(course(&said), Some(whole));
+    // The next order begins anew.
+    let said = bench.input(GateInput::Steer(Steer::BackUpTo(THERE)));
+    assert_eq!(course(&said), Some(Course::default()));
+}
+
+#[test]
+fn a_new_keeper_of_the_gate_goes_on_with_what_its_replica_was_told() {
+    let (me, other) = (ReplicaId(7), ReplicaId(8));
+    let map = |primary| {
+        let seat = |replica| Seat {
+            replica,
+            partition: ONLY,
+            name: String::new(),
+            address: String::new(),
+            partitions: 0,
+            replicas: 0,
+        };
+        let partitions = vec![PartitionView::alone(ONLY, ViewNumber(5), primary)];
+        SiteMap { partitions, seats: vec![seat(me), seat(other)], ..SiteMap::default() }
+    };
+    let mut bench = Bench::with(1, |config| config.is_shared = true);
+    bench.input(GateInput::Map { replica: me, map: map(other) });
+    let steering = Steering { evacuate_to: Some(THERE), ..Steering::default() };
+    assert_eq!(bench.input(GateInput::Steered(steering)), []);
+    let said = bench.input(GateInput::Map { replica: me, map: map(me) });
+    assert_eq!(steered(&said), Some(steering));
+    assert_eq!(
+        course(&bench.up(THERE)).or(course(&bench.pass(ms(500)))).map(|it| it.evacuates),
+        Some(true)
+    );
+    // What it says itself it does not learn from itself.
+    bench.input(GateInput::Steered(Steering::default()));
+    assert_eq!(bench.gate.stats(bench.now).steering, steering);
+}
