@@ -1,7 +1,7 @@
 //! Puts and removals under a lock.
 
-use tier_protocol::{PutFlags, Record, Refusal, Reply, Tombstone, Veto};
-use vocab::{CallKey, EngineId, Instant, SiteId, Stamp, Version};
+use tier_protocol::{PutFlags, Record, RecordHeader, Refusal, Reply, Tombstone, Veto};
+use vocab::{CallKey, EngineId, Epoch, Instant, SiteId, Stamp, Version};
 
 use crate::Replica;
 use crate::hint::Decision;
@@ -9,6 +9,7 @@ use crate::lock::Ending;
 use crate::outbound::Outbound;
 use crate::planted::Planted;
 use crate::spill::hollow::HOLLOW_SCHEMA;
+use crate::stats::Counts;
 use crate::store::{Call, Life, Row, Sentence};
 
 /// What a removal takes in a batch, about.
@@ -96,11 +97,7 @@ impl Replica {
             self.counts.activated += 1;
         }
         if !call.is_dormant && !is_home {
-            let from = call.activated_from.map(|epoch| epoch.site);
-            let to = record.header.home();
-            let goes_home = to == record.header.origin || Some(to) == from;
-            self.counts.handed_back += u64::from(goes_home);
-            self.counts.evacuated += u64::from(!goes_home);
+            note_given(&mut self.counts, call.activated_from, &record.header);
         }
         call.hold(now, record);
         call.is_dormant = !is_home;
@@ -384,4 +381,12 @@ fn why_refused(
         return Some(Refusal::NotTheBase { held });
     }
     None
+}
+
+/// A call was given to another site: its own, or one that takes it over by order.
+fn note_given(counts: &mut Counts, activated_from: Option<Epoch>, header: &RecordHeader) {
+    let to = header.home();
+    let goes_home = to == header.origin || Some(to) == activated_from.map(|epoch| epoch.site);
+    counts.handed_back += u64::from(goes_home);
+    counts.evacuated += u64::from(!goes_home);
 }

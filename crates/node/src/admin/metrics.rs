@@ -169,13 +169,7 @@ fn steered(page: &mut Page, status: &StatusReply) {
     page.gauge("return_stopped", what, u64::from(is_stopped));
 }
 
-fn tier(page: &mut Page, status: &StatusReply) {
-    page.gauge("start_count", "Starts of this site.", status.start);
-    page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
-    page.family("calls_dormant", "gauge", "Calls kept here for another site, by home.");
-    for (site, calls) in &status.calls_dormant {
-        page.sample("calls_dormant", &format!(r#"{{home="{site}"}}"#), *calls);
-    }
+fn at_risk(page: &mut Page, status: &StatusReply) {
     let what = "Answered calls whose newest state has not crossed, by site.";
     page.family("calls_at_risk", "gauge", what);
     for (site, risk) in &status.at_risk {
@@ -190,6 +184,16 @@ fn tier(page: &mut Page, status: &StatusReply) {
         let labels = format!(r#"{{site="{site}"}}"#);
         page.sample("at_risk_oldest_milliseconds", &labels, risk.oldest_ms);
     }
+}
+
+fn tier(page: &mut Page, status: &StatusReply) {
+    page.gauge("start_count", "Starts of this site.", status.start);
+    page.gauge("calls_active", "Calls whose home is here.", status.calls_active);
+    page.family("calls_dormant", "gauge", "Calls kept here for another site, by home.");
+    for (site, calls) in &status.calls_dormant {
+        page.sample("calls_dormant", &format!(r#"{{home="{site}"}}"#), *calls);
+    }
+    at_risk(page, status);
     page.family(
         "replication_stopped",
         "gauge",
