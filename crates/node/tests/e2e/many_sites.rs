@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use admin_api::{EvacuateOrder, OrderReply};
+
 use crate::harness::many_sites::{ManySite, ManySites};
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
@@ -93,6 +95,26 @@ fn many_site_returns() {
     });
     held.sites.balancer.admin().route(1, 1, &[(1, 1), (2, 0)]);
     held.finish(&stage, "every process of site 1 killed, and back with all calls");
+}
+
+/// The calls of a living site go to the other one while more are placed; then the site may die.
+#[test]
+fn many_site_evacuated() {
+    let stage = Stage::new("many_site_evacuated");
+    let calls = sized(400, 2_000);
+    let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 14));
+    let all = u64::from(calls);
+    let_pass(Duration::from_secs(1));
+    let keeper = held.sites.one.primary(0);
+    let order = EvacuateOrder { from: 1, to: Some(2) };
+    let admin = held.sites.one.states[keeper].0.admin();
+    admin.post::<OrderReply>("/v1/evacuate", &order).expect("site 2 takes calls");
+    wait_for("all calls at site 2", Duration::from_secs(30), || {
+        (held.sites.two.active() == all && held.sites.one.active() == 0).then_some(())
+    });
+    assert!(held.sites.one.counter("replica_evacuated") >= all, "they went by order");
+    held.lose_site_1();
+    held.finish(&stage, "site 1 evacuated as they were placed, and killed after that");
 }
 
 /// D09, where the calls have crossed: they are taken from the other site. The second partition that

@@ -78,7 +78,7 @@ fn outlives_both_sites(stage: &Stage, mut nats: Option<Nats>) {
     let [inner, engine_admin, state_admin] = [(); 3].map(|()| stage.address());
     let queue = nats.as_ref().map(|nats| format!("[queue]\nurl = \"nats://{}\"\n", nats.address()));
     let queue = queue.unwrap_or_default();
-    let mut sites = TwoSites::start_with(stage, callee_at, inner, edge_2, |links| {
+    let mut sites = TwoSites::start_with(stage, callee_at, inner, edge_2, str::to_owned, |links| {
         let data = stage.path("data2");
         std::fs::create_dir_all(&data).expect("the test's folder is writable");
         let text = config::head("state", 2, Some(&data), state_admin)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sip_message::{Method, Request};
 
+use crate::harness::config;
 use crate::harness::pair::{End, Pair, SOON};
 use crate::harness::process::Node;
 use crate::harness::sipp::{Load, Sipp};
@@ -81,6 +82,36 @@ fn site_killed_while_sipp_rings() {
     ));
     assert_eq!(cancelled.successful, u64::from(calls), "a CANCEL was not answered");
     assert_eq!(ended.successful, u64::from(calls), "a callee was left with a ghost");
+}
+
+/// With `early = true` a ringing call crosses: the answer, which comes after the site's death, and
+/// its ACK go through the other site.
+#[test]
+fn early_calls_complete_at_the_other_site() {
+    let stage = Stage::new("early_calls_complete");
+    let calls: u32 = sized(100, 400);
+    let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
+    let mut sites = TwoSites::start_as(&stage, callee_at, config::early);
+    let placing = Duration::from_millis(u64::from(calls) * 10);
+    let rings = placing + Duration::from_secs(5);
+    let mut callee = Sipp::callee_after(&stage, "uas_late", callee_at, calls, rings);
+    let load = Load { calls, per_second: 100, hold: Duration::from_secs(1) };
+    let mut caller = Sipp::caller(&stage, "uac_hold", caller_at, sites.edge, &load);
+
+    sites.wait_crossed(u64::from(calls));
+    sites.one.kill();
+    sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    let heard = caller.finish(rings + Duration::from_secs(20));
+    let answered = callee.finish(Duration::from_secs(20));
+    stage.say(&format!(
+        "{calls} calls rang; site 1 killed; {} were answered and ended by the caller, {} callees \
+         had their ACK and BYE; {} messages repeated by SIPp",
+        heard.successful,
+        answered.successful,
+        heard.repeated + answered.repeated,
+    ));
+    let least = u64::from(calls) * 95 / 100;
+    assert!(heard.successful >= least && answered.successful >= least, "too few completed");
 }
 
 /// Lets every call ring at the callee and at the caller.

@@ -37,6 +37,11 @@ pub(crate) fn sip(
     )
 }
 
+/// The same, where calls cross while they ring. It ends with `[b2bua]`.
+pub(crate) fn early(sip: &str) -> String {
+    format!("{}\nearly = true\n\n", sip.trim_end())
+}
+
 /// `role`, `[site]` and `[admin]`.
 pub(crate) fn head(role: &str, site: u16, data: Option<&Path>, admin: SocketAddr) -> String {
     let data = data.map(|data| format!("data_dir = {data:?}\n")).unwrap_or_default();

@@ -29,10 +29,15 @@ pub(crate) struct Links {
 impl TwoSites {
     /// Starts all three; returns when calls can be placed.
     pub(crate) fn start(stage: &Stage, callee: SocketAddr) -> Self {
+        Self::start_as(stage, callee, str::to_owned)
+    }
+
+    /// The same, with the sites' SIP sections changed.
+    pub(crate) fn start_as(stage: &Stage, callee: SocketAddr, sip: fn(&str) -> String) -> Self {
         let [inner, edge, admin] = [(); 3].map(|()| stage.address());
-        let mut sites = Self::start_with(stage, callee, inner, edge, |links| {
+        let mut sites = Self::start_with(stage, callee, inner, edge, sip, |links| {
             let door = Door::Edge { listen: edge, balancer: inner };
-            let sip = config::sip(links.edge, &door, callee, 500);
+            let sip = sip(&config::sip(links.edge, &door, callee, 500));
             whole_site(stage, 2, admin, &sip, &config::sites(links.two, 1, links.one))
         });
         sites.wait_ready();
@@ -45,13 +50,15 @@ impl TwoSites {
         callee: SocketAddr,
         inner: SocketAddr,
         edge_2: SocketAddr,
+        sip: fn(&str) -> String,
         two: impl FnOnce(&Links) -> Node,
     ) -> Self {
         let [edge, front, edge_1, admin_1] = [(); 4].map(|()| stage.address());
         let links = Links { edge, one: stage.address(), two: stage.address() };
         let text = config::balancer(front, edge, inner, &[(1, &[edge_1], 1), (2, &[edge_2], 0)]);
         let balancer = Node::start(stage, "balancer", &text, front);
-        let sip = config::sip(edge, &Door::Edge { listen: edge_1, balancer: inner }, callee, 500);
+        let door = Door::Edge { listen: edge_1, balancer: inner };
+        let sip = sip(&config::sip(edge, &door, callee, 500));
         let one = whole_site(stage, 1, admin_1, &sip, &config::sites(links.one, 2, links.two));
         let two = two(&links);
         Self { edge, balancer, one, two }
