@@ -24,7 +24,9 @@ mod steer;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tier_protocol::{EngineWord, GateWord, Progress, SiteState, SiteWord, SlotSet, Steering};
+use tier_protocol::{
+    EngineWord, GateWord, Progress, Return, SiteOrder, SiteState, SiteWord, SlotSet, Steering,
+};
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
@@ -146,6 +148,11 @@ impl Gate {
             }
             GateInput::ReplicaDown { replica } => self.replica_down(now, replica),
             GateInput::Order(order) => {
+                if let SiteOrder::ActivateAll { force: true, .. } = order {
+                    // They would go straight back to the site that they were taken from.
+                    self.steer(now, Steer::Return(Return::Paused));
+                    self.tell_changes();
+                }
                 for partition in self.partition_ids() {
                     self.tell_replica(partition, SiteInput::Order(order));
                 }

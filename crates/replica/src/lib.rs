@@ -408,12 +408,7 @@ impl Replica {
             }
             SiteOrder::DropBackup { site } => self.begin_bulk(BulkKind::Drop, site),
             SiteOrder::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
-            SiteOrder::BackupTo { site } => self.back_up_to(site),
             SiteOrder::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
-            SiteOrder::HandBackPause(paused) => {
-                let returning = if paused { Return::Paused } else { Return::Runs };
-                self.steer(Steering { returning, ..self.steering });
-            }
         }
     }
 

@@ -95,18 +95,11 @@ pub enum SiteOrder {
         /// Whether to send.
         on: bool,
     },
-    /// From here on active calls cross to this site, beginning with all that are held.
-    BackupTo {
-        /// The receiving site; `None` for no backup.
-        site: Option<SiteId>,
-    },
     /// Marks every active call, so that all of them cross to the site again.
     Sweep {
         /// The receiving site.
         site: SiteId,
     },
-    /// Stops or resumes giving calls back to their homes.
-    HandBackPause(bool),
 }
 
 /// What the gate tells every partition of its site, or the one that a key belongs to.

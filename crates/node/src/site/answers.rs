@@ -175,13 +175,12 @@ impl Site {
         keeps_gate(seat)?;
         let whole = seat.progress(now);
         let calls = match order {
-            SiteOrder::Replication { .. }
-            | SiteOrder::BackupTo { .. }
-            | SiteOrder::Sweep { .. } => of_site(&whole.at_risk, site),
+            SiteOrder::Replication { .. } | SiteOrder::Sweep { .. } => {
+                of_site(&whole.at_risk, site)
+            }
             SiteOrder::ActivateAll { .. }
             | SiteOrder::StopActivating { .. }
-            | SiteOrder::DropBackup { .. }
-            | SiteOrder::HandBackPause(_) => of_site(&whole.dormant, site),
+            | SiteOrder::DropBackup { .. } => of_site(&whole.dormant, site),
         };
         self.words.push_back(Word::Gate(GateInput::Order(order)));
         tracing::info!(site = site.0, ?order, calls, "an order was given");

@@ -125,7 +125,6 @@ impl Site {
         if force {
             what = "activation of a living site's calls has begun; nothing goes home from here \
                     until `rehome return start`";
-            self.steer(Steer::Return(Return::Paused));
         }
         self.order(now, site, SiteOrder::ActivateAll { site, force }, what)
     }

@@ -342,7 +342,8 @@ fn another_backup_site_gets_every_call_and_the_old_one_no_more() {
     let mut bench = bench();
     bench.turn(key(1), BOUNDARY, |_| {});
     bench.alive(&[THERE, THIRD]);
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::BackupTo { site: Some(THIRD) })));
+    let steering = crate::Steering { backup_to: Some(THIRD), ..Default::default() };
+    super::steering::steer(&mut bench, steering);
     let out = sent(&mut bench, ms(1_000));
     assert_eq!(out.iter().map(|batch| batch.0).collect::<Vec<_>>(), [THIRD]);
     assert_eq!(at_risk(&bench), 0);

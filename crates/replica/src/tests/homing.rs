@@ -1,7 +1,7 @@
 //! A site that returns, calls that go home, pulls and refills.
 
 use super::*;
-use tier_protocol::{KeysetEntry, KeysetKind, PullAnswer, Superseded};
+use tier_protocol::{KeysetEntry, KeysetKind, PullAnswer, Return, Superseded};
 
 /// A call of THERE's that was taken over here.
 fn moved(bench: &mut Bench, number: u8, flags: PutFlags) -> Stamp {
@@ -223,11 +223,12 @@ fn a_call_that_the_engine_would_not_give_back_is_offered_again_later() {
 #[test]
 fn nothing_goes_home_while_that_is_paused() {
     let mut bench = Bench::new();
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::HandBackPause(true))));
+    let returning = |returning| crate::Steering { returning, ..Default::default() };
+    super::steering::steer(&mut bench, returning(Return::Paused));
     moved(&mut bench, 1, BOUNDARY);
     bench.alive(&[THERE]);
     assert!(hand_backs(&bench.pass(ms(60_000))).is_empty());
-    bench.input(Input::Order(Order::Site(crate::SiteOrder::HandBackPause(false))));
+    super::steering::steer(&mut bench, returning(Return::Runs));
     let mut said = bench.said.clone();
     said.extend(bench.pass(ms(10)));
     assert_eq!(hand_backs(&said).len(), 1);

@@ -7,7 +7,7 @@ use tier_protocol::Return;
 const AWAY: Course = Course { evacuates: true, backup_to: None };
 
 /// What the gate tells with its next status.
-fn steer(bench: &mut Bench, steering: Steering) -> Vec<Output> {
+pub(super) fn steer(bench: &mut Bench, steering: Steering) -> Vec<Output> {
     let before = std::mem::replace(&mut bench.replica.steering, steering);
     let alive = bench.replica.sites.values().copied().collect();
     bench.replica.steering = before;

@@ -316,9 +316,7 @@ fn site_order() -> impl Strategy<Value = SiteOrder> {
         site().prop_map(|site| SiteOrder::StopActivating { site }),
         site().prop_map(|site| SiteOrder::DropBackup { site }),
         (site(), any::<bool>()).prop_map(|(site, on)| SiteOrder::Replication { site, on }),
-        of(real_site()).prop_map(|site| SiteOrder::BackupTo { site }),
         site().prop_map(|site| SiteOrder::Sweep { site }),
-        any::<bool>().prop_map(SiteOrder::HandBackPause),
     ]
 }
 

@@ -196,9 +196,8 @@ const ACTIVATE_ALL: u32 = 20;
 const STOP_ACTIVATING: u32 = 21;
 const DROP_BACKUP: u32 = 22;
 const REPLICATION: u32 = 23;
-const BACKUP_TO: u32 = 24;
+// 24 and 26 were orders that steering has taken the place of.
 const SWEEP: u32 = 25;
-const HAND_BACK_PAUSE: u32 = 26;
 
 impl From<&partition::SiteInput> for SiteInput {
     fn from(word: &partition::SiteInput) -> Self {
@@ -246,10 +245,7 @@ impl From<&partition::SiteInput> for SiteInput {
                 SiteOrder::StopActivating { site } => of(STOP_ACTIVATING, site),
                 SiteOrder::DropBackup { site } => of(DROP_BACKUP, site),
                 SiteOrder::Replication { site, on } => Self { on, ..of(REPLICATION, site) },
-                SiteOrder::BackupTo { site: Some(site) } => of(BACKUP_TO, site),
-                SiteOrder::BackupTo { site: None } => Self { kind: BACKUP_TO, ..none },
                 SiteOrder::Sweep { site } => of(SWEEP, site),
-                SiteOrder::HandBackPause(on) => Self { kind: HAND_BACK_PAUSE, on, ..none },
             },
         }
     }
@@ -289,9 +285,7 @@ impl TryFrom<SiteInput> for partition::SiteInput {
             STOP_ACTIVATING => Self::Order(SiteOrder::StopActivating { site: site()? }),
             DROP_BACKUP => Self::Order(SiteOrder::DropBackup { site: site()? }),
             REPLICATION => Self::Order(SiteOrder::Replication { site: site()?, on: wire.on }),
-            BACKUP_TO => Self::Order(SiteOrder::BackupTo { site: word::some_site(wire.site)? }),
             SWEEP => Self::Order(SiteOrder::Sweep { site: site()? }),
-            HAND_BACK_PAUSE => Self::Order(SiteOrder::HandBackPause(wire.on)),
             value => return Err(DecodeError::Unknown { what: "word of the gate", value }),
         })
     }

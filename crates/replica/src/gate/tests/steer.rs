@@ -1,6 +1,6 @@
 //! An operator steers: what other sites and the partitions hear, and who goes on with it.
 
-use tier_protocol::{PartitionView, Progress, Return, Seat, SiteMap, Steering};
+use tier_protocol::{PartitionView, Progress, Return, Seat, SiteMap, SiteOrder, Steering};
 use vocab::ReplicaId;
 
 use super::*;
@@ -150,4 +150,18 @@ fn a_new_keeper_of_the_gate_goes_on_with_what_its_replica_was_told() {
     // What it says itself it does not learn from itself.
     bench.input(GateInput::Steered(Steering::default()));
     assert_eq!(bench.gate.stats(bench.now).steering, steering);
+}
+
+#[test]
+fn calls_taken_by_force_do_not_go_straight_back() {
+    let mut bench = Bench::new();
+    bench.up(THERE);
+    let order = SiteOrder::ActivateAll { site: THERE, force: true };
+    let said = bench.input(GateInput::Order(order));
+    assert_eq!(steered(&said).map(|it| it.returning), Some(Return::Paused));
+    let status = said.iter().position(|it| matches!(it, GateOutput::ToReplicas(_)));
+    let ordered = said.iter().position(|it| format!("{it:?}").contains("ActivateAll"));
+    assert!(status < ordered && ordered.is_some(), "the pause is known first: {said:?}");
+    let order = SiteOrder::ActivateAll { site: THERE, force: false };
+    assert_eq!(steered(&bench.input(GateInput::Order(order))), None);
 }

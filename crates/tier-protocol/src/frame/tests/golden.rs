@@ -386,10 +386,7 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ("drop_backup", order(SiteOrder::DropBackup { site })),
         ("replication_on", order(SiteOrder::Replication { site, on: true })),
         ("replication_off", order(SiteOrder::Replication { site, on: false })),
-        ("backup_to", order(SiteOrder::BackupTo { site: Some(site) })),
-        ("backup_to_none", order(SiteOrder::BackupTo { site: None })),
         ("sweep", order(SiteOrder::Sweep { site })),
-        ("hand_back_pause", order(SiteOrder::HandBackPause(true))),
     ];
     let (view, bytes, answer) =
         (VIEW, Bytes::from_static(b"batch"), PullAnswer::Yours(record().trimmed()));
