@@ -3,15 +3,19 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::{install, run, tidy};
+
+mod programs;
 
 /// Seeds of the simulator in the short form: the same ones, so that a change is judged by itself.
 const SEEDS: &[&str] = &["--seeds", "2000", "--from", "10000"];
 /// Fresh ones in the full form.
 const SEEDS_FULL: &str = "5000";
+/// End-to-end tests that run at a time in the short form: most of them wait most of the time.
+const SHORT_TURNS: &str = "2";
 /// Where the full form leaves its figures.
 const REPORT: &str = "bench/results/test-full.txt";
 
@@ -35,6 +39,12 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", what: "lints as errors", full_only: false, run: clippy },
     Step { name: "deny", what: "bans, licences, sources", full_only: true, run: deny },
     Step { name: "doc", what: "documentation without warnings", full_only: false, run: doc },
+    Step {
+        name: "build",
+        what: "everything that the next steps run, once",
+        full_only: false,
+        run: build,
+    },
     Step { name: "unit", what: "unit, flow, corpus and model tests", full_only: false, run: unit },
     Step {
         name: "sim",
@@ -130,7 +140,7 @@ fn deny(root: &Path, _: bool) -> Result<(), String> {
 
 fn doc(root: &Path, _: bool) -> Result<(), String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = std::process::Command::new(cargo);
+    let mut command = Command::new(cargo);
     command
         .args([
             "doc",
@@ -145,43 +155,79 @@ fn doc(root: &Path, _: bool) -> Result<(), String> {
     run::finish(command)
 }
 
-/// Everything but the end-to-end tests, which want a release build and the machine for themselves.
+/// Builds everything that the next steps run: one build of one set of packages, so that nothing
+/// is built twice. The full form measures, and wants what is released beside it.
+fn build(root: &Path, full: bool) -> Result<(), String> {
+    programs::build(root)?;
+    if !full {
+        return Ok(());
+    }
+    let programs = ["build", "--release", "--quiet", "--workspace", "--bins", "--locked"];
+    run::cargo(root, &programs, &[])
+}
+
+/// Everything but the end-to-end tests, which want the machine for themselves.
 fn unit(root: &Path, _: bool) -> Result<(), String> {
-    run::cargo(root, &["test", "--quiet", "--workspace", "--exclude", "node", "--locked"], &[])?;
-    run::cargo(root, &["test", "--quiet", "-p", "node", "--lib", "--bins", "--locked"], &[])
+    for test in programs::build(root)? {
+        if !test.is_end_to_end() {
+            run::finish(test.command())?;
+        }
+    }
+    let documented = ["test", "--profile", "quick", "--quiet", "--workspace", "--doc", "--locked"];
+    run::cargo(root, &documented, &[])
 }
 
 fn sim(root: &Path, full: bool) -> Result<(), String> {
-    let run = ["run", "--release", "--quiet", "--locked", "-p", "sim", "--"];
-    let seeds = if full { ["--seeds", SEEDS_FULL].to_vec() } else { SEEDS.to_vec() };
-    run::cargo(root, &[&run, seeds.as_slice()].concat(), &[])?;
-    let arguments =
-        ["run", "--release", "--quiet", "--locked", "-p", "sim", "--", "--prove-the-tester"];
-    run::cargo(root, &arguments, &[])
+    let mut fresh = programs::program(root, full, "sim");
+    if full {
+        fresh.args(["--seeds", SEEDS_FULL]);
+    } else {
+        fresh.args(SEEDS);
+    }
+    run::finish(fresh)?;
+    let mut planted = programs::program(root, full, "sim");
+    planted.arg("--prove-the-tester");
+    run::finish(planted)
 }
 
 fn e2e(root: &Path, full: bool) -> Result<(), String> {
-    let size = if full { "full" } else { "short" };
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = std::process::Command::new(cargo);
-    command
-        .args(["test", "--release", "--quiet", "--locked", "-p", "node", "--test", "*"])
-        .args(["--", "--test-threads=1", "--nocapture"])
-        .env("REHOME_TEST_SIZE", size)
-        .current_dir(root);
     if full {
-        command.env("REHOME_TEST_REPORT", root.join(REPORT));
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let mut command = Command::new(cargo);
+        command
+            .args(["test", "--release", "--quiet", "--locked", "-p", "node", "--test", "*"])
+            .args(["--", "--test-threads=1", "--nocapture"])
+            .env("REHOME_TEST_SIZE", "full")
+            .env("REHOME_TEST_REPORT", root.join(REPORT))
+            .current_dir(root);
+        return run::finish(command);
     }
-    run::finish(command)
+    for test in programs::build(root)? {
+        if test.is_end_to_end() {
+            let mut command = test.command();
+            command
+                .args([&format!("--test-threads={SHORT_TURNS}"), "--nocapture"])
+                .env("REHOME_TEST_SIZE", "short")
+                .env("REHOME_TEST_TURNS", SHORT_TURNS)
+                .env("REHOME_XTASK", root.join("target/quick/xtask"));
+            run::finish(command)?;
+        }
+    }
+    Ok(())
 }
 
 fn demo(root: &Path, full: bool) -> Result<(), String> {
     let calls = if full { "200" } else { "60" };
-    let demo =
-        ["run", "--release", "--quiet", "--locked", "--", "demo", "--json", "--calls", calls];
-    run::cargo(root, &demo, &[])?;
+    let demo = || {
+        let mut command = programs::program(root, full, "rehome");
+        command.args(["demo", "--json", "--calls", calls]);
+        command
+    };
+    run::finish(demo())?;
     println!("and with a promise broken on purpose, which must be noticed:");
-    match run::cargo(root, &demo, &["--break-promise".to_owned()]) {
+    let mut broken = demo();
+    broken.arg("--break-promise");
+    match run::finish(broken) {
         Err(_) => Ok(()),
         Ok(()) => Err("`rehome demo --break-promise` exited 0".to_owned()),
     }

@@ -358,7 +358,7 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
     let load = Load {
         calls: sized(240, 2_000),
         per_second: sized(40, 50),
-        hold: Duration::from_secs(sized(10, 50)),
+        hold: Duration::from_secs(sized(20, 50)),
     };
     let mut callee = ground.callee("uas_patient", 4 * load.calls);
     let mut caller = ground.caller("holding", "uac_hold_logged", &load);

@@ -5,12 +5,14 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::netns::Host;
 
-static TURN: Mutex<()> = Mutex::new(());
+/// Tests that have their turn now.
+static TURNS: Mutex<usize> = Mutex::new(0);
+static TURN_ENDED: Condvar = Condvar::new();
 static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
 
 /// Below the ports that Linux gives to outgoing connections, so that a port stays free while the
@@ -20,20 +22,43 @@ const PORTS: std::ops::Range<u16> = 11_000..31_000;
 /// Lines of each log that a failed test shows.
 const LOG_LINES: usize = 15;
 
+/// One of the places on the machine: one, or `REHOME_TEST_TURNS` at most.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let places = std::env::var("REHOME_TEST_TURNS").map_or(1, |text| {
+            let places: usize = text.parse().expect("REHOME_TEST_TURNS is a number");
+            places.max(1)
+        });
+        // A test that failed before says nothing about this one.
+        let taken = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = TURN_ENDED.wait_while(taken, |taken| *taken >= places);
+        *free.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TURNS.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        TURN_ENDED.notify_one();
+    }
+}
+
 /// Made first and dropped last in each test.
 pub(crate) struct Stage {
     folder: PathBuf,
     name: &'static str,
     began: Instant,
     host: Option<Host>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Stage {
     /// Waits for the test's turn and makes its folder.
     pub(crate) fn new(name: &'static str) -> Self {
-        // A test that failed before says nothing about this one.
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::wait();
         let folder = std::env::temp_dir().join(format!("rehome-{name}-{}", std::process::id()));
         let _absent = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary directory is writable");
