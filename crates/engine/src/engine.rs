@@ -196,6 +196,14 @@ impl Engine {
             && self.room.bytes + arrival.bytes() <= share(limits.inputs_bytes_max)
     }
 
+    /// Half of a bound on SIP is used: other sites' batches yield, before any call is refused.
+    pub(crate) fn is_pressed(&self) -> bool {
+        let limits = &self.config.limits;
+        self.turns.len() >= limits.turns_max.div_ceil(2)
+            || self.room.inputs >= limits.inputs_max.div_ceil(2)
+            || self.room.bytes >= limits.inputs_bytes_max.div_ceil(2)
+    }
+
     /// Whether calls may begin here.
     pub(crate) fn is_open(&self) -> bool {
         self.sites.is_serving() && !self.draining

@@ -1,7 +1,8 @@
 //! Batches of other sites: each entry is stored dormant, then the batch may leave the queue.
 //!
 //! A batch is done when every entry was answered; one without room defers it as a whole, and the
-//! queue offers it again. Repetition is harmless: stamps decide. No record is decoded here. An
+//! queue offers it again. So is one that meets an engine with half of its room for SIP taken: calls
+//! come before copies of calls. Repetition is harmless: stamps decide. No record is decoded here. An
 //! entry that makes no sense costs no other: its call is told, and the batch is set aside when the
 //! rest of it is stored.
 
@@ -60,8 +61,10 @@ impl Engine {
         if self.inbox.batches.contains_key(&id) {
             return;
         }
+        let pressed = self.is_pressed();
+        self.stats.batches_yielded += u64::from(pressed);
         let limits = &self.config.limits;
-        if self.inbox.batches.len() >= limits.inbox_batches_max {
+        if pressed || self.inbox.batches.len() >= limits.inbox_batches_max {
             self.stats.batches_deferred += 1;
             return self.push(Output::Gate(EngineWord::BatchDeferred { id }));
         }
@@ -182,9 +185,11 @@ impl Engine {
     }
 
     fn next_entry(&mut self, id: u64) -> Option<Entry> {
+        let pressed = self.is_pressed();
         let batch = self.inbox.batches.get_mut(&id)?;
         let key = batch.waiting.front()?.key();
-        if !self.map.is_within_reach(key) {
+        if pressed || !self.map.is_within_reach(key) {
+            self.stats.batches_yielded += u64::from(pressed);
             batch.defer();
             return None;
         }

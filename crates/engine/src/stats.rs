@@ -92,6 +92,8 @@ pub struct Stats {
     pub batches_done: u64,
     /// Batches put off for lack of room.
     pub batches_deferred: u64,
+    /// Batches that made room for SIP: refused, or put off in their middle.
+    pub batches_yielded: u64,
     /// Batches that could not be read, or not in all their entries.
     pub batches_poison: u64,
     /// Entries of batches that could not be read; the others were stored.

@@ -235,6 +235,7 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         orphan_grants,
         batches_done,
         batches_deferred,
+        batches_yielded,
         batches_poison,
         entries_poison,
         entries_stored,

@@ -9,7 +9,8 @@ use tier_protocol::{
 use vocab::{CallKey, Epoch, ReplicaId, SiteId, ViewNumber};
 
 use crate::basic::answered;
-use crate::world::{World, b2bua};
+use crate::ua::Ua;
+use crate::world::{ALICE, World, b2bua};
 
 /// Gives engine 1 a batch of these entries.
 pub(crate) fn apply(world: &mut World, id: u64, entries: &[Entry]) {
@@ -146,6 +147,37 @@ fn a_broken_tier_link_defers_its_batches() {
     world.input(1, Input::TierUp { replica: ReplicaId(1) });
     apply(&mut world, 1, &records);
     assert_eq!(world.words.pop(), Some(done(1)));
+}
+
+#[test]
+fn batches_yield_to_calls_before_any_call_is_refused() {
+    let limits = Limits { turns_max: 8, inbox_commands_max: 1, ..Limits::default() };
+    let mut world = World::of_site(SiteId(2), limits, vec![b2bua()]);
+    world.intercept = Some(Box::new(|command| match command {
+        Command::LockAndGet { key, turn, .. } => Some(Reply::Queued { key: *key, turn: *turn }),
+        Command::StoreDormant { record, .. } => {
+            Some(Reply::Queued { key: record.header.key, turn: 0 })
+        }
+        _ => None,
+    }));
+    let records = records(3);
+    apply(&mut world, 1, &records);
+    for call in ["a", "b", "c"] {
+        world.deliver(1, ALICE, Ua::caller("alice", ALICE, call).request("INVITE"));
+    }
+    answer(&mut world, records[0].key(), 1, DormantOutcome::Stored);
+    assert!(world.words.is_empty(), "three of eight turns: there is room for both");
+    world.deliver(1, ALICE, Ua::caller("alice", ALICE, "d").request("INVITE"));
+    answer(&mut world, records[1].key(), 1, DormantOutcome::Stored);
+    assert_eq!(world.words.pop(), Some(EngineWord::BatchDeferred { id: 1 }), "in its middle");
+    apply(&mut world, 2, &records);
+    assert_eq!(world.words.pop(), Some(EngineWord::BatchDeferred { id: 2 }));
+    assert_eq!(world.count(|stats| stats.batches_yielded), 2);
+    assert_eq!(world.count(|stats| stats.refused_overload), 0, "no call was refused yet");
+    world.intercept = None;
+    world.advance(Duration::from_secs(8));
+    apply(&mut world, 1, &records);
+    assert_eq!(world.words.pop(), Some(done(1)), "the calls are gone, and it is taken");
 }
 
 #[test]
