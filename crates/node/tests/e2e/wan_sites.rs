@@ -179,9 +179,9 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
     let died = clock();
     ground.wait_applied();
     let dormant = ground.sites.two.dormant(1);
-    let wanted = if copies == Copies::InDatabase { dormant } else { 0 };
-    wait_for("the copies to be where they are to be", SOON, || {
-        (ground.sites.two.in_database() == wanted).then_some(())
+    let in_database = wait_for("the copies to be where they are to be", SOON, || {
+        let there = ground.sites.two.in_database();
+        copies.are_where_wanted(there, dormant).then_some(there)
     });
     let asked = count(&caller.steps(), |step| step.asked.is_some());
     assert_eq!(asked, 0, "a call was changed before the site was gone");
@@ -199,7 +199,7 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
     ground.stage.say(&format!(
         "{calls} calls at 100/s, 40 ms between the sites; the whole of site 1 gone with {} of {} \
          answered calls marked ({at_risk} at risk or in set-up, sampled just before); {dormant} \
-         dormant at site 2, {wanted} of them in PostgreSQL; re-INVITE and BYE on each at 200/s: \
+         dormant at site 2, {in_database} of them in PostgreSQL; re-INVITE and BYE on each at 200/s: \
          {} lost, {} of them not marked; {reached} went through at the callee; crossing lag \
          within {} ms (p50), {} ms (p99); first answer after take-over within {:.0} ms (p50), \
          {:.0} ms (p99); {repeated} messages repeated by SIPp",
@@ -223,6 +223,8 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
 enum Copies {
     InRam,
     InDatabase,
+    /// The older ones in the database: three quarters of them when the first re-INVITE comes.
+    InBoth,
 }
 
 impl Copies {
@@ -230,6 +232,18 @@ impl Copies {
         match self {
             Self::InRam => "after_s = \"never\"\ndormant_after_s = \"never\"",
             Self::InDatabase => "after_s = \"never\"\ndormant_after_s = 1",
+            Self::InBoth => sized(
+                "after_s = \"never\"\ndormant_after_s = 6",
+                "after_s = \"never\"\ndormant_after_s = 10",
+            ),
+        }
+    }
+
+    fn are_where_wanted(self, in_database: u64, dormant: u64) -> bool {
+        match self {
+            Self::InRam => in_database == 0,
+            Self::InDatabase => in_database == dormant,
+            Self::InBoth => (dormant / 4..dormant).contains(&in_database),
         }
     }
 }
@@ -256,6 +270,11 @@ fn d30_a_site_is_killed_over_the_wan() {
 #[test]
 fn d30_a_site_is_killed_over_the_wan_with_the_copies_in_a_database() {
     killed_over_the_wan("wan_site_killed_spilled", Copies::InDatabase, sized(300, 1_000));
+}
+
+#[test]
+fn d30_a_site_is_killed_over_the_wan_with_older_copies_in_a_database() {
+    killed_over_the_wan("wan_site_killed_mixed", Copies::InBoth, sized(400, 2_000));
 }
 
 /// D27, as long as a test can wait: marks are bounded by the calls, and what waited crosses ten
