@@ -96,6 +96,7 @@ impl Site {
             backup: None,
             views: vec![view.clone()],
             setting: setting.clone(),
+            redirects: std::collections::BTreeMap::new(),
             limits: Limits::default(),
         };
         let replica = replica::Config {

@@ -1,5 +1,6 @@
 //! What an engine is told at its start: who it is, where the calls are kept, and every bound.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tier_protocol::PartitionView;
@@ -20,6 +21,9 @@ pub struct Config {
     pub views: Vec<PartitionView>,
     /// What a call's step may know: secret, edge, timers, applications.
     pub setting: call::Setting,
+    /// Edges to which phones are redirected (302) when their call lives at that site; to any other
+    /// site its messages are forwarded.
+    pub redirects: BTreeMap<SiteId, call::Edge>,
     /// Every bound.
     pub limits: Limits,
 }

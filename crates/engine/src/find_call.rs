@@ -83,6 +83,13 @@ pub(crate) fn read_branch(branch: &[u8], secret: &TokenSecret) -> Option<Token> 
     secret.read(branch.strip_prefix(COOKIE)?)
 }
 
+/// Whether the request is within a dialog of ours.
+pub(crate) fn is_within(request: &Request, secret: &TokenSecret) -> bool {
+    let tag = request.headers.to_tag().ok().flatten();
+    let token = tag.and_then(|tag| secret.read(&tag));
+    token.is_some_and(|token| token.kind == TokenKind::Tag)
+}
+
 fn read_request(request: &Request, secret: &TokenSecret) -> Option<Token> {
     let tag = request.headers.to_tag().ok()?;
     if let Some(token) = tag.and_then(|tag| secret.read(&tag)) {

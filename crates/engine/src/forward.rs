@@ -1,19 +1,22 @@
 //! Messages on their way to the site where their call lives, and their responses on the way back:
-//! stateless proxying (RFC 3261 §16.11).
+//! stateless proxying (RFC 3261 §16.11). Or, where it is configured, the word to their sender to
+//! go there itself.
 //!
 //! All sites are one element behind one edge. The receiving engine therefore takes the
 //! forwarder's Via off again, so that a repetition, ACK or CANCEL that takes another way matches
 //! its transaction, and answers along the Via below. A response that still carries a forwarder's
 //! Via passes through any engine.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use call::Destination;
-use sip_message::{HeaderName, Host, Message, Request, Response, StatusCode};
+use sip_message::{HeaderName, Host, Message, Method, Request, Response, StatusCode, Uri};
 use tier_protocol::ForwardedMessage;
 use vocab::{CallKey, Epoch, Token, TokenKind, TokenSecret};
 
 use crate::arrival::Arrival;
-use crate::find_call::read_branch;
+use crate::find_call::{is_within, read_branch};
 use crate::stateless::return_path;
 
 /// RFC 3261 §16.6: "If the copy does not contain a Max-Forwards header field, the proxy MUST add
@@ -41,6 +44,35 @@ pub(crate) fn outgoing(
         }
     };
     Ok(ForwardedMessage { key, epoch, source: arrival.source, bytes })
+}
+
+/// The answer that sends a phone to the edge of the site where its call lives (RFC 3261 §8.3);
+/// the phone repeats the request there, within the dialog. `None` for what cannot be redirected:
+/// ACK and responses, a CANCEL (§9.2: it is answered hop by hop), and what is within no dialog of
+/// ours.
+pub(crate) fn redirect(
+    message: &Message,
+    source: SocketAddr,
+    edge: &call::Edge,
+    secret: &TokenSecret,
+) -> Option<(Destination, Bytes)> {
+    let request = match message {
+        Message::Request(request) => request,
+        Message::Response(_) => return None,
+    };
+    let is_hop_by_hop = matches!(request.method, Method::Ack | Method::Cancel);
+    if is_hop_by_hop || !is_within(request, secret) {
+        return None;
+    }
+    // Our Contacts have no user part: the tag names the call.
+    let contact = Uri::sip(None, edge.host.clone(), Some(edge.port));
+    let mut response = Response::to_request(request, StatusCode::MOVED_TEMPORARILY);
+    response.headers.set(HeaderName::Contact, format!("<{contact}>"));
+    let to = match request.headers.via_top() {
+        Ok(Some(via)) => return_path(&via, Some(source)),
+        Ok(None) | Err(_) => Destination::Addr(source),
+    };
+    Some((to, response.print()))
 }
 
 /// Takes the forwarder's Via off a request that another site forwarded.

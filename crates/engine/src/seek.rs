@@ -202,6 +202,14 @@ impl Engine {
             self.stats.dropped_homeless += 1;
             return;
         }
+        let edge = self.config.redirects.get(&site);
+        let redirected = edge.and_then(|edge| {
+            forward::redirect(&arrival.message, arrival.source, edge, &self.config.setting.secret)
+        });
+        if let Some((to, bytes)) = redirected {
+            self.stats.redirected += 1;
+            return self.send(to, bytes);
+        }
         match forward::outgoing(arrival, key, Some(epoch), &self.config.setting) {
             Ok(message) => {
                 self.stats.forwarded_out += 1;

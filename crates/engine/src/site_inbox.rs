@@ -1,10 +1,10 @@
 //! Batches of other sites: each entry is stored dormant, then the batch may leave the queue.
 //!
 //! A batch is done when every entry was answered; one without room defers it as a whole, and the
-//! queue offers it again. So is one that meets an engine with half of its room for SIP taken: calls
-//! come before copies of calls. Repetition is harmless: stamps decide. No record is decoded here. An
-//! entry that makes no sense costs no other: its call is told, and the batch is set aside when the
-//! rest of it is stored.
+//! queue offers it again. So is one that meets an engine with half of its room for SIP taken:
+//! calls come before copies of calls. Repetition is harmless: stamps decide. No record is decoded
+//! here. An entry that makes no sense costs no other: its call is told, and the batch is set aside
+//! when the rest of it is stored.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

@@ -56,6 +56,8 @@ pub struct Stats {
     pub due: u64,
     /// Grants whose unreleased effects were sent again.
     pub resumed: u64,
+    /// Requests answered 302, as their call lives at another site.
+    pub redirected: u64,
     /// Calls that woke here.
     pub activated: u64,
     /// Calls handed back to another site.

@@ -200,8 +200,18 @@ pub(crate) fn engine(
         // An engine of its own process is told the views of its state tier.
         views: if config.role.has_tier() { vec![view] } else { Vec::new() },
         setting,
+        redirects: redirects(config),
         limits,
     }
+}
+
+fn redirects(config: &Config) -> BTreeMap<SiteId, Edge> {
+    let peers = config.sites.iter().flat_map(|sites| &sites.peer);
+    let redirect = |peer: &file::Peer| {
+        let (name, port) = split_host_port(peer.redirect.as_deref()?)?;
+        Some((SiteId(peer.id), Edge { host: host(name), port }))
+    };
+    peers.filter_map(redirect).collect()
 }
 
 fn applications(config: &Config) -> Vec<Arc<dyn Application>> {

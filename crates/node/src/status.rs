@@ -223,6 +223,7 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         forwarded_out,
         forwarded_in,
         forwarded_responses,
+        redirected,
         pulls,
         pulled,
         ghosts,

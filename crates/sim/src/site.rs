@@ -169,6 +169,7 @@ impl EngineProcess {
                 early: (id.0 % 2 == 1).then_some(0).into_iter().collect(),
                 ..setting(here, SESSION)
             },
+            redirects: BTreeMap::new(),
             limits: engine::Limits::default(),
         };
         let mut engine = Engine::new(now, config);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::Limits;
-use sip_message::{Limits as MessageLimits, Message, parse_datagram};
+use sip_message::{Host, Limits as MessageLimits, Message, parse_datagram};
 use tier_protocol::{
     Course, EngineWord, Entry, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer,
     Record, SiteState,
@@ -14,7 +14,7 @@ use crate::basic::{Answered, answered};
 use crate::inbox::apply;
 use crate::missing::asked;
 use crate::ua::{Ua, names, requests, responses};
-use crate::world::{ALICE, BOB, World, b2bua};
+use crate::world::{ALICE, BOB, World, b2bua, sites};
 
 /// An answered call of site 1, and site 2 that holds its dormant copy.
 fn crossed(call_id: &str) -> (World, World, Answered) {
@@ -86,6 +86,38 @@ fn a_message_for_a_call_whose_home_answers_is_forwarded_there() {
     assert_eq!(names(&home.take(BOB)), ["BYE"]);
     assert_eq!(backup.count(|stats| stats.forwarded_out), 1);
     assert_eq!(home.count(|stats| stats.forwarded_in), 1);
+}
+
+#[test]
+fn a_phone_is_sent_to_the_edge_of_the_home_when_that_is_asked_for() {
+    let (mut home, mut backup, call) = crossed("redirect");
+    let edge = call::Edge { host: Host::from("sip1.example.com"), port: 5070 };
+    backup.redirect(SiteId(1), edge);
+    backup.add_engine(3);
+    backup.gate(3, sites(SiteState::Serving, &[1], &[1], 0));
+    home.sites(&[2], &[2], 0);
+    let mut alice = call.alice;
+    let bye = alice.request("BYE");
+    backup.deliver(3, ALICE, bye.clone());
+    backup.deliver(3, ALICE, bye);
+    let answers = responses(backup.take(ALICE));
+    assert_eq!(answers.len(), 2, "a repetition is answered alike");
+    assert_eq!(answers[0].print(), answers[1].print());
+    assert_eq!(answers[0].status.code(), 302);
+    let contact = answers[0].headers.contacts().expect("well formed").pop().expect("one");
+    assert_eq!(contact.uri.host(), Some(&Host::from("sip1.example.com")));
+    assert_eq!(contact.uri.port(), Some(5070));
+    assert!(backup.words.is_empty() && backup.puts.is_empty());
+    // The phone goes there, with the next CSeq and the new address, and its call is known.
+    alice.learn(&answers[0]);
+    home.deliver(1, ALICE, alice.request("BYE"));
+    assert_eq!(names(&home.take(ALICE)), ["200"]);
+    assert_eq!(names(&home.take(BOB)), ["BYE"]);
+    // What cannot be redirected is forwarded.
+    backup.deliver(3, ALICE, alice.request("ACK"));
+    assert_eq!(forwarded(&mut backup).0, SiteId(1));
+    assert_eq!(backup.count(|stats| stats.redirected), 2);
+    assert_eq!(backup.count(|stats| stats.forwarded_out), 1);
 }
 
 #[test]

@@ -30,6 +30,7 @@ impl Pair {
             backup: None,
             views: vec![view],
             setting: setting(SiteId(1), vec![b2bua()]),
+            redirects: std::collections::BTreeMap::new(),
             limits: Limits::default(),
         };
         Self { engine: Engine::new(now, config), now }

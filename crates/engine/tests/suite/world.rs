@@ -95,6 +95,7 @@ impl World {
             backup: None,
             views: vec![view.clone()],
             setting,
+            redirects: BTreeMap::new(),
             limits,
         };
         let mut world = Self {
@@ -120,6 +121,11 @@ impl World {
         world.add_engine(1);
         world.add_engine(2);
         world
+    }
+
+    /// From here on engines send phones to this edge for calls that live at `site`.
+    pub(crate) fn redirect(&mut self, site: SiteId, edge: call::Edge) {
+        self.config.redirects.insert(site, edge);
     }
 
     /// Starts one more engine.

@@ -271,6 +271,14 @@ fn sites(config: &Config, findings: &mut Findings<'_>) {
                 "list the other sites only; they are numbered from 1 up",
             );
         }
+        if let Some(edge) = peer.redirect.as_deref().filter(|edge| split_host_port(edge).is_none())
+        {
+            findings.mistake(
+                &["sites", "peer", index.as_str(), "redirect"],
+                format!("`{edge}` is not a host and a port"),
+                "write the `sip.advertise` of that site, like \"sip2.example.com:5060\"",
+            );
+        }
         if seen.insert(peer.id, ()).is_some() {
             findings.mistake(
                 &path,

@@ -349,6 +349,9 @@ pub struct Peer {
     /// What wakes its dormant calls here while it is dead.
     #[serde(default)]
     pub activation: Activation,
+    /// `host:port` of its edge, to which phones are redirected whose calls live there. Absent:
+    /// their messages are forwarded.
+    pub redirect: Option<String>,
 }
 
 /// What wakes a dead site's calls.

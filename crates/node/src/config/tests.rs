@@ -137,6 +137,7 @@ fn values_that_do_not_fit_together_are_told_at_once() {
     check_golden("secret_none", &changed(&format!("secret = \"{SECRET}\"\n"), ""), None);
     check_golden("admin_open", &changed("127.0.0.1:8080", "0.0.0.0:8080"), None);
     check_golden("peer_is_here", &changed("id = 2", "id = 1"), None);
+    check_golden("redirect", &changed("id = 2", "id = 2\nredirect = \"sip2 5060\""), None);
     let edge = "edge = { listen = \"127.0.0.1:6060\", balancers = [] }\n[b2bua]";
     check_golden("edge_and_listen", &changed("[b2bua]", edge), None);
     check_golden("timers", &format!("{}[timers]\nt1_ms = 9000\n", whole()), None);

@@ -199,8 +199,8 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
     ground.stage.say(&format!(
         "{calls} calls at 100/s, 40 ms between the sites; the whole of site 1 gone with {} of {} \
          answered calls marked ({at_risk} at risk or in set-up, sampled just before); {dormant} \
-         dormant at site 2, {in_database} of them in PostgreSQL; re-INVITE and BYE on each at 200/s: \
-         {} lost, {} of them not marked; {reached} went through at the callee; crossing lag \
+         dormant at site 2, {in_database} of them in PostgreSQL; re-INVITE and BYE on each at \
+         200/s: {} lost, {} of them not marked; {reached} went through at the callee; crossing lag \
          within {} ms (p50), {} ms (p99); first answer after take-over within {:.0} ms (p50), \
          {:.0} ms (p99); {repeated} messages repeated by SIPp",
         outcome.marked,
@@ -221,18 +221,18 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
 /// Where a site keeps the calls of another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Copies {
-    InRam,
-    InDatabase,
+    Ram,
+    Database,
     /// The older ones in the database: three quarters of them when the first re-INVITE comes.
-    InBoth,
+    Both,
 }
 
 impl Copies {
     fn spill(self) -> &'static str {
         match self {
-            Self::InRam => "after_s = \"never\"\ndormant_after_s = \"never\"",
-            Self::InDatabase => "after_s = \"never\"\ndormant_after_s = 1",
-            Self::InBoth => sized(
+            Self::Ram => "after_s = \"never\"\ndormant_after_s = \"never\"",
+            Self::Database => "after_s = \"never\"\ndormant_after_s = 1",
+            Self::Both => sized(
                 "after_s = \"never\"\ndormant_after_s = 6",
                 "after_s = \"never\"\ndormant_after_s = 10",
             ),
@@ -241,9 +241,9 @@ impl Copies {
 
     fn are_where_wanted(self, in_database: u64, dormant: u64) -> bool {
         match self {
-            Self::InRam => in_database == 0,
-            Self::InDatabase => in_database == dormant,
-            Self::InBoth => (dormant / 4..dormant).contains(&in_database),
+            Self::Ram => in_database == 0,
+            Self::Database => in_database == dormant,
+            Self::Both => (dormant / 4..dormant).contains(&in_database),
         }
     }
 }
@@ -264,17 +264,17 @@ fn at_risk(site: &mut ManySite) -> u64 {
 
 #[test]
 fn d30_a_site_is_killed_over_the_wan() {
-    killed_over_the_wan("wan_site_killed", Copies::InRam, sized(400, 10_000));
+    killed_over_the_wan("wan_site_killed", Copies::Ram, sized(400, 10_000));
 }
 
 #[test]
 fn d30_a_site_is_killed_over_the_wan_with_the_copies_in_a_database() {
-    killed_over_the_wan("wan_site_killed_spilled", Copies::InDatabase, sized(300, 1_000));
+    killed_over_the_wan("wan_site_killed_spilled", Copies::Database, sized(300, 1_000));
 }
 
 #[test]
 fn d30_a_site_is_killed_over_the_wan_with_older_copies_in_a_database() {
-    killed_over_the_wan("wan_site_killed_mixed", Copies::InBoth, sized(400, 2_000));
+    killed_over_the_wan("wan_site_killed_mixed", Copies::Both, sized(400, 2_000));
 }
 
 /// D27, as long as a test can wait: marks are bounded by the calls, and what waited crosses ten

@@ -145,6 +145,7 @@ impl EngineProcess {
             backup: None,
             views: Vec::new(),
             setting: setting(HERE, sizes.session),
+            redirects: BTreeMap::new(),
             limits: engine::Limits::default(),
         };
         let mut engine = Engine::new(now, config);
