@@ -197,13 +197,17 @@ fn order_and_wait(ground: &mut Ground, dormant: u64) -> f64 {
     let keeper = ground.sites.two.primary(0);
     let admin = ground.sites.two.states[keeper].0.admin();
     let mut command = Command::new(PROGRAM);
-    command.args(["backup", "activate", "--site", "1", "--wait", &admin.address.to_string()]);
+    command.args(["backup", "activate", "--site", "1", "--wait", "--admin"]);
+    command.arg(format!("http://{}", admin.address));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let began = clock();
-    let child = netns::on(admin.host.as_ref(), || command.spawn()).expect("it was built");
+    let mut child = netns::on(admin.host.as_ref(), || command.spawn()).expect("it was built");
     let order = ActivateOrder { site: 1, force: false };
     let again = || admin.post::<OrderReply>("/v1/backup/activate", &order);
-    wait_for("some calls to wake", SOON, || (ground.sites.two.dormant(1) < dormant).then_some(()));
+    wait_for("some calls to wake", SOON, || {
+        let has_ended = child.try_wait().expect("it is our child").is_some();
+        (has_ended || ground.sites.two.dormant(1) < dormant).then_some(())
+    });
     again().expect("an order may be given twice");
     wait_for("all calls to wake", LONG, || (ground.sites.two.dormant(1) == 0).then_some(()));
     let took = clock() - began;
