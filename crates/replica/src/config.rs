@@ -119,6 +119,8 @@ pub struct Limits {
     pub waiters_per_call_max: usize,
     /// Calls handed to engines and not yet given back, all causes but `Asked` together.
     pub handed_max: usize,
+    /// Of those, calls that are to wake.
+    pub waking_max: usize,
     /// Bytes of a batch before compression. A single larger record goes alone.
     pub batch_bytes_max: usize,
     /// Batches that one site has not acknowledged yet.
@@ -152,6 +154,7 @@ impl Default for Limits {
             bytes_max: 4 << 30,
             waiters_per_call_max: 16,
             handed_max: 1_024,
+            waking_max: 128,
             batch_bytes_max: 256 << 10,
             batches_in_flight_max: 4,
             keyset_page_max: 500,
@@ -186,7 +189,8 @@ pub struct Pace {
     pub dead_home_after: Duration,
     /// What broke two engines before it had a record is given to none for this long.
     pub begin_refused_for: Duration,
-    /// Dormant calls woken each second by an order, a refill or a hand-back.
+    /// Dormant calls woken each second by an order, a refill or a hand-back, at most: engines that
+    /// have other work are slower to give them back ([`Limits::waking_max`]).
     pub activate_per_s: u32,
     /// Calls asked for (refill) or marked (sweep) each second.
     pub refill_per_s: u32,
@@ -218,7 +222,7 @@ impl Default for Pace {
             retry_after: Duration::from_secs(1),
             dead_home_after: Duration::from_secs(60),
             begin_refused_for: Duration::from_secs(300),
-            activate_per_s: 5_000,
+            activate_per_s: 20_000,
             refill_per_s: 2_000,
             hand_back_per_s: 1_000,
             copy_per_s: 20_000,

@@ -394,7 +394,7 @@ impl Gate {
                 next = (at, reason);
             }
         };
-        note(self.peers.greet_at(), Reason::Heartbeat);
+        note(self.greet_at(), Reason::Heartbeat);
         note(self.peers.silent_at(self.now, self.config.silent_after), Reason::Heartbeat);
         note(self.pulls.first_end(), Reason::Wait);
         note(self.inbox.wake_at(self.now), Reason::Wait);

@@ -100,7 +100,7 @@ impl Replica {
     pub(crate) fn hand(&mut self, now: Instant) {
         for kind in Kind::ALL {
             while let Some((at, key)) = self.agenda.first(kind) {
-                if at > now || !self.may_hand() || !self.may_pass(now, kind) {
+                if at > now || !self.has_room(kind) || !self.may_pass(now, kind) {
                     break;
                 }
                 let Some(call) = self.store.get_mut(key) else {
@@ -116,6 +116,13 @@ impl Replica {
 
     pub(crate) fn may_hand(&self) -> bool {
         !self.engines.is_empty() && self.handed < self.config.limits.handed_max
+    }
+
+    /// Calls of a dead site wake as fast as engines wake them: a new call never stands behind more
+    /// of them than these.
+    fn has_room(&self, kind: Kind) -> bool {
+        let is_woken = kind == Kind::Activate;
+        self.may_hand() && (!is_woken || self.waking < self.config.limits.waking_max)
     }
 
     fn may_pass(&mut self, now: Instant, kind: Kind) -> bool {
@@ -183,10 +190,8 @@ impl Replica {
 
     /// When the next call may be handed, as far as time decides.
     pub(crate) fn hand_at(&self) -> Option<Instant> {
-        if !self.may_hand() {
-            return None;
-        }
-        let times = Kind::ALL.into_iter().filter_map(|kind| {
+        let with_room = Kind::ALL.into_iter().filter(|kind| self.has_room(*kind));
+        let times = with_room.filter_map(|kind| {
             let (at, _) = self.agenda.first(kind)?;
             match kind {
                 Kind::Quarantine | Kind::Resume | Kind::Due => Some(at),

@@ -103,6 +103,8 @@ pub struct Replica {
     batches: u64,
     /// Locks that were handed, not asked for.
     handed: usize,
+    /// Of those, locks of calls that are to wake.
+    waking: usize,
     waiters: usize,
     outbound: BTreeMap<SiteId, Outbound>,
     /// As many as there are sites.
@@ -164,6 +166,7 @@ impl Replica {
             tokens: 0,
             batches: 0,
             handed: 0,
+            waking: 0,
             waiters: 0,
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),

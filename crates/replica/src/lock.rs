@@ -122,6 +122,7 @@ impl Replica {
         }
         self.leases.insert((listed_at, key));
         self.handed += usize::from(is_handed(cause));
+        self.waking += usize::from(cause == Cause::Activate);
         self.tell_grant(now, key, cached);
     }
 
@@ -179,6 +180,7 @@ impl Replica {
         };
         self.leases.remove(&(lock.listed_at, key));
         self.handed -= usize::from(is_handed(lock.cause));
+        self.waking -= usize::from(lock.cause == Cause::Activate);
         call.touched_at = now;
         call.removal = None;
         let retry_after = self.config.pace.retry_after;

@@ -2,6 +2,7 @@
 //! are never absolute promises.
 
 mod call;
+mod crossing;
 mod load;
 mod memory;
 mod process;
@@ -17,6 +18,8 @@ use clap::{Parser, Subcommand, value_parser};
     name = "cargo xtask bench",
     after_help = "Examples:\n  cargo xtask bench call\n  \
                   cargo xtask bench call --seconds 20 --json\n  \
+                  cargo xtask bench crossing --short\n  \
+                  sudo -E cargo xtask bench crossing --json\n  \
                   cargo xtask bench memory\n  cargo xtask bench memory --calls 1000000 --json\n  \
                   cargo xtask bench tier\n  cargo xtask bench tier --seconds 10 --json"
 )]
@@ -36,6 +39,15 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// Lag, bytes, CPU against the delay, take-over and bulk activation between two sites; root.
+    ///
+    /// Two sites of 2 engines and 2 x 2 replicas in network namespaces, each with its etcd and NATS,
+    /// SIPp on both ends, 40 ms between the sites. Whole, it takes about ten minutes and fails above
+    /// a bound.
+    #[command(after_help = "Examples:\n  cargo xtask bench crossing --short\n  \
+                  cargo xtask bench crossing --part rate\n  \
+                  sudo -E cargo xtask bench crossing --json")]
+    Crossing(crossing::Options),
     /// Memory of a steady call in a state process, alone and one of three; fails above the bound.
     #[command(after_help = "Examples:\n  cargo xtask bench memory\n  \
                   cargo xtask bench memory --calls 1000000 --json")]
@@ -65,6 +77,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let all = std::iter::once("bench".to_owned()).chain(arguments.iter().cloned());
     match Cli::try_parse_from(all) {
         Ok(Cli { what: What::Call { seconds, json } }) => call::run(root, seconds, json),
+        Ok(Cli { what: What::Crossing(options) }) => crossing::run(root, &options),
         Ok(Cli { what: What::Memory { calls, json } }) => memory::run(root, calls, json),
         Ok(Cli { what: What::Tier { seconds, json } }) => tier::run(root, seconds, json),
         Err(help) => {

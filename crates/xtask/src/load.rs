@@ -15,6 +15,7 @@ mod originals;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,10 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
                   cargo xtask load --calls 20000 --state 127.0.0.1:7100 \
                   --originals 127.0.0.1:8100 --secret-file secret\n  \
                   cargo xtask load --calls 200000 --state 127.0.0.1:7100,127.0.0.1:7101 \
-                  --originals 127.0.0.1:8100 --secret-file secret --due-within-s 60")]
+                  --originals 127.0.0.1:8100 --secret-file secret --due-within-s 60\n  \
+                  cargo xtask load --calls 1000 --state 127.0.0.1:7100 \
+                  --originals 127.0.0.1:8100 --secret-file secret --due-from-s 8 \
+                  --due-within-s 10")]
 pub(crate) struct Options {
     /// Clones to make.
     #[arg(long)]
@@ -68,6 +72,9 @@ pub(crate) struct Options {
     /// had been put by its engine when it was loaded.
     #[arg(long)]
     due_within_s: Option<u64>,
+    /// The first of these deadlines comes after so many seconds.
+    #[arg(long, requires = "due_within_s", default_value_t = 0)]
+    due_from_s: u64,
     /// Seconds to wait until the calls to clone are steady.
     #[arg(long, default_value_t = 60)]
     patience_s: u64,
@@ -84,14 +91,23 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         return Err(format!("{} holds no active call to clone", options.originals));
     }
     let originals = read(&mut client, &keys, patience)?;
-    let due_within = options.due_within_s.map(Duration::from_secs);
-    let mut load = Load::new(secret, &options.name, originals, options.calls, due_within)?;
+    let due = options.due()?;
+    let mut load = Load::new(secret, &options.name, originals, options.calls, due)?;
     let loaded = load.run(&mut client, options.depth)?;
     println!("{}", loaded.to_json());
     Ok(())
 }
 
 impl Options {
+    /// When the deadlines of the clones come, from now on.
+    fn due(&self) -> Result<Option<Range<Duration>>, String> {
+        let Some(within) = self.due_within_s else { return Ok(None) };
+        if self.due_from_s > within {
+            return Err("`--due-from-s` is after `--due-within-s`".to_owned());
+        }
+        Ok(Some(Duration::from_secs(self.due_from_s)..Duration::from_secs(within)))
+    }
+
     fn secret(&self) -> Result<TokenSecret, String> {
         let text = match (&self.secret, &self.secret_file) {
             (Some(text), _) => text.clone(),
@@ -118,7 +134,7 @@ pub(crate) struct Load {
     name: String,
     originals: Vec<Record>,
     clones: u64,
-    due_within: Option<Duration>,
+    due: Option<Range<Duration>>,
     /// Which originals and clones are next.
     asked: u64,
     put: u64,
@@ -146,11 +162,11 @@ impl Load {
         name: &str,
         originals: Vec<Record>,
         clones: u64,
-        due_within: Option<Duration>,
+        due: Option<Range<Duration>>,
     ) -> Result<Self, String> {
         let deadline = |original: &Record| original.header.deadline.unwrap_or(Duration::ZERO);
-        if let Some(within) = due_within
-            && originals.iter().any(|original| deadline(original) < within)
+        if let Some(due) = &due
+            && originals.iter().any(|original| deadline(original) < due.end)
         {
             return Err("a call to clone has no deadline, or one that is due sooner than the \
                         clones are to be"
@@ -164,7 +180,7 @@ impl Load {
             name,
             originals,
             clones,
-            due_within,
+            due,
             asked,
             put,
             done,
@@ -201,9 +217,9 @@ impl Load {
 
     /// How long ago a clone's put is said to have been, so that its deadline comes when wanted.
     fn age(&self, original: &Record) -> Duration {
-        let Some(within) = self.due_within else { return Duration::ZERO };
+        let Some(due) = &self.due else { return Duration::ZERO };
         let share = self.put as f64 / self.clones.max(1) as f64;
-        let due_in = within.mul_f64(share);
+        let due_in = due.start + due.end.saturating_sub(due.start).mul_f64(share);
         original.header.deadline.unwrap_or_default().saturating_sub(due_in)
     }
 }

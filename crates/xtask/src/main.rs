@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand};
     after_help = "Examples:\n  cargo xtask test\n  cargo xtask test --full\n  \
                   cargo xtask test --only tidy\n  cargo xtask sim --seeds 1000\n  \
                   cargo xtask sim --replay 42\n  cargo xtask bench call\n  \
+                  cargo xtask bench crossing --short\n  \
                   cargo xtask bench memory\n  cargo xtask bench tier\n  \
                   cargo xtask load --help\n  \
                   cargo xtask wan --hosts a,b --delay-ms 40"

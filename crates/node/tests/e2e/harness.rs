@@ -4,10 +4,13 @@
 
 pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod answering;
+pub(crate) mod bulk;
 pub(crate) mod config;
 pub(crate) mod dialog;
 pub(crate) mod direct_site;
 pub(crate) mod figures;
+pub(crate) mod ground;
 pub(crate) mod many;
 pub(crate) mod many_sites;
 pub(crate) mod netns;

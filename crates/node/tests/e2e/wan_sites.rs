@@ -2,12 +2,9 @@
 //! own, balancer and SIPp on a third, 40 ms each way between the sites; etcd, NATS and PostgreSQL
 //! are real at both.
 //!
-//! A host is a network namespace; `xtask wan` is the network. A site dies as with its power: the
-//! world stops hearing it at one moment, before any of its processes is killed, and no connection
-//! to it is ever reset.
+//! A site dies as with its power: `harness::ground`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use admin_api::CallLine;
@@ -15,10 +12,9 @@ use vocab::TokenSecret;
 
 use crate::harness::config;
 use crate::harness::figures::half_and_most;
-use crate::harness::many_sites::{Layout, ManySite, ManySites};
-use crate::harness::netns::{self, Wan};
+use crate::harness::ground::Ground;
+use crate::harness::many_sites::{Layout, ManySites};
 use crate::harness::sipp::{Figures, Load, Sipp, Steps, clock};
-use crate::harness::stage::Stage;
 use crate::harness::{let_pass, sized, try_wait_for, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -26,66 +22,6 @@ const SOON: Duration = Duration::from_secs(30);
 const T1_MS: f64 = 500.0;
 /// How long what may be lost is waited for after the last of what may not.
 const LOST_AFTER: Duration = Duration::from_secs(4);
-
-fn start(name: &'static str, layout: Layout) -> Ground {
-    let mut stage = Stage::new(name);
-    let mut wan = Wan::start(&["one", "two", "edge"]);
-    wan.say("link one two delay_ms=40");
-    stage.move_to(wan.host("edge"));
-    let layout = Layout {
-        sites: ["one", "two"].map(|name| Some(wan.host(name))),
-        edge: Some(wan.host("edge")),
-        ..layout
-    };
-    let callee = phone(&stage);
-    let sites = ManySites::start_on(&stage, callee, &layout);
-    Ground { sites, wan, callee, stage }
-}
-
-/// Dropped in this order.
-struct Ground {
-    sites: ManySites,
-    wan: Wan,
-    callee: SocketAddr,
-    stage: Stage,
-}
-
-fn phone(stage: &Stage) -> SocketAddr {
-    netns::at(stage.host(), stage.address())
-}
-
-impl Ground {
-    fn callee(&self, scenario: &str, calls: u32) -> Sipp {
-        Sipp::callee(&self.stage, scenario, self.callee, calls)
-    }
-
-    fn caller(&self, name: &str, scenario: &str, load: &Load) -> Sipp {
-        Sipp::caller_named(&self.stage, name, scenario, [phone(&self.stage), self.sites.edge], load)
-    }
-
-    /// Site 1 is gone; its calls and all new ones go to site 2. Returns what it had marked.
-    fn lose_site_1(&mut self) -> Vec<CallLine> {
-        self.wan.say("isolate one");
-        let marked = self.sites.one.freeze_and_kill();
-        self.sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
-        marked
-    }
-
-    /// Site 1 starts again, empty.
-    fn site_1_returns(&mut self) {
-        self.wan.say("heal all");
-        self.sites.one.start_again();
-    }
-
-    /// Waits until site 2 has applied all that had come to it.
-    fn wait_applied(&mut self) {
-        wait_for("an empty inbox", SOON, || {
-            let waiting: u64 =
-                self.sites.two.statuses().iter().map(|status| status.inbox_batches).sum();
-            (waiting == 0).then_some(())
-        });
-    }
-}
 
 fn count(steps: &BTreeMap<u32, Steps>, of: impl Fn(&Steps) -> bool) -> usize {
     steps.values().filter(|step| of(step)).count()
@@ -101,15 +37,11 @@ fn answered_and_open(caller: &Sipp) -> (usize, Vec<u32>) {
 
 /// Waits until every caller is answered. All were begun `since`.
 fn wait_answered(caller: &Sipp, load: &Load, since: f64) {
-    pass_until(since + placing(load).as_secs_f64());
+    pass_until(since + load.placing().as_secs_f64());
     wait_for("every answer", SOON, || {
         let steps = caller.steps();
         (count(&steps, |step| step.answered.is_some()) == load.calls as usize).then_some(())
     });
-}
-
-fn placing(load: &Load) -> Duration {
-    Duration::from_secs_f64(f64::from(load.calls) / f64::from(load.per_second))
 }
 
 fn pass_until(time: f64) {
@@ -164,17 +96,17 @@ fn keys(tags: &BTreeMap<u32, String>) -> BTreeMap<u32, String> {
 /// counted.
 fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
     let spill = copies.spill();
-    let mut ground = start(name, Layout { spill: Some(spill), ..Layout::default() });
+    let mut ground = Ground::start(name, Layout { spill: Some(spill), ..Layout::default() });
     // The first re-INVITE comes after the last call was placed, and after the site's death.
     let load = Load { calls, per_second: 100, hold: Duration::ZERO };
-    let load = Load { hold: placing(&load) + Duration::from_secs(5), ..load };
+    let load = Load { hold: load.placing() + Duration::from_secs(5), ..load };
     let mut callee = ground.callee("uas_change", 2 * calls);
     let mut caller = ground.caller("caller", "uac_hold_change", &load);
     wait_for("the first call", SOON, || (!caller.steps().is_empty()).then_some(()));
     // It dies while the last ones are being placed.
-    let_pass(placing(&load).mul_f64(0.97));
+    let_pass(load.placing().mul_f64(0.97));
     let lag = ground.sites.one.lag(2);
-    let at_risk = at_risk(&mut ground.sites.one);
+    let at_risk = ground.sites.one.at_risk();
     let marked = ground.lose_site_1();
     let died = clock();
     ground.wait_applied();
@@ -255,13 +187,6 @@ fn reached(callee: &Sipp, wanted: usize) -> u64 {
     reached()
 }
 
-/// Marks of calls, whatever their state.
-fn at_risk(site: &mut ManySite) -> u64 {
-    let led = site.led();
-    let risks = led.iter().flat_map(|status| status.at_risk.values());
-    risks.map(|risk| risk.calls + risk.in_set_up).sum()
-}
-
 #[test]
 fn d30_a_site_is_killed_over_the_wan() {
     killed_over_the_wan("wan_site_killed", Copies::Ram, sized(400, 10_000));
@@ -281,7 +206,7 @@ fn d30_a_site_is_killed_over_the_wan_with_older_copies_in_a_database() {
 /// times faster than it came. Both sites take calls all the while.
 #[test]
 fn d27_the_way_between_the_sites_is_cut() {
-    let mut ground = start("wan_cut", Layout::default());
+    let mut ground = Ground::start("wan_cut", Layout::default());
     let cut = Duration::from_secs(sized(10, 60));
     let per_second = sized(20, 50);
     ground.sites.balancer.admin().route(1, 1, &[(1, 1), (2, 1)]);
@@ -303,21 +228,19 @@ fn d27_the_way_between_the_sites_is_cut() {
     let_pass(cut);
     wait_answered(&holding, &held, began);
     let marks = [&mut ground.sites.one, &mut ground.sites.two].map(|site| {
-        let (marks, calls) = (at_risk(site), site.active());
+        let (marks, calls) = (site.at_risk(), site.active());
         assert!(0 < marks && marks <= calls, "{marks} marks of {calls} calls");
         marks
     });
     ground.wan.say("heal one two");
     let (heard_after, drained_after) = drained(&mut ground.sites);
-    let local = talking.finish(passing.hold + placing(&passing) + SOON);
-    wait_for("nothing at risk at site 1", SOON, || {
-        (at_risk(&mut ground.sites.one) == 0).then_some(())
-    });
+    let local = talking.finish(passing.hold + passing.placing() + SOON);
+    wait_for("nothing at risk at site 1", SOON, || (ground.sites.one.at_risk() == 0).then_some(()));
     ground.wait_applied();
     let asked = count(&holding.steps(), |step| step.asked.is_some());
     let dormant = ground.sites.two.dormant(1);
     let marked = ground.lose_site_1();
-    let heard = holding.finish(held.hold + placing(&held) + SOON);
+    let heard = holding.finish(held.hold + held.placing() + SOON);
     let lost = u64::from(held.calls) - heard.successful;
     let reached = reached(&callee, (held.calls + passing.calls) as usize);
     callee.stop();
@@ -373,7 +296,7 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
         "[crossing]\nhand_back_per_s = 20\nrefill_per_s = 20\n\n",
         "[crossing]\nhand_back_per_s = 100\nrefill_per_s = 100\n\n",
     );
-    let mut ground = start("wan_return", Layout { states, ..Layout::default() });
+    let mut ground = Ground::start("wan_return", Layout { states, ..Layout::default() });
     let load = Load {
         calls: sized(240, 2_000),
         per_second: sized(40, 50),
@@ -398,8 +321,8 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
         (is_half_way && home > 0 && ended > 0).then_some((home, ended))
     });
     let marked = ground.lose_site_1();
-    let heard = caller.finish(load.hold + placing(&load) + SOON);
-    let others = talking.finish(placing(&new) + SOON);
+    let heard = caller.finish(load.hold + load.placing() + SOON);
+    let others = talking.finish(new.placing() + SOON);
     callee.stop();
     ground.stage.say(&format!(
         "{} calls; site 1 killed, back over a way of 40 ms, and killed again with {home} of them \

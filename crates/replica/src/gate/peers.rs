@@ -103,8 +103,8 @@ impl Peers {
         greeted.map(|peer| peer.heard_at + silent_after).filter(|at| *at > now).min()
     }
 
-    pub(super) fn greet_at(&self) -> Option<Instant> {
-        self.peers.values().any(|peer| peer.is_linked).then_some(self.greet_at)
+    fn is_any_linked(&self) -> bool {
+        self.peers.values().any(|peer| peer.is_linked)
     }
 }
 
@@ -144,6 +144,12 @@ impl Gate {
         if dictionary != std::mem::replace(&mut self.peers.said, dictionary) {
             self.greet_all();
         }
+    }
+
+    /// When there is somebody to be greeted, or asked how far it is.
+    pub(super) fn greet_at(&self) -> Option<Instant> {
+        let wants = self.peers.is_any_linked() || self.asks_progress();
+        wants.then_some(self.peers.greet_at)
     }
 
     /// Greets every linked site when it is time to.

@@ -67,10 +67,15 @@ impl Gate {
     /// Asks the partitions how far they are: those of other processes always, as operators look at
     /// this gate.
     pub(super) fn ask_progress(&mut self) {
-        let awaits_backup = self.steering.backup_to.is_some() && !self.is_backed_up;
-        if self.config.is_shared || awaits_backup {
+        if self.asks_progress() {
             self.tell_primaries(&SiteInput::ProgressAsk);
         }
+    }
+
+    /// Whether it does so from time to time, although no other site may be linked.
+    pub(super) fn asks_progress(&self) -> bool {
+        let awaits_backup = self.steering.backup_to.is_some() && !self.is_backed_up;
+        self.config.is_shared || awaits_backup
     }
 
     pub(super) fn progressed(&mut self, partition: PartitionId, progress: Progress) {

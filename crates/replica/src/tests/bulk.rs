@@ -148,3 +148,22 @@ fn what_a_living_site_owns_is_not_taken_over() {
     assert!(!progress(&bench, BulkKind::Activate).is_running);
     assert_eq!(bench.replica.stats(bench.now).dormant[&THERE], 3);
 }
+
+#[test]
+fn calls_wake_as_fast_as_engines_give_them_back() {
+    let mut bench = Bench::with(|config| {
+        config.pace.activate_per_s = 1_000_000;
+        config.limits.waking_max = 16;
+    });
+    asleep(&mut bench, 100);
+    let order =
+        Input::Order(Order::Site(crate::SiteOrder::ActivateAll { site: THERE, force: false }));
+    let said = [bench.input(order).to_vec(), bench.pass(ms(1_000))].concat();
+    let granted = grants(&said);
+    assert_eq!(granted.len(), 16, "an engine that is slow is handed no more");
+    // A call that is asked for does not stand behind them.
+    bench.turn(key(250), BOUNDARY, |_| {});
+    // Each that comes back makes room for the next, without waiting for time to pass.
+    assert_eq!(wake(&mut bench, said), 100);
+    assert_eq!(bench.replica.stats(bench.now).counts.activated, 100);
+}

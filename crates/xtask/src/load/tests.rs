@@ -30,10 +30,10 @@ fn original() -> Record {
     }
 }
 
-fn load(clones: u64, due_within_s: Option<u64>) -> Load {
-    let due_within = due_within_s.map(Duration::from_secs);
+fn load(clones: u64, due_s: Option<std::ops::Range<u64>>) -> Load {
+    let due = due_s.map(|due| Duration::from_secs(due.start)..Duration::from_secs(due.end));
     let secret = secret(SECRET).expect("64 digits");
-    Load::new(secret, "test", vec![original()], clones, due_within).expect("it can be loaded")
+    Load::new(secret, "test", vec![original()], clones, due).expect("it can be loaded")
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn keys_follow_from_the_name_and_differ() {
 
 #[test]
 fn deadlines_are_spread() {
-    let mut load = load(3, Some(60));
+    let mut load = load(3, Some(30..60));
     let mut due_in = || {
         let clone = load.next().and_then(|key| load.record(key, None)).expect("it is wanted");
         clone.header.deadline.expect("the original has one") - clone.header.age
     };
-    assert_eq!([due_in(), due_in(), due_in()], [0, 20, 40].map(Duration::from_secs));
+    assert_eq!([due_in(), due_in(), due_in()], [30, 40, 50].map(Duration::from_secs));
     let secret = secret(SECRET).expect("64 digits");
-    let late = Some(Duration::from_secs(901));
+    let late = Some(Duration::ZERO..Duration::from_secs(901));
     assert!(Load::new(secret, "test", vec![original()], 1, late).is_err());
 }
 

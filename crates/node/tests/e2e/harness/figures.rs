@@ -1,7 +1,7 @@
 //! Figures of many calls.
 
 /// The value that `share` of all values do not exceed, from 0 to 1; 0 of none.
-fn quantile(values: &mut [f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let rank = (values.len() as f64 * share).ceil() as usize;
     values.get(rank.saturating_sub(1)).copied().unwrap_or_default()

@@ -36,6 +36,22 @@ pub(crate) struct Layout {
     pub(crate) spill: Option<&'static str>,
     /// More of the state processes' configuration.
     pub(crate) states: &'static str,
+    /// T1 of the engines; 500 where there is none.
+    pub(crate) t1_ms: Option<u64>,
+    /// Calls cross while they ring.
+    pub(crate) is_early: bool,
+    /// Whom the engines of site 2 call, where it is not whom those of site 1 call.
+    pub(crate) callee_of_two: Option<SocketAddr>,
+}
+
+impl Layout {
+    /// `[sip]` and what applications need, of an engine of this site.
+    fn sip(&self, id: u16, front: &Front, door: &Door) -> String {
+        let of_two = self.callee_of_two.filter(|_| id == 2);
+        let callee = of_two.unwrap_or(front.callee);
+        let sip = config::sip(&front.advertise, door, callee, self.t1_ms.unwrap_or(500));
+        if self.is_early { config::early(&sip) } else { sip }
+    }
 }
 
 /// One of the sites.
@@ -48,12 +64,16 @@ pub(crate) struct ManySite {
     /// In order of partitions; with what is up.
     pub(crate) states: Vec<(Node, bool)>,
     pub(crate) engines: Vec<Node>,
+    /// Where state processes take engines, and who speaks as one.
+    pub(crate) tiers: Vec<SocketAddr>,
 }
 
 /// Balancer, site 1 and site 2. New calls go to site 1.
 pub(crate) struct ManySites {
     /// Where SIP is sent.
     pub(crate) edge: SocketAddr,
+    /// Whom the engines of site 2 call.
+    pub(crate) callee_of_two: SocketAddr,
     pub(crate) balancer: Node,
     pub(crate) one: ManySite,
     pub(crate) two: ManySite,
@@ -102,7 +122,8 @@ impl ManySites {
         let front = Front { advertise: edge.to_string(), inner, callee };
         let one = ManySite::start(stage, 1, &front, &doors, layout);
         let two = ManySite::start(stage, 2, &front, &doors, layout);
-        let mut sites = Self { edge, balancer, one, two };
+        let callee_of_two = layout.callee_of_two.unwrap_or(callee);
+        let mut sites = Self { edge, callee_of_two, balancer, one, two };
         sites.one.wait_ready(2);
         sites.two.wait_ready(1);
         sites.wait_engines_of(&[1, 2]);
@@ -145,7 +166,6 @@ impl ManySite {
         let (ours, peers) = (&doors[index], &doors[1 - index].states);
         let host = layout.sites[index].clone();
         let mut site = Self::with_servers(stage, id, host, layout);
-        let mut tiers = Vec::new();
         let more = site.more(layout);
         for (index, listen) in ours.states.iter().enumerate() {
             let (admin, tier) = (stage.address(), stage.address());
@@ -161,15 +181,15 @@ impl ManySite {
                 + &config::sites_of(*listen, 3 - id, peers);
             let node = Node::start_on(site.host.as_ref(), stage, &name, &text, admin);
             site.states.push((node, true));
-            tiers.push(tier);
+            site.tiers.push(tier);
         }
         for (index, listen) in ours.engines.iter().enumerate() {
             let admin = stage.address();
             let name = format!("site{id}-e{index}");
             let door = Door::Edge { listen: *listen, balancer: front.inner };
             let text = config::head("engine", id, None, admin)
-                + &config::sip(&front.advertise, &door, front.callee, 500)
-                + &config::tier_connect_all(&tiers, &name)
+                + &layout.sip(id, front, &door)
+                + &config::tier_connect_all(&site.tiers, &name)
                 + &config::sites_of(admin, 3 - id, peers);
             site.engines.push(Node::start_on(site.host.as_ref(), stage, &name, &text, admin));
         }
@@ -183,7 +203,8 @@ impl ManySite {
             let postgres = layout.spill.map(|_| Postgres::start(&folder));
             (Etcd::start(&folder), Nats::start(&folder), postgres)
         });
-        Self { id, host, etcd, nats, postgres, states: Vec::new(), engines: Vec::new() }
+        let (states, engines, tiers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { id, host, etcd, nats, postgres, states, engines, tiers }
     }
 
     /// What the layout adds to each state process.
@@ -245,6 +266,11 @@ impl ManySite {
         self.led().iter().filter_map(|status| status.calls_dormant.get(&home)).sum()
     }
 
+    /// Calls of other homes that woke here.
+    pub(crate) fn activated(&mut self) -> u64 {
+        self.led().iter().map(|status| status.activated).sum()
+    }
+
     /// Calls that live here.
     pub(crate) fn active(&mut self) -> u64 {
         self.led().iter().map(|status| status.calls_active).sum()
@@ -274,6 +300,33 @@ impl ManySite {
     pub(crate) fn in_database(&mut self) -> u64 {
         let led = self.led();
         led.iter().filter_map(|status| status.database.as_ref()).map(|one| one.calls).sum()
+    }
+
+    /// The host that it is on.
+    pub(crate) fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
+    }
+
+    /// Marks of calls, whatever their state.
+    pub(crate) fn at_risk(&mut self) -> u64 {
+        let led = self.led();
+        let risks = led.iter().flat_map(|status| status.at_risk.values());
+        risks.map(|risk| risk.calls + risk.in_set_up).sum()
+    }
+
+    /// Bytes that crossed from here, compressed, and the call states in them.
+    #[allow(dead_code, reason = "`bench crossing` reads it")]
+    pub(crate) fn crossed_out(&mut self) -> (u64, u64) {
+        let led = self.led();
+        let all = led.iter().map(|status| status.crossing);
+        all.fold((0, 0), |(bytes, calls), one| (bytes + one.bytes_out, calls + one.calls_out))
+    }
+
+    /// CPU time of its state processes and engines so far, in nanoseconds.
+    #[allow(dead_code, reason = "`bench crossing` reads it")]
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        let states = self.states.iter().map(|(node, _)| node);
+        states.chain(&self.engines).map(Node::cpu_ns).sum()
     }
 
     /// A counter, over all state processes that are up.

@@ -93,7 +93,7 @@ pub(crate) fn at(host: Option<&Host>, address: SocketAddr) -> SocketAddr {
 }
 
 /// The `xtask` program, built once: `REHOME_XTASK` when whoever runs the tests has it already.
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         if let Some(given) = std::env::var_os("REHOME_XTASK") {

@@ -82,6 +82,18 @@ impl Node {
         assert!(sent.expect("a system has kill").success(), "{signal} to {}", self.name);
     }
 
+    /// CPU time of its threads so far, in nanoseconds.
+    #[allow(dead_code, reason = "`bench crossing` reads it")]
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        let child = self.child.as_ref().expect("it runs");
+        let threads = std::fs::read_dir(format!("/proc/{}/task", child.id()));
+        let on_cpu = |thread: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        };
+        threads.expect("it is our child").flatten().filter_map(on_cpu).sum()
+    }
+
     /// Its admin API.
     pub(crate) fn admin(&self) -> Admin {
         Admin { address: self.admin, host: self.host.clone() }

@@ -50,6 +50,13 @@ pub(crate) struct Load {
     pub(crate) hold: Duration,
 }
 
+impl Load {
+    /// How long it takes to place all of it.
+    pub(crate) fn placing(&self) -> Duration {
+        Duration::from_secs_f64(f64::from(self.calls) / f64::from(self.per_second))
+    }
+}
+
 impl Sipp {
     /// A callee at `address` that expects `calls` calls.
     pub(crate) fn callee(stage: &Stage, scenario: &str, address: SocketAddr, calls: u32) -> Self {

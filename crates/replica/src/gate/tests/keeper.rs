@@ -71,6 +71,20 @@ fn it_is_closed_until_the_map_names_this_process_and_again_when_it_names_another
     assert_eq!(bench.wake.0, Instant::NEVER);
 }
 
+/// Else an operator who wakes the calls of a dead site would never see that they woke.
+#[test]
+fn it_asks_how_far_partitions_are_when_no_other_site_is_left() {
+    let mut bench = shared();
+    bench.keep(map([ME, OTHER], [0, 0], 0));
+    bench.up(THERE);
+    bench.input(GateInput::LinkDown { site: THERE });
+    let asks = |said: Vec<GateOutput>| {
+        said.iter().filter(|it| format!("{it:?}").contains("ProgressAsk")).count()
+    };
+    assert!(asks(bench.pass(ms(1_000))) >= 4, "several times a second");
+    assert!(asks(bench.pass(ms(1_000))) >= 4, "and again");
+}
+
 #[test]
 fn words_about_a_call_go_to_the_partition_that_has_its_slot() {
     let mut bench = shared();
