@@ -37,7 +37,8 @@ struct Cli {
     /// Runs one seed and prints what happened.
     #[arg(long, value_name = "SEED")]
     replay: Option<u64>,
-    /// Two sites with one replica each, or one site with several; both when absent.
+    /// Two sites with one replica each, one site with several, or two with several each; all when
+    /// absent.
     #[arg(long, value_enum)]
     world: Option<Which>,
     /// Puts a bug back; an unknown name lists them.
@@ -52,6 +53,7 @@ struct Cli {
 enum Which {
     Sites,
     Tier,
+    Wide,
 }
 
 fn main() -> ExitCode {
@@ -66,9 +68,10 @@ fn main() -> ExitCode {
         }
     };
     let worlds: &[World] = match cli.world {
-        None => &[World::Sites, World::Tier],
+        None => &[World::Sites, World::Tier, World::Wide],
         Some(Which::Sites) => &[World::Sites],
         Some(Which::Tier) => &[World::Tier],
+        Some(Which::Wide) => &[World::Wide],
     };
     let is_fine = if cli.prove_the_tester {
         prove(worlds)
@@ -105,6 +108,11 @@ fn run_in(
         World::Tier => {
             let outcome = tier::run(seed, keep, planted);
             tally.add_tier(&outcome);
+            (outcome.violation.map(|seen| seen.to_string()), outcome.trace)
+        }
+        World::Wide => {
+            let outcome = tier::run_wide(seed, keep, planted);
+            tally.add_wide(&outcome);
             (outcome.violation.map(|seen| seen.to_string()), outcome.trace)
         }
     }
