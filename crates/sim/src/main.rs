@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::{Parser, ValueEnum};
 use sim::{Planted, Trace, World, run, tier};
 
+mod scenes;
 mod tally;
 
 use tally::Tally;
@@ -25,6 +26,7 @@ const WORKERS: usize = 2;
                   cargo xtask sim --seeds 50 --from 7 --world tier\n  \
                   cargo xtask sim --replay 42 --world sites\n  \
                   cargo xtask sim --prove-the-tester\n  \
+                  cargo xtask sim --scenario d27_sites_cut_apart_for_an_hour --seeds 5\n  \
                   cargo xtask sim --seeds 100 --mutation old-token-accepted"
 )]
 struct Cli {
@@ -41,6 +43,10 @@ struct Cli {
     /// absent.
     #[arg(long, value_enum)]
     world: Option<Which>,
+    /// Plays a named scene with each seed; an unknown name lists them. `deliveries` is a million
+    /// deliveries of batches, and `all` is all of them.
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
     /// Puts a bug back; an unknown name lists them.
     #[arg(long)]
     mutation: Option<String>,
@@ -73,7 +79,11 @@ fn main() -> ExitCode {
         Some(Which::Tier) => &[World::Tier],
         Some(Which::Wide) => &[World::Wide],
     };
-    let is_fine = if cli.prove_the_tester {
+    let is_fine = if let Some(name) = &cli.scenario {
+        let from = cli.replay.or(cli.from).unwrap_or(0);
+        let seeds = if cli.replay.is_some() { 1 } else { cli.seeds };
+        scenes::play(name, from..from + seeds, cli.replay.is_some())
+    } else if cli.prove_the_tester {
         prove(worlds)
     } else if let Some(seed) = cli.replay {
         worlds.iter().filter(|world| !replay(**world, seed, planted)).count() == 0

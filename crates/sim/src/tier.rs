@@ -30,4 +30,4 @@ mod words;
 mod world;
 
 pub use run::{Outcome, run};
-pub use wide::{Outcome as WideOutcome, run as run_wide};
+pub use wide::{Outcome as WideOutcome, SCENES, Scene, run as run_wide};

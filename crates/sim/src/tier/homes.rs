@@ -1,7 +1,6 @@
 //! What was seen of calls that change their site: evidence for the invariants of two sites.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tier_protocol::{Cause, Command, Reply};
 use vocab::{CallKey, Epoch, Instant, ReplicaId, SiteId, Stamp};
@@ -22,8 +21,8 @@ pub(crate) struct Homes {
     /// Grants: woken, and to be handed back.
     pub(crate) woken: u64,
     pub(crate) handed_back: u64,
-    /// What of each put crosses, as a hash: a put that leaves it as it was need not cross.
-    crossings: BTreeMap<(CallKey, Stamp), u64>,
+    /// The first put of each whose crossing section says the same: those after it need not cross.
+    firsts: BTreeMap<(CallKey, Stamp), Stamp>,
     epochs: BTreeMap<CallKey, Epoch>,
     owners: BTreeMap<CallKey, BTreeSet<SiteId>>,
 }
@@ -36,18 +35,19 @@ impl Homes {
 
     /// An engine gives a command to its links.
     pub(crate) fn commanded(&mut self, command: &Command) {
-        if let Command::Put { record, .. } = command {
-            let mut hasher = DefaultHasher::new();
-            record.crossing.hash(&mut hasher);
-            let slot = (record.header.key, record.header.stamp);
-            self.crossings.insert(slot, hasher.finish());
+        if let Command::Put { record, base: Some(base), flags, .. } = command
+            && flags.crossing_unchanged
+        {
+            let (key, stamp) = (record.header.key, record.header.stamp);
+            let first = self.firsts.get(&(key, *base)).copied().unwrap_or(*base);
+            self.firsts.insert((key, stamp), first);
         }
     }
 
     /// Whether a copy of one stamp is as good at another site as one of another.
     pub(crate) fn is_as_new(&self, key: CallKey, held: Stamp, wanted: Stamp) -> bool {
-        let crossing = |stamp| self.crossings.get(&(key, stamp));
-        held >= wanted || crossing(held).is_some_and(|one| crossing(wanted) == Some(one))
+        let first = |stamp| self.firsts.get(&(key, stamp)).copied().unwrap_or(stamp);
+        held >= first(wanted)
     }
 
     /// A command reaches a replica.

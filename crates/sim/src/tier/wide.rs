@@ -1,6 +1,7 @@
 //! Two sites of many machines each: what they know of each other's calls, and one run of a seed.
 
 mod scenario;
+mod scenes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::invariants::Violation;
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::trace::Trace;
+
+pub use scenes::{SCENES, Scene};
 
 /// More calls than any scenario makes.
 const PAGE: usize = 10_000;
@@ -63,6 +66,8 @@ pub struct Outcome {
     pub batches: u64,
     /// Grants to wake a call, and to give one back.
     pub moved: [u64; 2],
+    /// Of a scene in which something gathers: how many marks, and how long they took to cross.
+    pub drained: Option<(u64, Duration)>,
     /// Virtual time that passed.
     pub lasted: Duration,
 }
@@ -97,6 +102,7 @@ pub(super) fn outcome(
         views: world.views.written.values().sum(),
         batches: world.wan.batches,
         moved: [world.homes.woken, world.homes.handed_back],
+        drained: world.drained,
         lasted: world.now.since(began),
         trace: world.trace,
     }
@@ -152,7 +158,7 @@ pub(super) fn become_settled(world: &mut World, scenario: &Scenario) -> Result<(
 
 impl World {
     /// The primaries that serve in the newest views, know it, and run.
-    fn primaries(&self) -> impl Iterator<Item = (SiteId, PartitionId, usize, &Replica)> {
+    pub(super) fn primaries(&self) -> impl Iterator<Item = (SiteId, PartitionId, usize, &Replica)> {
         self.views.all_newest().flat_map(|(site, view)| {
             let leading = self.serving(view).filter(|(place, replica)| {
                 replica.leads() && self.paused_until(Node::State(*place)).is_none()

@@ -73,6 +73,8 @@ pub(crate) struct World {
     pub(crate) unpromised: BTreeSet<usize>,
     /// Answered calls that had crossed when their site was lost.
     pub(crate) survivors: usize,
+    /// Marks that had gathered, and how long they took to cross.
+    pub(crate) drained: Option<(u64, Duration)>,
     /// Batches that no engine could read.
     pub(crate) set_aside: u64,
     /// Where calls go that are steady for long, in some runs.
@@ -132,6 +134,7 @@ impl World {
             wanted_steering: BTreeMap::new(),
             unpromised: BTreeSet::new(),
             survivors: 0,
+            drained: None,
             set_aside: 0,
             database: scenario.database.clone().map(Database::new),
             sizes,
@@ -552,10 +555,12 @@ impl World {
 
     /// The clock of a process that starts now.
     pub(crate) fn new_clock(&mut self, node: Node) -> Clock {
-        if !self.sizes.is_skewed {
+        if self.sizes.sites == 1 {
             return Clock::WORLD;
         }
+        // Drawn in any case: the dice fall alike with such clocks and without.
         let ahead = Duration::from_millis(self.rng.below(7_200_000));
+        let ahead = if self.sizes.is_skewed { ahead } else { Duration::ZERO };
         let rate = if self.sizes.fast == Some(node) { 2 } else { 1 };
         Clock::new(self.now, ahead, rate)
     }
