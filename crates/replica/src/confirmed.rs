@@ -11,8 +11,8 @@ use std::time::Duration;
 use tier_protocol::{PeerWord, PullAnswer};
 use vocab::{Instant, ReplicaId, ViewNumber};
 
-use crate::{Planted, Replica};
 use crate::door::GateBound;
+use crate::{Planted, Replica};
 
 /// Answers that wait at a time.
 const HELD_MAX: usize = 4_096;

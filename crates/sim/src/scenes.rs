@@ -28,7 +28,8 @@ pub(crate) fn play(name: &str, seeds: Range<u64>, keep: bool) -> bool {
             for line in outcome.trace.lines() {
                 println!("{line}");
             }
-            let drained = outcome.drained.map(|(marks, took)| format!(", {marks} marks in {took:?}"));
+            let drained =
+                outcome.drained.map(|(marks, took)| format!(", {marks} marks in {took:?}"));
             println!(
                 "{name}, seed {seed}: {} calls, {} answered, {} crossed and lost their site, {} at \
                  both sites, {} woken{}; {:?} in {:.1} s",
@@ -43,7 +44,10 @@ pub(crate) fn play(name: &str, seeds: Range<u64>, keep: bool) -> bool {
             );
             if let Some(violation) = outcome.violation {
                 is_fine = false;
-                println!("VIOLATION {violation}\n  replay: cargo xtask sim --scenario {name} --replay {seed}");
+                println!(
+                    "VIOLATION {violation}\n  replay: cargo xtask sim --scenario {name} \
+                     --replay {seed}"
+                );
             }
         }
     }
@@ -51,7 +55,10 @@ pub(crate) fn play(name: &str, seeds: Range<u64>, keep: bool) -> bool {
         let began = Instant::now();
         match deliveries::run(seed, DELIVERIES) {
             Ok(storm) => {
-                println!("{STORM}, seed {seed}: {storm:?} in {:.1} s", began.elapsed().as_secs_f64());
+                println!(
+                    "{STORM}, seed {seed}: {storm:?} in {:.1} s",
+                    began.elapsed().as_secs_f64()
+                );
             }
             Err(why) => {
                 is_fine = false;

@@ -86,8 +86,14 @@ pub(crate) enum QueueWork {
 #[derive(Clone, Debug)]
 pub(crate) enum QueueTold {
     Loaded(Vec<(u64, Key, QueuedBatch)>, u64),
-    Appended { row: u64, number: u64 },
-    Refused { row: u64, in_doubt: bool },
+    Appended {
+        row: u64,
+        number: u64,
+    },
+    Refused {
+        row: u64,
+        in_doubt: bool,
+    },
     /// All that lies there, and the newest number.
     Lies(Vec<(u64, Key, QueuedBatch)>, u64),
 }
@@ -252,7 +258,13 @@ impl World {
     }
 
     /// What a process ordered arrives.
-    pub(crate) fn queue_hears(&mut self, place: usize, process: u64, opening: u64, work: QueueWork) {
+    pub(crate) fn queue_hears(
+        &mut self,
+        place: usize,
+        process: u64,
+        opening: u64,
+        work: QueueWork,
+    ) {
         let (now, site) = (self.now, self.places[place].site);
         let is_alive = self.has_process(place, process);
         let Some(queue) = self.queues.get_mut(&site) else { return };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use replica::SpillAfter;
 use sip_message::Method;
-use tier_protocol::{SlotMove, SlotSet};
 use tier_protocol::Return;
+use tier_protocol::{SlotMove, SlotSet};
 use vocab::{Instant, PartitionId, SiteId};
 
 use super::event::Node;

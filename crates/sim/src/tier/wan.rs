@@ -1,8 +1,8 @@
 //! Links between sites: dialled by whoever keeps a gate, to every process of the other site, and
 //! used once greeted.
 //!
-//! As in `node`: the sender dials, and sends on what it dialled. A process that keeps no gate closes
-//! what is dialled to it. A word on an old link may come after one on the link that follows it. A
+//! As in `node`: the sender dials, and sends on what it dialled. A process that keeps no gate
+//! closes what is dialled to it. A word on an old link may come after one on the link that follows it. A
 //! way that is cut keeps what is said on it, as TCP does, until an end gives the link up.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -87,9 +87,8 @@ impl World {
             return;
         }
         self.close_silent_wan();
-        let closed = |link: &WanLink| {
-            link.dialler == State::Closed && link.acceptor == State::Closed
-        };
+        let closed =
+            |link: &WanLink| link.dialler == State::Closed && link.acceptor == State::Closed;
         self.wan.links.retain(|_, link| !closed(link));
         for place in 0..self.places.len() {
             if self.keeps_gate(place) && self.paused_until(Node::State(place)).is_none() {
@@ -107,9 +106,8 @@ impl World {
                 continue;
             }
             let dialled = process.dialled_at.entry((Node::State(target), None)).or_default();
-            let is_cut = [(site, other), (other, site)]
-                .iter()
-                .any(|way| self.wan.cut.contains_key(way));
+            let is_cut =
+                [(site, other), (other, site)].iter().any(|way| self.wan.cut.contains_key(way));
             if now.since(*dialled) < DIAL_EVERY || is_cut {
                 continue;
             }

@@ -276,7 +276,12 @@ impl World {
 
     /// Whether a site has a call as new as that: in all complete members that serve, or on its
     /// queue.
-    pub(crate) fn is_kept_at(&self, site: SiteId, key: CallKey, stamp: Stamp) -> Result<(), String> {
+    pub(crate) fn is_kept_at(
+        &self,
+        site: SiteId,
+        key: CallKey,
+        stamp: Stamp,
+    ) -> Result<(), String> {
         let Some(view) = self.views.newest(site, key) else { return Ok(()) };
         let members = self.serving(view).filter(|(_, one)| view.members.contains(&one.id()));
         let lacking = members.filter_map(|(place, replica)| {
@@ -297,8 +302,6 @@ impl World {
             let read = batch::decode_each(&batch.bytes, BATCH_BYTES_MAX);
             read.map(|(entries, _)| entries).unwrap_or_default()
         });
-        entries.any(|entry| {
-            entry.key() == key && self.homes.is_as_new(key, entry.stamp(), stamp)
-        })
+        entries.any(|entry| entry.key() == key && self.homes.is_as_new(key, entry.stamp(), stamp))
     }
 }

@@ -106,8 +106,7 @@ impl World {
         let now = Instant(1_000_000_000);
         let sizes = scenario.sizes;
         let engines = |site| sizes.engines_of(site).map(|place| sizes.edge_addr(place)).collect();
-        let table: BTreeMap<_, _> =
-            sizes.all_sites().map(|site| (site, engines(site))).collect();
+        let table: BTreeMap<_, _> = sizes.all_sites().map(|site| (site, engines(site))).collect();
         let network = Network::new(scenario.weather, rng.fork());
         let partitions = scenario.places.iter().enumerate();
         let mut world = Self {

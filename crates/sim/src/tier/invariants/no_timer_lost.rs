@@ -21,7 +21,9 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
         None => Ok(()),
         Some(((site, partition, key), since)) => Err(Violation {
             invariant: "no_timer_lost",
-            seen: format!("{key} of site {site}, partition {partition}, is overdue since {since:?}"),
+            seen: format!(
+                "{key} of site {site}, partition {partition}, is overdue since {since:?}"
+            ),
         }),
     }
 }

@@ -7,7 +7,7 @@ use tier_protocol::Return;
 use vocab::SiteId;
 
 use super::super::scenario::{
-    Action, CALLS_FROM_MS, FAULTS_UNTIL_MS, Scenario, Shard, Sizes, SPILLING_SESSION, at_ms, ms,
+    Action, CALLS_FROM_MS, FAULTS_UNTIL_MS, SPILLING_SESSION, Scenario, Shard, Sizes, at_ms, ms,
 };
 use crate::network::Weather;
 use crate::rng::Rng;
@@ -52,7 +52,8 @@ impl Scenario {
             scenario.draw_wide_call(rng, call);
         }
         // A run of one kind of fault finds what many kinds at once would hide.
-        for (kinds, chance) in [(&OF_ONE[..], rng.below(250)), (&OF_TWO[..], 100 + rng.below(350))] {
+        for (kinds, chance) in [(&OF_ONE[..], rng.below(250)), (&OF_TWO[..], 100 + rng.below(350))]
+        {
             for kind in kinds {
                 if rng.chance(chance) {
                     for _ in 0..1 + rng.below(2) {

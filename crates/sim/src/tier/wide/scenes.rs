@@ -218,9 +218,8 @@ fn d31_two_engines_wake_one_call(seed: u64, keep: bool) -> Outcome {
         until(world, scenario, next)?;
         for call in &lived {
             let facts = world.outside.facts_of(*call);
-            let answered = facts.iter().filter(|(_, _, fact)| {
-                *fact == Fact::Answered(Method::Info, 200)
-            });
+            let answered =
+                facts.iter().filter(|(_, _, fact)| *fact == Fact::Answered(Method::Info, 200));
             let moves = world.outside.key_of_call(caller_addr(*call));
             let moves = moves.and_then(|key| world.homes.moved_at.get(&key)).map_or(0, Vec::len);
             if answered.count() != 2 || moves != 1 {
