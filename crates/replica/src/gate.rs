@@ -29,6 +29,7 @@ use tier_protocol::{
 };
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
 
+use crate::Planted;
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
 use crate::steering::wants_calls;
 
@@ -82,6 +83,7 @@ pub struct Gate {
     /// The backup site that was ordered has every call.
     is_backed_up: bool,
     told: Told,
+    planted: Option<Planted>,
     out: VecDeque<GateOutput>,
     stats: GateStats,
 }
@@ -114,10 +116,23 @@ impl Gate {
             progress: BTreeMap::new(),
             is_backed_up: false,
             told: Told::default(),
+            planted: None,
             out: VecDeque::new(),
             stats: GateStats::default(),
             config,
         }
+    }
+
+    /// Puts a bug back, for the simulator's proof of itself.
+    #[doc(hidden)]
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = Some(planted);
+    }
+
+    /// Whether this process keeps the site's gate.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// Takes one input; drain [`Self::poll_output`] after it.

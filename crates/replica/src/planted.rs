@@ -16,4 +16,10 @@ pub enum Planted {
     OldViewAccepted,
     /// A record leaves memory when its row is asked for, not when it is durable.
     SpilledBeforeStored,
+    /// A gate acknowledges a batch before the queue has it.
+    AcknowledgedBeforeStored,
+    /// A gate gives a page of a keyset when the first of its partitions has answered.
+    KeysetOfOnePartition,
+    /// A primary tells other sites that a call is nowhere without asking the other replicas.
+    DeniedUnconfirmed,
 }

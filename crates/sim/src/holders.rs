@@ -8,7 +8,7 @@ use std::time::Duration;
 use vocab::{CallKey, EngineId, Instant, LockToken};
 
 /// A lock's lease, as long as the replica's default.
-const LEASE: Duration = Duration::from_secs(3);
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
 /// A grant as the replica gave it.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ struct Holder {
 /// The locks of all places.
 #[derive(Debug)]
 pub struct Holders<P> {
+    /// For how long a lock holds whose holder says nothing.
+    pub(crate) lease: Duration,
     holders: BTreeMap<(P, CallKey), Holder>,
     /// A lock was granted while another engine had it: the one before, and the new one.
     pub two: Vec<(Instant, P, CallKey, EngineId, EngineId)>,
@@ -28,7 +30,7 @@ pub struct Holders<P> {
 
 impl<P> Default for Holders<P> {
     fn default() -> Self {
-        Self { holders: BTreeMap::new(), two: Vec::new() }
+        Self { lease: LEASE, holders: BTreeMap::new(), two: Vec::new() }
     }
 }
 
@@ -42,7 +44,7 @@ impl<P: Copy + Ord> Holders<P> {
     ) {
         if let Some(holder) = self.holders.get(&slot)
             && holder.token != token
-            && holder.since + LEASE > now
+            && holder.since + self.lease > now
         {
             self.two.push((now, slot.0, slot.1, holder.engine, engine));
         }
@@ -53,7 +55,7 @@ impl<P: Copy + Ord> Holders<P> {
     pub(crate) fn prolong(&mut self, now: Instant, slot: (P, CallKey), token: LockToken) {
         if let Some(holder) = self.holders.get_mut(&slot)
             && holder.token == token
-            && holder.since + LEASE > now
+            && holder.since + self.lease > now
         {
             holder.since = now;
         }

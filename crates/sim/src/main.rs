@@ -9,12 +9,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::{Parser, ValueEnum};
 use sim::{Planted, Trace, World, run, tier};
 
+mod scenes;
 mod tally;
 
 use tally::Tally;
 
 /// Seeds in which a planted bug must show.
 const PROOF_SEEDS: u64 = 2_000;
+/// A seed of two wide sites takes about so many times as long as one of another world: when all
+/// worlds are run it gets fewer.
+const WIDE_SHARE: u64 = 5;
 /// Seeds are run side by side.
 const WORKERS: usize = 2;
 
@@ -25,10 +29,11 @@ const WORKERS: usize = 2;
                   cargo xtask sim --seeds 50 --from 7 --world tier\n  \
                   cargo xtask sim --replay 42 --world sites\n  \
                   cargo xtask sim --prove-the-tester\n  \
+                  cargo xtask sim --scenario d27_sites_cut_apart_for_an_hour --seeds 5\n  \
                   cargo xtask sim --seeds 100 --mutation old-token-accepted"
 )]
 struct Cli {
-    /// How many seeds to run.
+    /// How many seeds to run; when all worlds are run, a fifth of them of the wide one.
     #[arg(long, default_value_t = 300)]
     seeds: u64,
     /// The first seed; without it, one that the clock gives.
@@ -37,9 +42,14 @@ struct Cli {
     /// Runs one seed and prints what happened.
     #[arg(long, value_name = "SEED")]
     replay: Option<u64>,
-    /// Two sites with one replica each, or one site with several; both when absent.
+    /// Two sites with one replica each, one site with several, or two with several each; all when
+    /// absent.
     #[arg(long, value_enum)]
     world: Option<Which>,
+    /// Plays a named scene with each seed; an unknown name lists them. `deliveries` is a million
+    /// deliveries of batches, and `all` is all of them.
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
     /// Puts a bug back; an unknown name lists them.
     #[arg(long)]
     mutation: Option<String>,
@@ -52,6 +62,7 @@ struct Cli {
 enum Which {
     Sites,
     Tier,
+    Wide,
 }
 
 fn main() -> ExitCode {
@@ -66,18 +77,27 @@ fn main() -> ExitCode {
         }
     };
     let worlds: &[World] = match cli.world {
-        None => &[World::Sites, World::Tier],
+        None => &[World::Sites, World::Tier, World::Wide],
         Some(Which::Sites) => &[World::Sites],
         Some(Which::Tier) => &[World::Tier],
+        Some(Which::Wide) => &[World::Wide],
     };
-    let is_fine = if cli.prove_the_tester {
+    let is_fine = if let Some(name) = &cli.scenario {
+        let from = cli.replay.or(cli.from).unwrap_or(0);
+        let seeds = if cli.replay.is_some() { 1 } else { cli.seeds };
+        scenes::play(name, from..from + seeds, cli.replay.is_some())
+    } else if cli.prove_the_tester {
         prove(worlds)
     } else if let Some(seed) = cli.replay {
         worlds.iter().filter(|world| !replay(**world, seed, planted)).count() == 0
     } else {
         let from = cli.from.unwrap_or_else(fresh);
         let seeds = from..from + cli.seeds;
-        worlds.iter().filter(|world| !search(**world, seeds.clone(), planted)).count() == 0
+        let seeds_of = |world: World| match (cli.world, world) {
+            (None, World::Wide) => from..from + cli.seeds.div_ceil(WIDE_SHARE),
+            (_, _) => seeds.clone(),
+        };
+        worlds.iter().filter(|world| !search(**world, seeds_of(**world), planted)).count() == 0
     };
     if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -105,6 +125,11 @@ fn run_in(
         World::Tier => {
             let outcome = tier::run(seed, keep, planted);
             tally.add_tier(&outcome);
+            (outcome.violation.map(|seen| seen.to_string()), outcome.trace)
+        }
+        World::Wide => {
+            let outcome = tier::run_wide(seed, keep, planted);
+            tally.add_wide(&outcome);
             (outcome.violation.map(|seen| seen.to_string()), outcome.trace)
         }
     }

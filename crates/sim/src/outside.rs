@@ -160,6 +160,22 @@ impl Outside {
         agenda.wake_at(Outsider::Agent(addr).into(), wake_at);
     }
 
+    /// Lets an agent send a request in its dialog, and gives what it sends: the balancer does not
+    /// see it. Repetitions go the usual way.
+    pub(crate) fn ask_by_hand<E: From<Datagram>, S: From<Outsider> + Ord + Copy>(
+        &mut self,
+        now: Instant,
+        agenda: &mut Agenda<E, S>,
+        addr: SocketAddr,
+        method: Method,
+    ) -> Vec<Bytes> {
+        let Some(agent) = self.agents.get_mut(&addr) else { return Vec::new() };
+        agent.ask_in_dialog(now, method);
+        let sent = agent.drain();
+        agenda.wake_at(Outsider::Agent(addr).into(), agent.wake_at());
+        sent.into_iter().map(|one| one.bytes).collect()
+    }
+
     pub(crate) fn drain_balancer<E: From<Datagram>, S: From<Outsider> + Ord + Copy>(
         &mut self,
         now: Instant,

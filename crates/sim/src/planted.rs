@@ -9,6 +9,8 @@ pub enum World {
     Sites,
     /// One site with several replicas.
     Tier,
+    /// Two sites with several replicas each.
+    Wide,
 }
 
 impl World {
@@ -18,6 +20,7 @@ impl World {
         match self {
             Self::Sites => "sites",
             Self::Tier => "tier",
+            Self::Wide => "wide",
         }
     }
 }
@@ -45,11 +48,17 @@ pub enum Planted {
     RestartedAsOldSelf,
     /// A replica lets go of a record before the database has it.
     SpilledBeforeStored,
+    /// A gate acknowledges a batch before the queue has it.
+    AcknowledgedBeforeStored,
+    /// A gate gives a page of a keyset that lacks what all partitions but one have.
+    KeysetOfOnePartition,
+    /// A primary that may have been removed tells other sites that a call is nowhere.
+    DeniedUnconfirmed,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::SendBeforeStored,
         Self::OldTokenAccepted,
         Self::DormantTimersArmed,
@@ -60,6 +69,9 @@ impl Planted {
         Self::OldViewAccepted,
         Self::RestartedAsOldSelf,
         Self::SpilledBeforeStored,
+        Self::AcknowledgedBeforeStored,
+        Self::KeysetOfOnePartition,
+        Self::DeniedUnconfirmed,
     ];
 
     /// Its name on the command line.
@@ -76,6 +88,9 @@ impl Planted {
             Self::OldViewAccepted => "old-view-accepted",
             Self::RestartedAsOldSelf => "restarted-as-old-self",
             Self::SpilledBeforeStored => "spilled-before-stored",
+            Self::AcknowledgedBeforeStored => "acknowledged-before-stored",
+            Self::KeysetOfOnePartition => "keyset-of-one-partition",
+            Self::DeniedUnconfirmed => "denied-unconfirmed",
         }
     }
 
@@ -99,6 +114,9 @@ impl Planted {
             | Self::OldViewAccepted
             | Self::RestartedAsOldSelf
             | Self::SpilledBeforeStored => &[World::Tier],
+            Self::AcknowledgedBeforeStored
+            | Self::KeysetOfOnePartition
+            | Self::DeniedUnconfirmed => &[World::Wide],
         }
     }
 
@@ -113,7 +131,18 @@ impl Planted {
             | Self::JoinerCountedEarly
             | Self::OldViewAccepted
             | Self::RestartedAsOldSelf
-            | Self::SpilledBeforeStored => None,
+            | Self::SpilledBeforeStored
+            | Self::AcknowledgedBeforeStored
+            | Self::KeysetOfOnePartition
+            | Self::DeniedUnconfirmed => None,
+        }
+    }
+
+    pub(crate) fn in_gate(self) -> Option<replica::Planted> {
+        match self {
+            Self::AcknowledgedBeforeStored => Some(replica::Planted::AcknowledgedBeforeStored),
+            Self::KeysetOfOnePartition => Some(replica::Planted::KeysetOfOnePartition),
+            _ => None,
         }
     }
 
@@ -125,10 +154,13 @@ impl Planted {
             Self::JoinerCountedEarly => Some(replica::Planted::JoinerCountedEarly),
             Self::OldViewAccepted => Some(replica::Planted::OldViewAccepted),
             Self::SpilledBeforeStored => Some(replica::Planted::SpilledBeforeStored),
+            Self::DeniedUnconfirmed => Some(replica::Planted::DeniedUnconfirmed),
             Self::SendBeforeStored
             | Self::UnlockBeforeAllStored
             | Self::NotHereBelieved
-            | Self::RestartedAsOldSelf => None,
+            | Self::RestartedAsOldSelf
+            | Self::AcknowledgedBeforeStored
+            | Self::KeysetOfOnePartition => None,
         }
     }
 }

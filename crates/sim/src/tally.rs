@@ -18,6 +18,9 @@ pub(crate) struct Tally {
     resumed: u64,
     lost: usize,
     spilled: [u64; 2],
+    unpromised: usize,
+    batches: u64,
+    moved: [u64; 2],
 }
 
 impl Tally {
@@ -43,6 +46,18 @@ impl Tally {
         self.add_spilled(outcome.spilled);
     }
 
+    pub(crate) fn add_wide(&mut self, outcome: &tier::WideOutcome) {
+        self.lasted += outcome.lasted;
+        self.calls += outcome.calls;
+        self.answered += outcome.answered;
+        self.survivors += outcome.survivors;
+        self.unpromised += outcome.unpromised;
+        self.split += outcome.split;
+        self.views += outcome.views;
+        self.batches += outcome.batches;
+        self.moved = [self.moved[0] + outcome.moved[0], self.moved[1] + outcome.moved[1]];
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.lasted += other.lasted;
         self.calls += other.calls;
@@ -56,6 +71,9 @@ impl Tally {
         self.acknowledged += other.acknowledged;
         self.resumed += other.resumed;
         self.lost += other.lost;
+        self.unpromised += other.unpromised;
+        self.batches += other.batches;
+        self.moved = [self.moved[0] + other.moved[0], self.moved[1] + other.moved[1]];
         self.add_spilled(other.spilled);
     }
 
@@ -70,6 +88,15 @@ impl Tally {
         let Self { calls, answered, survivors, split, views, acknowledged, resumed, lost, .. } =
             self;
         match world {
+            World::Wide => {
+                let (unpromised, batches, [woken, back]) =
+                    (self.unpromised, self.batches, self.moved);
+                format!(
+                    "{calls} calls, {answered} answered; {survivors} had crossed when their site \
+                     was lost, {unpromised} had not; {split} owned twice (behind a cut, or begun \
+                     at both); {views} views, {batches} batches, {woken} woken, {back} given back"
+                )
+            }
             World::Sites => {
                 let [asked, due, resume, activate, hand_back, quarantined] = self.grants;
                 format!(

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use tier_protocol::{GateWord, SiteWord, Superseded, batch};
 use vocab::{EngineId, Instant, PartitionId, SiteId, ViewNumber};
 
+use crate::Planted;
 use crate::gate::{Gate, GateConfig, GateOutput, QueuedBatch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,6 +235,9 @@ impl Gate {
         batch.row = self.inbox.next_row;
         self.inbox.next_row += 1;
         self.inbox.add(self.now, batch.clone());
+        if self.planted == Some(Planted::AcknowledgedBeforeStored) {
+            self.tell_site(site, SiteWord::BatchStored { id, partition });
+        }
         self.out.push_back(GateOutput::QueueAppend { batch });
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tier_protocol::{KeysetEntry, SiteState, SiteWord};
 use vocab::{CallKey, Instant, PartitionId, SiteId};
 
+use crate::Planted;
 use crate::door::SiteInput;
 use crate::gate::{Gate, GateConfig};
 
@@ -211,7 +212,8 @@ impl Gate {
             return;
         };
         asked.pages.insert(partition, (entries, next));
-        if asked.pages.len() < partitions {
+        let is_one_enough = self.planted == Some(Planted::KeysetOfOnePartition);
+        if asked.pages.len() < partitions && !is_one_enough {
             return;
         }
         if let Some(asked) = self.keyset.asked.remove(&ask) {

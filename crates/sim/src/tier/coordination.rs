@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use replica::{StoreAsk, StoreWord};
 use tier_protocol::SiteMap;
-use vocab::Instant;
+use vocab::{Instant, SiteId};
 
 use crate::rng::Rng;
 
@@ -49,9 +49,11 @@ pub(crate) struct Coordination {
 }
 
 impl Coordination {
-    pub(crate) fn new(rng: Rng) -> Self {
+    /// No two sites give a view the same number: a trace, and a check, tells them apart by that.
+    pub(crate) fn new(site: SiteId, rng: Rng) -> Self {
         let (away, map) = (BTreeMap::new(), SiteMap::default());
-        Self { revision: 10, map_revision: 0, map, away, hangs_at_write: None, rng }
+        let revision = 10 + u64::from(site.0 - 1) * 1_000_000;
+        Self { revision, map_revision: 0, map, away, hangs_at_write: None, rng }
     }
 
     pub(crate) fn map(&self) -> &SiteMap {

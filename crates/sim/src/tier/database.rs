@@ -190,7 +190,7 @@ impl World {
         self.agenda.add(at, Event::DatabaseAsk { place, process, ask });
     }
 
-    fn has_process(&self, place: usize, process: u64) -> bool {
+    pub(crate) fn has_process(&self, place: usize, process: u64) -> bool {
         self.places[place].process.as_ref().is_some_and(|one| one.process == process)
     }
 

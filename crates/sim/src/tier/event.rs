@@ -1,9 +1,13 @@
-//! What can happen next in the world of one site, and the words on its links.
+//! What can happen next in the worlds of many machines, and the words on their links.
 
 use replica::{DatabaseAsk, DatabaseWord, StoreAsk, StoreWord};
-use tier_protocol::{Command, GateWord, PartitionView, PeerWord, Reply};
-use vocab::{EngineId, ReplicaId, ViewNumber};
+use tier_protocol::{
+    Command, EngineWord, GateBound, GateWord, PartitionView, PeerWord, Reply, SiteInput,
+};
+use vocab::{EngineId, PartitionId, ReplicaId, SiteId, ViewNumber};
 
+use super::queue::{QueueTold, QueueWork};
+use super::wan::WanWord;
 use crate::outside::{Datagram, Outsider};
 
 /// Where a process runs: its place in the list of its kind. Processes come and go, places stay.
@@ -19,6 +23,8 @@ pub(crate) enum Sleeper {
     Outside(Outsider),
     Engine(usize),
     State(usize),
+    /// The gate of a state process.
+    Gate(usize),
 }
 
 /// One thing that happens.
@@ -33,7 +39,7 @@ pub(crate) enum Event {
     /// An ask arrives at the coordination store.
     StoreAsk { place: usize, life: u64, replica: ReplicaId, ask: StoreAsk },
     /// The coordination store carries out what it was asked long ago; nobody waits for it any more.
-    StoreLate { ask: StoreAsk },
+    StoreLate { site: SiteId, ask: StoreAsk },
     /// The coordination store's words arrive.
     StoreWords { place: usize, life: u64, replica: ReplicaId, words: Vec<StoreWord> },
     /// An ask of a process arrives at the database.
@@ -44,6 +50,14 @@ pub(crate) enum Event {
     DatabaseBack { place: usize },
     /// The engine is told that no other site has the call.
     Pulled { place: usize, engine: EngineId, word: GateWord },
+    /// A word between sites arrives at one end of its link.
+    Wan { link: u64, to_dialler: bool, word: WanWord },
+    /// Nothing of one site passes to another until now.
+    WanHeal { from: SiteId, to: SiteId, cut: u64 },
+    /// What a process wants of its site's queue arrives there.
+    Queue { place: usize, process: u64, opening: u64, work: QueueWork },
+    /// The queue's word arrives at a process.
+    QueueTold { place: usize, process: u64, opening: u64, told: QueueTold },
     /// A process goes on after a pause.
     Resume { node: Node, life: u64 },
     /// Links are looked at: who is silent, who is to be dialled.
@@ -77,6 +91,15 @@ pub(crate) enum Word {
     View(PartitionView),
     Gate(GateWord),
     Peer(PeerWord),
+    /// An engine's word to the gate.
+    EngineGate(EngineWord),
+    /// The gate's word to a replica of another process.
+    ToPartition(SiteInput),
+    /// A replica's word to the gate of another process.
+    ToGate {
+        partition: PartitionId,
+        word: GateBound,
+    },
     /// The other end closed the link.
     Close,
 }

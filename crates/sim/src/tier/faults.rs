@@ -6,8 +6,9 @@ use replica::Order;
 use tier_protocol::Command;
 use vocab::{EngineId, PartitionId, ReplicaId};
 
+use super::coordination::Coordination;
 use super::event::{Event, Node};
-use super::scenario::{AtPut, Role};
+use super::scenario::{AtPut, Role, Shard};
 use super::words;
 use super::world::World;
 use crate::rng::Rng;
@@ -76,7 +77,9 @@ impl World {
         engine: EngineId,
         command: Command,
     ) {
-        self.watch.delivered(self.now, me, &command);
+        let site = self.places[place].site;
+        self.watch.delivered(self.now, (site, me), &command);
+        self.homes.delivered(site, &command);
         let text = crate::words::command(&command);
         let view = command.view().0;
         self.trace.note(self.now, format_args!("  r{me} <- e{engine} [{view}]  {text}"));
@@ -124,8 +127,8 @@ impl World {
     }
 
     /// The place of the primary of the newest view.
-    pub(crate) fn primary_place(&self, partition: u16) -> Option<usize> {
-        let view = self.store.map().view(PartitionId(partition))?;
+    pub(crate) fn primary_place(&self, (site, partition): Shard) -> Option<usize> {
+        let view = self.store(site).map().view(PartitionId(partition))?;
         self.place_of(view.primary()?)
     }
 
@@ -137,12 +140,18 @@ impl World {
 
     /// Cuts all ways to and from a node.
     pub(crate) fn isolate(&mut self, node: Node, for_: Duration) {
-        let others = (0..self.engines.len()).map(Node::Engine);
-        let others = others.chain((0..self.places.len()).map(Node::State));
-        for other in others.filter(|other| *other != node).collect::<Vec<_>>() {
+        for other in self.others(node) {
             self.cut(node, other, for_);
             self.cut(other, node, for_);
         }
+    }
+
+    /// The other processes of the same site.
+    pub(crate) fn others(&self, node: Node) -> Vec<Node> {
+        let others = (0..self.engines.len()).map(Node::Engine);
+        let others = others.chain((0..self.places.len()).map(Node::State));
+        let site = self.site_of(node);
+        others.filter(|other| *other != node && self.site_of(*other) == site).collect()
     }
 
     pub(crate) fn slow_down(&mut self, from: Node, to: Node, way: Duration, for_: Duration) {
@@ -155,7 +164,7 @@ impl World {
     /// An operator repeats an order until it is carried out.
     pub(crate) fn operator(&mut self) {
         let Some(wanted) = self.wanted_move else { return };
-        let map = self.store.map();
+        let map = self.store(super::process::HERE).map().clone();
         if map.view(wanted.to).is_some() {
             self.wanted_move = None;
             return;
@@ -182,12 +191,13 @@ impl World {
         self.trace.note(self.now, format_args!("all faults are removed"));
         self.outside.network.weather = crate::network::Weather::FAIR;
         self.triggers.clear();
-        self.store.be_there();
+        self.stores.values_mut().for_each(Coordination::be_there);
         self.heal_database();
         self.links.speed_up_all();
         for (from, to, cut) in self.links.cut_ways() {
             self.heal_way(from, to, cut);
         }
+        self.heal_sites();
         for place in 0..self.places.len() {
             self.start_state(place);
         }

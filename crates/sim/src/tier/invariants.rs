@@ -1,4 +1,4 @@
-//! What must be true of every run of one site, one statement a file.
+//! What must be true of every run of many machines, one statement a file.
 
 use super::scenario::Scenario;
 use super::world::World;
@@ -7,11 +7,15 @@ use crate::invariants::Violation;
 mod acknowledged_is_held;
 mod answered_survives;
 mod bounds;
+mod crossed_is_kept;
+mod dormant_fires_no_timer;
 mod every_call_ends;
+mod marks_are_bounded;
 mod no_call_ended_early;
 mod no_timer_lost;
 mod no_timer_twice;
 mod nothing_sent_before_stored;
+mod one_active_home;
 mod one_holder;
 mod one_primary;
 mod order_of_requests;
@@ -31,6 +35,7 @@ const ALWAYS: &[Check] = &[
     versions_never_go_back::check,
     acknowledged_is_held::check,
     views_keep_a_member::check,
+    dormant_fires_no_timer::check,
 ];
 
 /// Checked after every look at the replicas.
@@ -41,6 +46,9 @@ const OFTEN: &[Check] = &[
     store_stops_no_call::check,
     spilled_is_durable::check,
     bounds::check,
+    crossed_is_kept::check,
+    one_active_home::check,
+    marks_are_bounded::check,
 ];
 
 /// Checked when the run is over.
@@ -66,5 +74,6 @@ pub(super) fn often(world: &World) -> Result<(), Violation> {
 
 pub(super) fn at_the_end(world: &World, scenario: &Scenario) -> Result<(), Violation> {
     first(AT_THE_END, world)?;
-    views_are_rare::check(world, scenario)
+    // With two sites whole ones come and go, and nobody counts their views.
+    if world.sizes.sites > 1 { Ok(()) } else { views_are_rare::check(world, scenario) }
 }

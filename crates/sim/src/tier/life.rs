@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use replica::gate::GateInput;
 use vocab::{EngineId, Instant, ReplicaId};
 
 use super::event::{Event, Node, Sleeper};
+use super::gates::Inner;
 use super::process::{EngineProcess, StateProcess, plant};
 use super::world::World;
 use crate::planted::Planted;
@@ -24,8 +26,9 @@ impl World {
             (Some(Planted::RestartedAsOldSelf), Some(last)) => last,
             (_, _) => ReplicaId(life),
         };
+        let clock = (self.now, self.new_clock(Node::State(place)));
         let of = &self.places[place];
-        let process = StateProcess::new(self.now, of, replica, life, &self.sizes, self.planted);
+        let process = StateProcess::new(clock, of, replica, life, &self.sizes, self.planted);
         let name = &self.places[place].name;
         self.trace.note(self.now, format_args!("{name} starts as r{replica}"));
         self.places[place].process = Some(process);
@@ -47,7 +50,9 @@ impl World {
         self.keep_counts(place);
         self.places[place].process = None;
         self.agenda.forget(Sleeper::State(place));
+        self.agenda.forget(Sleeper::Gate(place));
         self.watch.replica_died(replica);
+        self.drop_wan(place);
         let name = &self.places[place].name;
         self.trace.note(self.now, format_args!("{name} is killed (r{replica})"));
         self.drop_links(Node::State(place));
@@ -56,7 +61,8 @@ impl World {
 
     /// Whether no other complete member of a view that names the replica as one is alive.
     fn is_last_copy(&self, replica: ReplicaId) -> bool {
-        let views = self.store.map().partitions.iter();
+        let Some(place) = self.place_of(replica) else { return false };
+        let views = self.store(self.places[place].site).map().partitions.iter();
         let mut views = views.filter(|view| view.members.contains(&replica));
         views.any(|view| {
             let mut others = view.members.iter().filter(|other| **other != replica);
@@ -71,16 +77,27 @@ impl World {
         self.keep_counts(place);
         let Some(process) = self.places[place].process.take() else { return };
         let old = process.replica.id();
-        let replica = plant(process.replica.reborn(now, id), self.planted);
+        let replica = plant(process.replica.reborn(process.clock.shows(now), id), self.planted);
         let name = &self.places[place].name;
         self.trace.note(now, format_args!("{name} is expelled (r{old}) and reborn as r{id}"));
         self.watch.replica_died(old);
-        let (run, process) = (process.run, process.process);
-        let process = StateProcess { run, process, ..StateProcess::of(life, replica) };
+        let engines: Vec<EngineId> = self.links.engines_of(Node::State(place));
+        let process = StateProcess {
+            run: process.run,
+            process: process.process,
+            gate: process.gate,
+            queue: process.queue,
+            wan_to: process.wan_to,
+            clock: process.clock,
+            ..StateProcess::of(life, replica)
+        };
         self.places[place].process = Some(process);
         self.places[place].last = Some(id);
         self.agenda.forget(Sleeper::State(place));
         self.drop_links(Node::State(place));
+        for engine in engines {
+            self.inner(place, Inner::Gate(GateInput::EngineDown { engine }));
+        }
         self.replica(place, replica::Input::Wake);
     }
 
@@ -90,7 +107,9 @@ impl World {
         }
         self.lives += 1;
         let id = EngineId(self.lives);
-        self.engines[place] = Some(EngineProcess::new(self.now, id, &self.sizes, self.planted));
+        let clock = (self.now, self.new_clock(Node::Engine(place)));
+        let site = self.sizes.site_of_engine(place);
+        self.engines[place] = Some(EngineProcess::new(clock, site, id, &self.sizes, self.planted));
         self.trace.note(self.now, format_args!("engine {place} starts as e{id}"));
         self.engine(place, engine::Input::Wake);
     }

@@ -139,6 +139,16 @@ impl Links {
         ends.collect()
     }
 
+    /// The engines that are linked to a node.
+    pub(crate) fn engines_of(&self, node: Node) -> Vec<EngineId> {
+        let ends = self.ends_of(node).into_iter();
+        let parties = ends.filter_map(|(id, end)| match self.all[&id].ends[end].peer? {
+            Party::Engine(engine) => Some(engine),
+            Party::Replica(_) => None,
+        });
+        parties.collect()
+    }
+
     /// The link by which a node reaches another party.
     pub(crate) fn to(&self, node: Node, party: Party) -> Option<(u64, usize)> {
         let ends = self.ends_of(node).into_iter();

@@ -6,7 +6,7 @@ use vocab::Instant;
 
 use super::event::{Event, Node};
 use super::invariants;
-use super::scenario::{Action, Scenario};
+use super::scenario::{Action, Scenario, Shard};
 use super::world::World;
 use crate::invariants::Violation;
 use crate::outside::{addr_of, caller_addr};
@@ -24,7 +24,7 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(200);
 const EQUAL_WITHIN: Duration = Duration::from_secs(40);
 /// The longest time in which a healed world must become quiet: a session's interval and all
 /// transactions after it, several times over.
-const QUIET_WITHIN: Duration = Duration::from_secs(900);
+pub(super) const QUIET_WITHIN: Duration = Duration::from_secs(900);
 
 /// What a run came to.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ fn go(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
 }
 
 /// Replicas that were lost or went astray join again.
-fn become_whole(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
+pub(super) fn become_whole(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
     let give_up_at = world.now + WHOLE_WITHIN;
     while let Some(why) = world.not_whole() {
         if world.now >= give_up_at {
@@ -114,7 +114,7 @@ fn become_whole(world: &mut World, scenario: &Scenario) -> Result<(), Violation>
 }
 
 /// Each partition's replicas hold the same at some moment: calls go on, and puts are on their way.
-fn become_equal(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
+pub(super) fn become_equal(world: &mut World, scenario: &Scenario) -> Result<(), Violation> {
     let give_up_at = world.now + EQUAL_WITHIN;
     let mut unequal = world.unequal();
     while !unequal.is_empty() {
@@ -130,7 +130,7 @@ fn become_equal(world: &mut World, scenario: &Scenario) -> Result<(), Violation>
     Ok(())
 }
 
-fn until(world: &mut World, scenario: &Scenario, end: Instant) -> Result<(), Violation> {
+pub(super) fn until(world: &mut World, scenario: &Scenario, end: Instant) -> Result<(), Violation> {
     while world.now < end {
         let stop = (world.now + LOOK_EVERY).min(end);
         loop {
@@ -173,7 +173,7 @@ fn act(world: &mut World, action: &Action) {
                 world.agenda.add(now + *back, Event::Start(Node::State(place)));
             }
         }
-        Action::KillPartition(partition) => kill_partition(world, *partition),
+        Action::KillPartition(shard) => world.kill_partition(*shard),
         Action::AtPut(puts, at) => world.triggers.set(*puts, *at),
         Action::Pause(node, for_) => world.pause(*node, *for_),
         Action::PausePrimary(partition, for_) => {
@@ -194,37 +194,61 @@ fn act(world: &mut World, action: &Action) {
         Action::Slow(from, to, way, for_) => world.slow_down(*from, *to, *way, *for_),
         Action::SlowButPrimary(partition, node, way, for_) => {
             let primary = world.primary_place(*partition);
-            for place in (0..world.places.len()).filter(|place| Some(*place) != primary) {
+            let site = partition.0;
+            let places = (0..world.places.len()).filter(|place| world.places[*place].site == site);
+            for place in places.filter(|place| Some(*place) != primary).collect::<Vec<_>>() {
                 world.slow_down(*node, Node::State(place), *way, *for_);
                 world.slow_down(Node::State(place), *node, *way, *for_);
             }
         }
-        Action::StoreAway(client, hangs, for_) => {
+        Action::StoreAway(site, client, hangs, for_) => {
             world.trace.note(now, format_args!("the store is away for {for_:?}: {client:?}"));
-            world.store.be_away(*client, now + *for_, *hangs);
+            world.store_mut(*site).be_away(*client, now + *for_, *hangs);
         }
-        Action::StoreHangsAtWrite(for_) => world.store.hang_at_write(*for_),
+        Action::StoreHangsAtWrite(site, for_) => world.store_mut(*site).hang_at_write(*for_),
         Action::DatabaseAway(client, for_) => world.database_away(*client, *for_),
         Action::DatabaseSlow(for_) => world.database_slow(*for_),
         Action::Move(of) => world.wanted_move = Some(*of),
+        Action::KillSite(_)
+        | Action::StartSite(_)
+        | Action::CutSites(..)
+        | Action::Route(..)
+        | Action::ActivateAll(_)
+        | Action::Evacuate(..)
+        | Action::Return(..)
+        | Action::QueueAway(..)
+        | Action::QueueSlow(..)
+        | Action::QueueAgain(..) => act_on_sites(world, action),
     }
 }
 
-fn kill_partition(world: &mut World, partition: u16) {
-    for place in 0..world.places.len() {
-        if world.places[place].partition.0 == partition {
-            world.kill_state(place);
+fn act_on_sites(world: &mut World, action: &Action) {
+    match action {
+        Action::KillSite(site) => world.kill_site(*site),
+        Action::StartSite(site) => world.start_site(*site),
+        Action::CutSites(from, to, for_) => world.cut_wan(*from, *to, Some(*for_)),
+        Action::Route(home, to) => world.route(*home, *to),
+        Action::ActivateAll(site) => world.activate_all(*site),
+        Action::Evacuate(site, on) => {
+            let to = world.sizes.other(*site).filter(|_| *on);
+            world.wanted(*site).evacuate_to = to;
         }
+        Action::Return(site, returning) => world.wanted(*site).returning = *returning,
+        Action::QueueAway(site, for_) => world.queue_away(*site, *for_),
+        Action::QueueSlow(site, for_) => world.queue_slow(*site, *for_),
+        Action::QueueAgain(site, copies) => world.queue_again(*site, *copies),
+        _ => {}
     }
 }
 
 /// Its engines go on reaching it; nobody tells it that it was removed.
-fn isolate_primary(world: &mut World, partition: u16, for_: Duration) {
-    let Some(place) = world.primary_place(partition) else { return };
-    for other in (0..world.places.len()).filter(|other| *other != place) {
+fn isolate_primary(world: &mut World, shard: Shard, for_: Duration) {
+    let Some(place) = world.primary_place(shard) else { return };
+    let places = (0..world.places.len()).filter(|other| world.places[*other].site == shard.0);
+    for other in places.filter(|other| *other != place).collect::<Vec<_>>() {
         world.cut(Node::State(place), Node::State(other), for_);
         world.cut(Node::State(other), Node::State(place), for_);
     }
     let until = world.now + for_;
-    world.store.be_away(Some(place), until, false);
+    world.store_mut(shard.0).be_away(Some(place), until, false);
 }

@@ -1,13 +1,15 @@
-//! What a seed asks of one site: its size, calls, requests inside them, and faults.
+//! What a seed asks of a world of many machines: its size, calls, requests inside them, and faults.
 
 use std::time::Duration;
 
 use replica::SpillAfter;
 use sip_message::Method;
+use tier_protocol::Return;
 use tier_protocol::{SlotMove, SlotSet};
-use vocab::{Instant, PartitionId};
+use vocab::{Instant, PartitionId, SiteId};
 
 use super::event::Node;
+use super::process::HERE;
 use crate::agent::{Answer, Manner};
 use crate::network::Weather;
 use crate::rng::Rng;
@@ -17,11 +19,14 @@ use crate::site::SESSION;
 /// Calls of the longest run.
 const CALLS_MAX: u64 = 14;
 /// When calls begin: the site has founded itself by then.
-const CALLS_FROM_MS: u64 = 2_000;
+pub(crate) const CALLS_FROM_MS: u64 = 2_000;
 /// Time for calls to leave memory between two refreshes.
-const SPILLING_SESSION: Duration = Duration::from_secs(60);
+pub(crate) const SPILLING_SESSION: Duration = Duration::from_secs(60);
 /// When the last fault begins, at the latest.
-const FAULTS_UNTIL_MS: u64 = 60_000;
+pub(crate) const FAULTS_UNTIL_MS: u64 = 60_000;
+
+/// A partition of a site.
+pub(crate) type Shard = (SiteId, u16);
 
 /// The role of the replica at which a put arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,44 +66,66 @@ pub(crate) enum Action {
     /// A process starts.
     Start(Node),
     /// The primary of a partition is killed, and started again after a while.
-    KillPrimary(u16, Duration),
+    KillPrimary(Shard, Duration),
     /// Every replica of a partition is killed.
-    KillPartition(u16),
+    KillPartition(Shard),
     /// The n-th put from then on is somebody's last.
     AtPut(u64, AtPut),
     /// A process stops for a while.
     Pause(Node, Duration),
     /// The primary of a partition stops for a while.
-    PausePrimary(u16, Duration),
+    PausePrimary(Shard, Duration),
     /// Nothing passes one way for a while.
     Cut(Node, Node, Duration),
     /// The primary of a partition and a process are cut apart, both ways.
-    CutFromPrimary(u16, Node, Duration),
+    CutFromPrimary(Shard, Node, Duration),
     /// Nothing passes to or from a process for a while.
     Isolate(Node, Duration),
     /// Nothing passes between the primary and the other replicas, nor the coordination store.
-    IsolatePrimary(u16, Duration),
+    IsolatePrimary(Shard, Duration),
     /// The links between two processes break, at both ends at once.
     Reset(Node, Node),
     /// Words take so long, for a while.
     Slow(Node, Node, Duration, Duration),
     /// Words to and from a process take so long, but for those of a partition's primary.
-    SlowButPrimary(u16, Node, Duration, Duration),
+    SlowButPrimary(Shard, Node, Duration, Duration),
     /// The coordination store does not answer: all, or one. It hangs, or refuses.
-    StoreAway(Option<usize>, bool, Duration),
+    StoreAway(SiteId, Option<usize>, bool, Duration),
     /// The coordination store hangs from the next change on, for so long.
-    StoreHangsAtWrite(Duration),
+    StoreHangsAtWrite(SiteId, Duration),
     /// An operator divides a partition.
     Move(SlotMove),
     /// The database cannot be used: by all, or by one.
     DatabaseAway(Option<usize>, Duration),
     /// The database is slow.
     DatabaseSlow(Duration),
+    /// All processes of a site are killed.
+    KillSite(SiteId),
+    /// A site is started again.
+    StartSite(SiteId),
+    /// Nothing passes from one site to another, for a while.
+    CutSites(SiteId, SiteId, Duration),
+    /// Calls of one home are routed to a site.
+    Route(SiteId, SiteId),
+    /// An operator orders the bulk activation of a site's calls at the other.
+    ActivateAll(SiteId),
+    /// An operator sends a site's calls to the other, or ends that.
+    Evacuate(SiteId, bool),
+    /// An operator stops or resumes the ways home.
+    Return(SiteId, Return),
+    /// A site's queue does not answer.
+    QueueAway(SiteId, Duration),
+    /// A site's queue is slow.
+    QueueSlow(SiteId, Duration),
+    /// Old batches come to a site once more.
+    QueueAgain(SiteId, u64),
 }
 
 /// The site's size, and its paces.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
+    pub(crate) sites: u16,
+    /// At each site.
     pub(crate) engines: usize,
     pub(crate) partitions: u16,
     pub(crate) replicas: u16,
@@ -111,6 +138,14 @@ pub(crate) struct Sizes {
     pub(crate) session: Duration,
     /// How calls that are left alone leave memory, if they do.
     pub(crate) spill: Option<SpillSizes>,
+    /// Batches that a gate lets wait, and that a queue takes.
+    pub(crate) inbox_batches_max: usize,
+    pub(crate) queue_batches_max: usize,
+    /// Half of the engines let calls cross while they ring.
+    pub(crate) is_early: bool,
+    /// Each process has a clock of its own, and this one's runs twice too fast.
+    pub(crate) is_skewed: bool,
+    pub(crate) fast: Option<Node>,
 }
 
 /// How calls leave memory for the database.
@@ -130,7 +165,7 @@ pub(crate) struct SpillSizes {
 pub(crate) struct Scenario {
     pub(crate) sizes: Sizes,
     /// The partition of each replica's place.
-    pub(crate) places: Vec<u16>,
+    pub(crate) places: Vec<Shard>,
     pub(crate) weather: Weather,
     pub(crate) calls: Vec<(Manner, Manner)>,
     /// What happens when, by time.
@@ -144,11 +179,11 @@ pub(crate) struct Scenario {
     pub(crate) heal_at: Instant,
 }
 
-fn at_ms(ms: u64) -> Instant {
+pub(crate) fn at_ms(ms: u64) -> Instant {
     Instant(1_000_000_000) + Duration::from_millis(ms)
 }
 
-fn ms(ms: u64) -> Duration {
+pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
@@ -189,6 +224,7 @@ impl Scenario {
         let partitions = 1 + u16::from(rng.chance(300));
         let replicas = 2 + u16::from(rng.chance(600));
         let sizes = Sizes {
+            sites: 1,
             engines: 2 + usize::from(rng.chance(500)),
             partitions,
             replicas,
@@ -198,8 +234,14 @@ impl Scenario {
             late_news: [0, 200, 700][usize::try_from(rng.below(3)).unwrap_or(0)],
             session: SESSION,
             spill: None,
+            inbox_batches_max: 100_000,
+            queue_batches_max: 100_000,
+            is_early: false,
+            is_skewed: false,
+            fast: None,
         };
-        let places = (0..replicas).flat_map(|_| 0..partitions).collect();
+        let shards = (0..replicas).flat_map(|_| 0..partitions);
+        let places = shards.map(|partition| (HERE, partition)).collect();
         let mut scenario = Self {
             sizes,
             places,
@@ -224,7 +266,7 @@ impl Scenario {
         scenario
     }
 
-    fn add(&mut self, at: u64, action: Action) {
+    pub(crate) fn add(&mut self, at: u64, action: Action) {
         self.steps.push((at_ms(at), action));
     }
 
@@ -282,41 +324,49 @@ impl Scenario {
         }
     }
 
-    fn state(&self, rng: &mut Rng) -> Node {
-        let places = self.places.len() as u64;
-        Node::State(usize::try_from(rng.below(places)).unwrap_or(0))
+    /// The site of the next fault.
+    pub(crate) fn site(&self, rng: &mut Rng) -> SiteId {
+        let is_other = self.sizes.sites > 1 && rng.chance(500);
+        SiteId(HERE.0 + u16::from(is_other))
     }
 
-    fn engine(&self, rng: &mut Rng) -> Node {
+    pub(crate) fn state(&self, rng: &mut Rng, site: SiteId) -> Node {
+        let places = self.places.iter().enumerate().filter(|(_, (of, _))| *of == site);
+        let places: Vec<usize> = places.map(|(place, _)| place).collect();
+        Node::State(places[usize::try_from(rng.below(places.len() as u64)).unwrap_or(0)])
+    }
+
+    pub(crate) fn engine(&self, rng: &mut Rng, site: SiteId) -> Node {
         let engines = self.sizes.engines as u64;
-        Node::Engine(usize::try_from(rng.below(engines)).unwrap_or(0))
+        let index = usize::try_from(rng.below(engines)).unwrap_or(0);
+        Node::Engine(self.sizes.engines_of(site).start + index)
     }
 
-    fn anybody(&self, rng: &mut Rng) -> Node {
-        if rng.chance(600) { self.state(rng) } else { self.engine(rng) }
+    fn anybody(&self, rng: &mut Rng, site: SiteId) -> Node {
+        if rng.chance(600) { self.state(rng, site) } else { self.engine(rng, site) }
     }
 
-    fn partition(&self, rng: &mut Rng) -> u16 {
-        u16::try_from(rng.below(u64::from(self.sizes.partitions))).unwrap_or(0)
+    fn partition(&self, rng: &mut Rng, site: SiteId) -> Shard {
+        (site, u16::try_from(rng.below(u64::from(self.sizes.partitions))).unwrap_or(0))
     }
 
-    fn when(rng: &mut Rng) -> u64 {
+    pub(crate) fn when(rng: &mut Rng) -> u64 {
         3_000 + rng.below(FAULTS_UNTIL_MS - 3_000)
     }
 
-    fn draw_replica_loss(&mut self, rng: &mut Rng) {
-        let at = Self::when(rng);
+    pub(crate) fn draw_replica_loss(&mut self, rng: &mut Rng) {
+        let (at, site) = (Self::when(rng), self.site(rng));
         self.faults += 1;
         let back = 20 + rng.below(9_000);
         if rng.chance(500) {
-            return self.add(at, Action::KillPrimary(self.partition(rng), ms(back)));
+            return self.add(at, Action::KillPrimary(self.partition(rng, site), ms(back)));
         }
-        let node = self.state(rng);
+        let node = self.state(rng, site);
         self.add(at, Action::Kill(node));
         self.add(at + back, Action::Start(node));
     }
 
-    fn draw_death_at_put(&mut self, rng: &mut Rng) {
+    pub(crate) fn draw_death_at_put(&mut self, rng: &mut Rng) {
         let at = Self::when(rng);
         self.faults += 1;
         let roles = [Role::Primary, Role::Follower, Role::Joiner, Role::Any];
@@ -330,42 +380,42 @@ impl Scenario {
         self.add(at, Action::AtPut(1 + rng.below(9), what));
     }
 
-    fn draw_pause(&mut self, rng: &mut Rng) {
-        let at = Self::when(rng);
+    pub(crate) fn draw_pause(&mut self, rng: &mut Rng) {
+        let (at, site) = (Self::when(rng), self.site(rng));
         self.faults += 1;
         let longest = if rng.chance(500) { 2_500 } else { 9_800 };
         let for_ = ms(200 + rng.below(longest));
         match rng.below(3) {
-            0 => self.add(at, Action::PausePrimary(self.partition(rng), for_)),
+            0 => self.add(at, Action::PausePrimary(self.partition(rng, site), for_)),
             1 => {
-                let node = self.state(rng);
+                let node = self.state(rng, site);
                 self.add(at, Action::Pause(node, for_));
             }
             _ => {
-                let node = self.engine(rng);
+                let node = self.engine(rng, site);
                 self.add(at, Action::Pause(node, for_));
             }
         }
     }
 
-    fn draw_engine_loss(&mut self, rng: &mut Rng) {
-        let at = Self::when(rng);
-        let node = self.engine(rng);
+    pub(crate) fn draw_engine_loss(&mut self, rng: &mut Rng) {
+        let (at, site) = (Self::when(rng), self.site(rng));
+        let node = self.engine(rng, site);
         self.add(at, Action::Kill(node));
         self.add(at + 50 + rng.below(8_000), Action::Start(node));
     }
 
-    fn draw_cut(&mut self, rng: &mut Rng) {
-        let at = Self::when(rng);
+    pub(crate) fn draw_cut(&mut self, rng: &mut Rng) {
+        let (at, site) = (Self::when(rng), self.site(rng));
         self.faults += 1;
         let longest = if rng.chance(500) { 2_000 } else { 20_000 };
         let for_ = ms(100 + rng.below(longest));
-        let (one, other) = (self.anybody(rng), self.state(rng));
+        let (one, other) = (self.anybody(rng, site), self.state(rng, site));
         match rng.below(5) {
             0 => self.add(at, Action::Cut(one, other, for_)),
             1 => self.add(at, Action::Cut(other, one, for_)),
             2 => self.add(at, Action::Isolate(one, for_)),
-            3 => self.add(at, Action::CutFromPrimary(self.partition(rng), one, for_)),
+            3 => self.add(at, Action::CutFromPrimary(self.partition(rng, site), one, for_)),
             _ => {
                 self.add(at, Action::Cut(one, other, for_));
                 self.add(at, Action::Cut(other, one, for_));
@@ -376,10 +426,11 @@ impl Scenario {
         }
     }
 
-    fn draw_flapping(&mut self, rng: &mut Rng) {
+    pub(crate) fn draw_flapping(&mut self, rng: &mut Rng) {
         let (mut at, until) = (Self::when(rng), rng.below(25_000));
+        let site = self.site(rng);
         let until = (at + until).min(FAULTS_UNTIL_MS);
-        let (one, other) = (self.anybody(rng), self.state(rng));
+        let (one, other) = (self.anybody(rng, site), self.state(rng, site));
         let (longest, breaks) = (100 + rng.below(3_000), rng.chance(400));
         let whole = rng.chance(200);
         self.faults += 2;
@@ -397,24 +448,25 @@ impl Scenario {
         }
     }
 
-    fn draw_store_away(&mut self, rng: &mut Rng) {
+    pub(crate) fn draw_store_away(&mut self, rng: &mut Rng) {
         let at = rng.below(FAULTS_UNTIL_MS);
         let longest = if rng.chance(700) { 6_000 } else { 60_000 };
         let for_ = ms(200 + rng.below(longest));
+        let site = self.site(rng);
         if rng.chance(300) {
-            return self.add(at, Action::StoreHangsAtWrite(for_));
+            return self.add(at, Action::StoreHangsAtWrite(site, for_));
         }
-        let client = match (rng.chance(500), self.state(rng)) {
+        let client = match (rng.chance(500), self.state(rng, site)) {
             (true, Node::State(place)) => Some(place),
             (_, _) => None,
         };
-        self.add(at, Action::StoreAway(client, rng.chance(600), for_));
+        self.add(at, Action::StoreAway(site, client, rng.chance(600), for_));
     }
 
-    fn draw_slow(&mut self, rng: &mut Rng) {
-        let at = Self::when(rng);
+    pub(crate) fn draw_slow(&mut self, rng: &mut Rng) {
+        let (at, site) = (Self::when(rng), self.site(rng));
         self.faults += 1;
-        let (one, other) = (self.anybody(rng), self.state(rng));
+        let (one, other) = (self.anybody(rng, site), self.state(rng, site));
         let (way, for_) = (ms(50 + rng.below(4_000)), ms(500 + rng.below(15_000)));
         self.add(at, Action::Slow(one, other, way, for_));
         if rng.chance(700) {
@@ -423,19 +475,19 @@ impl Scenario {
     }
 
     /// A primary that is removed and does not hear of it, while engines still reach it.
-    fn draw_deposed_primary(&mut self, rng: &mut Rng) {
-        let at = Self::when(rng);
+    pub(crate) fn draw_deposed_primary(&mut self, rng: &mut Rng) {
+        let (at, site) = (Self::when(rng), self.site(rng));
         self.faults += 1;
         let for_ = ms(3_000 + rng.below(12_000));
-        self.add(at, Action::IsolatePrimary(self.partition(rng), for_));
+        self.add(at, Action::IsolatePrimary(self.partition(rng, site), for_));
     }
 
     /// An engine that hears of the next view late, and still reaches the primary of this one, while
     /// calls begin and go on at others.
     fn draw_faithful_engine(&mut self, rng: &mut Rng) {
-        let at = Self::when(rng);
+        let (at, site) = (Self::when(rng), self.site(rng));
         self.faults += 2;
-        let (partition, engine) = (self.partition(rng), self.engine(rng));
+        let (partition, engine) = (self.partition(rng, site), self.engine(rng, site));
         let for_ = ms(4_000 + rng.below(6_000));
         self.add(at, Action::IsolatePrimary(partition, for_));
         self.add(at, Action::SlowButPrimary(partition, engine, ms(5_000 + rng.below(3_000)), for_));
@@ -467,7 +519,7 @@ impl Scenario {
             for _ in 0..1 + rng.below(3) {
                 let at = Self::when(rng);
                 let for_ = ms(200 + rng.below(12_000));
-                let client = match (rng.chance(300), self.state(rng)) {
+                let client = match (rng.chance(300), self.state(rng, HERE)) {
                     (true, Node::State(place)) => Some(place),
                     (_, _) => None,
                 };
@@ -482,9 +534,9 @@ impl Scenario {
     /// A partition is divided by replicas of its own.
     fn draw_move(&mut self, rng: &mut Rng) {
         let at = 4_000 + rng.below(40_000);
-        let (from, to) = (self.partition(rng), self.sizes.partitions);
+        let ((_, from), to) = (self.partition(rng, HERE), self.sizes.partitions);
         let replicas = 1 + u16::from(rng.chance(700));
-        self.places.extend((0..replicas).map(|_| to));
+        self.places.extend((0..replicas).map(|_| (HERE, to)));
         let slots = SlotSet::share(from, self.sizes.partitions).upper_half();
         let (from, to) = (PartitionId(from), PartitionId(to));
         self.faults += 2;
@@ -493,7 +545,7 @@ impl Scenario {
 
     fn draw_loss(&mut self, rng: &mut Rng) {
         let at = Self::when(rng);
-        let partition = self.partition(rng);
+        let partition = self.partition(rng, HERE);
         self.faults += 3;
         self.add(at, Action::KillPartition(partition));
         for (place, of) in self.places.clone().into_iter().enumerate() {

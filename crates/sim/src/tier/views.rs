@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tier_protocol::{PartitionView, SiteMap, SlotSet};
-use vocab::{CallKey, Instant, PartitionId, ReplicaId, ViewNumber};
+use vocab::{CallKey, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 use super::words;
 use super::world::World;
@@ -12,13 +12,13 @@ use super::world::World;
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     by_number: BTreeMap<ViewNumber, PartitionView>,
-    newest: SiteMap,
+    newest: BTreeMap<SiteId, SiteMap>,
     /// Slots whose calls were lost, as every complete member of their view was: since when.
     pub(crate) lost: Vec<(Instant, SlotSet)>,
     /// What no map may do.
     pub(crate) broken: Vec<String>,
     /// Views written, by partition.
-    pub(crate) written: BTreeMap<PartitionId, u64>,
+    pub(crate) written: BTreeMap<(SiteId, PartitionId), u64>,
 }
 
 impl Views {
@@ -27,12 +27,13 @@ impl Views {
     }
 
     /// The newest view of the partition that owns the key.
-    pub(crate) fn newest(&self, key: CallKey) -> Option<&PartitionView> {
-        self.newest.partitions.iter().find(|view| view.slots.contains(key.slot()))
+    pub(crate) fn newest(&self, site: SiteId, key: CallKey) -> Option<&PartitionView> {
+        let views = &self.newest.get(&site)?.partitions;
+        views.iter().find(|view| view.slots.contains(key.slot()))
     }
 
-    pub(crate) fn all_newest(&self) -> &[PartitionView] {
-        &self.newest.partitions
+    pub(crate) fn all_newest(&self) -> impl Iterator<Item = (SiteId, &PartitionView)> {
+        self.newest.iter().flat_map(|(site, map)| map.partitions.iter().map(|view| (*site, view)))
     }
 
     pub(crate) fn is_lost(&self, key: CallKey) -> bool {
@@ -42,25 +43,22 @@ impl Views {
 
 impl World {
     /// The map was written.
-    pub(crate) fn note_views(&mut self) {
-        let map = self.store.map().clone();
-        let before = std::mem::replace(&mut self.views.newest, map.clone());
+    pub(crate) fn note_views(&mut self, site: SiteId) {
+        let map = self.store(site).map().clone();
+        let before = self.views.newest.insert(site, map.clone()).unwrap_or_default();
         for view in &map.partitions {
             let old = before.view(view.partition);
             if old == Some(view) {
                 continue;
             }
-            self.trace.note(self.now, format_args!("{}", words::view(view)));
-            *self.views.written.entry(view.partition).or_default() += 1;
-            let highest = self.views.by_number.keys().next_back().copied();
-            if highest.is_some_and(|highest| highest >= view.number)
-                && self.views.by_number.contains_key(&view.number)
-            {
+            self.trace.note(self.now, format_args!("site {site}: {}", words::view(view)));
+            *self.views.written.entry((site, view.partition)).or_default() += 1;
+            if self.views.by_number.contains_key(&view.number) {
                 self.views.broken.push(format!("the number of {view:?} was given before"));
             }
             self.views.by_number.insert(view.number, view.clone());
             match old {
-                Some(old) => self.note_change(old, view),
+                Some(old) => self.note_change(site, old, view),
                 // Divided off: its members were complete members of the one that had the slots.
                 None if !view.members.is_empty() => self.note_divided(&before, view),
                 None => {}
@@ -69,7 +67,7 @@ impl World {
         self.note_slots(&map);
     }
 
-    fn note_change(&mut self, old: &PartitionView, new: &PartitionView) {
+    fn note_change(&mut self, site: SiteId, old: &PartitionView, new: &PartitionView) {
         let goes_on = new.members.iter().any(|member| old.members.contains(member));
         if new.number <= old.number {
             self.views.broken.push(format!("{new:?} follows {old:?}"));
@@ -88,7 +86,7 @@ impl World {
         }
         self.trace.note(self.now, format_args!("partition {} is lost", new.partition));
         self.views.lost.push((self.now, new.slots));
-        self.watch.lost(&new.slots);
+        self.watch.lost(site, &new.slots);
     }
 
     fn note_divided(&mut self, before: &SiteMap, new: &PartitionView) {

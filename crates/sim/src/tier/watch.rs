@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sip_message::Bytes;
-use tier_protocol::{Command, Reply, SlotSet};
-use vocab::{CallKey, EngineId, Instant, ReplicaId, Stamp, ViewNumber};
+use tier_protocol::{Command, GateWord, Reply, SiteState, SlotSet};
+use vocab::{CallKey, EngineId, Instant, ReplicaId, SiteId, Stamp, ViewNumber};
 
 use super::views::Views;
 use crate::holders::Holders;
@@ -54,7 +54,7 @@ pub(crate) struct Watch {
     pub(crate) acknowledged: u64,
     /// Locks granted, and of those, with effects to be resumed.
     pub(crate) grants: [u64; 2],
-    stories: BTreeMap<CallKey, Story>,
+    stories: BTreeMap<(SiteId, CallKey), Story>,
     putting: BTreeMap<(EngineId, CallKey), Putting>,
     stored: BTreeMap<(ReplicaId, CallKey), Stamp>,
     serving: BTreeSet<EngineId>,
@@ -101,7 +101,12 @@ impl Watch {
     }
 
     /// An engine gives a command to its links.
-    pub(crate) fn commanded(&mut self, now: Instant, engine: EngineId, command: &Command) {
+    pub(crate) fn commanded(
+        &mut self,
+        now: Instant,
+        (site, engine): (SiteId, EngineId),
+        command: &Command,
+    ) {
         let (key, stamp, made) = match command {
             Command::Put { record, base, .. } => {
                 let made = Made { base: *base, is_removal: false };
@@ -124,7 +129,7 @@ impl Watch {
             | Command::StoreTombstone { .. }
             | Command::Poisoned { .. } => return,
         };
-        self.stories.entry(key).or_default().made.insert(stamp, made);
+        self.stories.entry((site, key)).or_default().made.insert(stamp, made);
         let putting = self.putting.entry((engine, key));
         let new = || Putting { stamp, since: now, by: BTreeMap::new(), is_stored: false };
         let putting = putting.or_insert_with(new);
@@ -141,20 +146,33 @@ impl Watch {
     }
 
     /// A command reaches a replica.
-    pub(crate) fn delivered(&mut self, now: Instant, replica: ReplicaId, command: &Command) {
+    pub(crate) fn delivered(
+        &mut self,
+        now: Instant,
+        (site, replica): (SiteId, ReplicaId),
+        command: &Command,
+    ) {
         let slot = (replica, command.key());
         match command {
             Command::Unlock { token, .. } => self.holders.let_go(slot, *token),
             Command::Delete { tombstone, .. } => self.holders.let_go(slot, tombstone.stamp.token),
             Command::Renew { token, .. } => self.holders.prolong(now, slot, *token),
+            // A higher epoch ends the lock of the copy that it replaces.
+            Command::StoreDormant { .. } | Command::StoreTombstone { .. } => {
+                self.holders.remove(slot);
+                self.forget(site, slot.1);
+            }
             Command::Put { .. }
             | Command::LockAndGet { .. }
             | Command::Get { .. }
             | Command::Confirm { .. }
-            | Command::StoreDormant { .. }
-            | Command::StoreTombstone { .. }
             | Command::Poisoned { .. } => {}
         }
+    }
+
+    /// Another site's word is about the call: what was put here before may give way to it.
+    pub(crate) fn forget(&mut self, site: SiteId, key: CallKey) {
+        self.stories.remove(&(site, key));
     }
 
     /// A replica says something.
@@ -162,7 +180,7 @@ impl Watch {
         &mut self,
         now: Instant,
         views: &Views,
-        (replica, leads): (ReplicaId, bool),
+        (site, replica, leads): (SiteId, ReplicaId, bool),
         (engine, view): (EngineId, ViewNumber),
         reply: &Reply,
     ) {
@@ -179,9 +197,9 @@ impl Watch {
             Reply::Stored { key, stamp } => {
                 self.holders.prolong(now, (replica, *key), stamp.token);
                 if leads {
-                    self.stored_by_primary(now, replica, *key, *stamp);
+                    self.stored_by_primary(now, (site, replica), *key, *stamp);
                 }
-                self.stored(now, views, replica, (*key, *stamp, view));
+                self.stored(now, views, (site, replica), (*key, *stamp, view));
             }
             Reply::Refused { .. }
             | Reply::Queued { .. }
@@ -195,9 +213,15 @@ impl Watch {
         }
     }
 
-    fn stored_by_primary(&mut self, now: Instant, replica: ReplicaId, key: CallKey, stamp: Stamp) {
+    fn stored_by_primary(
+        &mut self,
+        now: Instant,
+        (site, replica): (SiteId, ReplicaId),
+        key: CallKey,
+        stamp: Stamp,
+    ) {
         let before = self.stored.get(&(replica, key)).copied();
-        let is_known = self.stories.get(&key).is_some_and(|story| {
+        let is_known = self.stories.get(&(site, key)).is_some_and(|story| {
             let mut said =
                 story.stored.range((stamp, ViewNumber(0))..=(stamp, ViewNumber(u64::MAX)));
             said.any(|(_, by)| by.contains(&replica))
@@ -215,10 +239,10 @@ impl Watch {
         &mut self,
         now: Instant,
         views: &Views,
-        replica: ReplicaId,
+        (site, replica): (SiteId, ReplicaId),
         (key, stamp, number): (CallKey, Stamp, ViewNumber),
     ) {
-        let story = self.stories.entry(key).or_default();
+        let story = self.stories.entry((site, key)).or_default();
         let by = story.stored.entry((stamp, number)).or_default();
         by.insert(replica);
         if story.made.get(&stamp).is_some_and(|made| made.is_removal) {
@@ -234,7 +258,9 @@ impl Watch {
         let before = story.acknowledged.range(..stamp).next_back().copied();
         let after = story.acknowledged.range(stamp..).nth(1).copied();
         for (old, new) in [(before, Some(stamp)), (Some(stamp), after)] {
+            // Of one that was made before another site's word of the call came, nothing is known.
             if let (Some(old), Some(new)) = (old, new)
+                && (old.epoch == new.epoch && story.made.contains_key(&new))
                 && !story.follows(new, old)
             {
                 self.passed_over.push((now, key, old, new));
@@ -243,11 +269,12 @@ impl Watch {
     }
 
     /// The newest acknowledged put of each call that nobody tried to remove since.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (CallKey, Stamp)> {
-        self.stories.iter().filter_map(|(key, story)| {
-            let newest = story.acknowledged.last().copied()?;
+    pub(crate) fn held(&self) -> impl Iterator<Item = (SiteId, CallKey, Stamp)> {
+        self.stories.iter().filter_map(|((site, key), story)| {
+            // What lives elsewhere gives way to what comes from there.
+            let newest = story.acknowledged.last().filter(|of| of.epoch.site == *site).copied()?;
             let mut since = story.made.range(newest..);
-            since.all(|(_, made)| !made.is_removal).then_some((*key, newest))
+            since.all(|(_, made)| !made.is_removal).then_some((*site, *key, newest))
         })
     }
 
@@ -296,8 +323,17 @@ impl Watch {
     }
 
     /// The gate's word reaches an engine.
-    pub(crate) fn told(&mut self, engine: EngineId) {
-        self.serving.insert(engine);
+    pub(crate) fn told(&mut self, engine: EngineId, word: &GateWord) {
+        match word {
+            GateWord::Sites { here: SiteState::Serving, .. } => self.serving.insert(engine),
+            GateWord::Sites { .. } => self.serving.remove(&engine),
+            GateWord::Pulled { .. } | GateWord::Forwarded { .. } | GateWord::Batch { .. } => false,
+        };
+    }
+
+    /// The engine reaches no replica.
+    pub(crate) fn no_tier(&mut self, engine: EngineId) {
+        self.serving.remove(&engine);
     }
 
     /// Whether the engine was told that its site serves: it answers the edge's pings so.
@@ -323,8 +359,8 @@ impl Watch {
     }
 
     /// Every complete member of a view was lost: nothing is known of these calls any more.
-    pub(crate) fn lost(&mut self, slots: &SlotSet) {
-        self.stories.retain(|key, _| !slots.contains(key.slot()));
+    pub(crate) fn lost(&mut self, site: SiteId, slots: &SlotSet) {
+        self.stories.retain(|(at, key), _| *at != site || !slots.contains(key.slot()));
         self.putting.retain(|(_, key), _| !slots.contains(key.slot()));
     }
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use replica::PeerNews;
+use replica::gate::GateInput;
+use tier_protocol::dictionary;
 use vocab::{Instant, ReplicaId};
 
 use super::event::{Event, Node, Word};
@@ -78,9 +80,13 @@ impl World {
                 self.close_others(link, place, other);
                 self.greeted(link, end, Party::Engine(engine));
                 self.say(link, end, Word::Welcome(me));
-                self.say(link, end, Word::Gate(no_other_site()));
+                if self.sizes.sites == 1 {
+                    self.say(link, end, Word::Gate(no_other_site()));
+                }
                 self.say_views(place, link, end);
                 self.replica(place, replica::Input::EngineUp { engine });
+                let dictionary = dictionary::NEWEST;
+                self.gate(place, GateInput::EngineUp { engine, dictionary });
             }
             (Word::ReplicaHello { me: replica, wanted }, _) if wanted == me => {
                 self.close_others(link, place, other);
@@ -114,8 +120,22 @@ impl World {
                 }
                 self.peer_news(place, replica, PeerNews::Said(word));
             }
+            (Word::EngineGate(word), Some(Party::Engine(engine))) => {
+                let text = crate::words::engine(&word);
+                self.trace.note(self.now, format_args!("  gate r{me} <- e{engine}  {text}"));
+                self.gate(place, GateInput::FromEngine { engine, word });
+            }
+            (Word::ToPartition(input), Some(Party::Replica(_))) => {
+                self.take_from_gate(place, input);
+            }
+            (Word::ToGate { partition, word: output }, Some(Party::Replica(_))) => {
+                self.gate(place, GateInput::FromReplica { partition, output });
+            }
             (
                 Word::Command(_)
+                | Word::EngineGate(_)
+                | Word::ToPartition(_)
+                | Word::ToGate { .. }
                 | Word::Peer(_)
                 | Word::Reply(..)
                 | Word::View(_)
@@ -145,9 +165,16 @@ impl World {
                 self.trace.note(self.now, format_args!("  e{me} <- r{from} [{number}]  {text}"));
                 self.engine(place, engine::Input::Reply { from, view, reply });
             }
-            (Word::View(view), _) => self.engine(place, engine::Input::NewView(view)),
-            (Word::Gate(word), _) => {
-                self.watch.told(me);
+            (Word::View(view), _) => self.engine_hears_view(place, view),
+            (Word::Gate(word), from) => {
+                // One that keeps the gate no more may not have heard of it.
+                let keeper = self.engines[place].as_ref().and_then(|process| process.keeper());
+                if self.sizes.sites > 1 && (from.is_none() || keeper != from) {
+                    return;
+                }
+                let text = crate::words::gate(&word);
+                self.trace.note(self.now, format_args!("  e{me} <- gate  {text}"));
+                self.watch.told(me, &word);
                 self.engine(place, engine::Input::Gate(word));
             }
             (
@@ -156,6 +183,9 @@ impl World {
                 | Word::ReplicaHello { .. }
                 | Word::Stranger
                 | Word::Command(_)
+                | Word::EngineGate(_)
+                | Word::ToPartition(_)
+                | Word::ToGate { .. }
                 | Word::Peer(_)
                 | Word::Close,
                 _,
@@ -170,6 +200,14 @@ impl World {
     }
 
     pub(crate) fn peer_news(&mut self, place: usize, replica: ReplicaId, news: PeerNews) {
+        let to_gate = match &news {
+            PeerNews::Up => Some(GateInput::ReplicaUp { replica }),
+            PeerNews::Down | PeerNews::Gone { .. } => Some(GateInput::ReplicaDown { replica }),
+            PeerNews::Said(_) => None,
+        };
+        if let Some(input) = to_gate {
+            self.gate(place, input);
+        }
         self.replica(place, replica::Input::Peer { replica, news });
     }
 
@@ -200,12 +238,19 @@ impl World {
                     self.watch.engine_gone(id, engine);
                 }
                 self.replica(place, replica::Input::EngineDown { engine });
+                self.gate(place, GateInput::EngineDown { engine });
             }
             (Node::State(place), Some(Party::Replica(replica))) => {
                 self.peer_news(place, replica, PeerNews::Down);
             }
             (Node::Engine(place), Some(Party::Replica(replica))) => {
                 self.trace.note(self.now, format_args!("  engine {place} lost r{replica}"));
+                let mut left = self.links.ends_of(node).into_iter();
+                if left.all(|(link, end)| self.links.all[&link].ends[end].peer.is_none())
+                    && let Some(process) = &self.engines[place]
+                {
+                    self.watch.no_tier(process.id);
+                }
                 self.engine(place, engine::Input::TierDown { replica });
             }
             (Node::Engine(_), Some(Party::Engine(_))) | (_, None) => {}
@@ -239,6 +284,7 @@ impl World {
     pub(crate) fn tick(&mut self) {
         self.close_silent();
         self.links.sweep();
+        self.wan_tick();
         for engine in 0..self.engines.len() {
             self.dial_for_engine(engine);
         }
@@ -246,6 +292,7 @@ impl World {
             self.dial_for_state(place);
         }
         self.operator();
+        self.steer_sites();
         self.agenda.add(self.now + TICK, Event::Tick);
     }
 
@@ -285,6 +332,9 @@ impl World {
         let node = Node::Engine(place);
         for target in 0..self.places.len() {
             let other = Node::State(target);
+            if self.places[target].site != self.sizes.site_of_engine(place) {
+                continue;
+            }
             if !self.links.between(node, other).is_empty() || !self.may_dial(node, other, None) {
                 continue;
             }

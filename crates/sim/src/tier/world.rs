@@ -1,27 +1,33 @@
-//! The world of one site: engines and replicas in processes of their own, on one thread.
+//! The world of one site or two: engines and replicas in processes of their own, on one thread.
 //!
 //! Every step takes the next event off the agenda, gives it to the core that it is for, and drains
 //! that core. This file stands where `node` stands in production, and decides as little.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use balancer::EdgeFrame;
+use replica::gate::GateInput;
 use replica::{Order, StoreAsk};
 use sip_message::Bytes;
-use tier_protocol::{EngineWord, GateWord, PullAnswer, SlotMove};
-use vocab::{EngineId, Instant, ReplicaId};
+use tier_protocol::{EngineWord, GateWord, PartitionView, PullAnswer, SlotMove};
+use vocab::{EngineId, Instant, ReplicaId, SiteId};
 
+use super::clock::Clock;
 use super::coordination::{Coordination, Fate, PATIENCE};
 use super::database::Database;
 use super::event::{Event, Node, Sleeper, Word};
 use super::faults::Triggers;
+use super::gates::Inner;
+use super::homes::Homes;
 use super::links::{Links, Party};
-use super::process::{EngineProcess, HERE, StatePlace, edge_addr};
+use super::process::{EngineProcess, StatePlace};
+use super::queue::Queue;
 use super::scenario::{Scenario, Sizes};
 use super::survey::Survey;
 use super::views::Views;
+use super::wan::Wan;
 use super::watch::Watch;
 use super::words;
 use crate::agenda::{Agenda, Next};
@@ -51,7 +57,26 @@ pub(crate) struct World {
     pub(crate) engines: Vec<Option<EngineProcess>>,
     pub(crate) places: Vec<StatePlace>,
     pub(crate) links: Links,
-    pub(crate) store: Coordination,
+    /// A site's own.
+    pub(crate) stores: BTreeMap<SiteId, Coordination>,
+    /// What was seen of calls that change their site.
+    pub(crate) homes: Homes,
+    pub(crate) wan: Wan,
+    /// A site's queue of what others send it.
+    pub(crate) queues: BTreeMap<SiteId, Queue>,
+    /// Words between a process's own replica and gate.
+    pub(crate) inner: VecDeque<(usize, u64, Inner)>,
+    pub(crate) runs_inner: bool,
+    /// What operators want of a site's calls, until its gate says that it is so.
+    pub(crate) wanted_steering: BTreeMap<SiteId, super::operator::Wanted>,
+    /// Calls that a fault may have lost, and of which nothing is promised from then on.
+    pub(crate) unpromised: BTreeSet<usize>,
+    /// Answered calls that had crossed when their site was lost.
+    pub(crate) survivors: usize,
+    /// Marks that had gathered, and how long they took to cross.
+    pub(crate) drained: Option<(u64, Duration)>,
+    /// Batches that no engine could read.
+    pub(crate) set_aside: u64,
     /// Where calls go that are steady for long, in some runs.
     pub(crate) database: Option<Database>,
     pub(crate) sizes: Sizes,
@@ -80,7 +105,8 @@ impl World {
     ) -> Self {
         let now = Instant(1_000_000_000);
         let sizes = scenario.sizes;
-        let table = [(HERE, (0..sizes.engines).map(edge_addr).collect())];
+        let engines = |site| sizes.engines_of(site).map(|place| sizes.edge_addr(place)).collect();
+        let table: BTreeMap<_, _> = sizes.all_sites().map(|site| (site, engines(site))).collect();
         let network = Network::new(scenario.weather, rng.fork());
         let partitions = scenario.places.iter().enumerate();
         let mut world = Self {
@@ -90,12 +116,25 @@ impl World {
             trace: Trace::new(keep),
             survey: Survey::default(),
             spilled_before: [0; 2],
-            outside: Outside::new(now, BTreeMap::from(table), network),
+            outside: Outside::new(now, table, network),
             agenda: Agenda::default(),
-            engines: (0..sizes.engines).map(|_| None).collect(),
+            engines: (0..sizes.all_engines()).map(|_| None).collect(),
             places: partitions.map(|(index, of)| StatePlace::new(index, *of)).collect(),
             links: Links::default(),
-            store: Coordination::new(rng.fork()),
+            stores: sizes
+                .all_sites()
+                .map(|site| (site, Coordination::new(site, rng.fork())))
+                .collect(),
+            homes: Homes::default(),
+            wan: Wan::default(),
+            queues: BTreeMap::new(),
+            inner: VecDeque::new(),
+            runs_inner: false,
+            wanted_steering: BTreeMap::new(),
+            unpromised: BTreeSet::new(),
+            survivors: 0,
+            drained: None,
+            set_aside: 0,
             database: scenario.database.clone().map(Database::new),
             sizes,
             triggers: Triggers::default(),
@@ -108,6 +147,11 @@ impl World {
             lives: 0,
             planted,
         };
+        if sizes.sites > 1 {
+            for site in sizes.all_sites() {
+                world.queues.insert(site, Queue::new(sizes.queue_batches_max, rng.fork()));
+            }
+        }
         world.outside.drain_balancer(now, &mut world.agenda);
         world.outside.add_calls(&scenario.calls);
         for (index, (at, _)) in scenario.steps.iter().enumerate() {
@@ -147,9 +191,9 @@ impl World {
             Event::StoreAsk { place, life, replica, ask } => {
                 self.store_asked(place, life, replica, ask);
             }
-            Event::StoreLate { ask } => {
-                let (_, wrote) = self.store.carry_out(ask);
-                self.tell_written(wrote);
+            Event::StoreLate { site, ask } => {
+                let wrote = self.store_mut(site).carry_out(ask).1;
+                self.tell_written(site, wrote);
             }
             Event::StoreWords { place, life, replica, words } => {
                 self.store_answers(place, life, replica, words);
@@ -167,6 +211,14 @@ impl World {
                     }
                 }
             }
+            Event::Wan { link, to_dialler, word } => self.hear_wan(link, to_dialler, word),
+            Event::WanHeal { from, to, cut } => self.heal_wan(from, to, Some(cut)),
+            Event::Queue { place, process, opening, work } => {
+                self.queue_hears(place, process, opening, work);
+            }
+            Event::QueueTold { place, process, opening, told } => {
+                self.queue_told(place, process, opening, told);
+            }
             Event::Resume { node, life } => self.resumed(node, life),
             Event::Tick => self.tick(),
             Event::Step(_) => {}
@@ -183,12 +235,14 @@ impl World {
                 return self.outside.wake(self.now, &mut self.agenda, outsider);
             }
             Sleeper::Engine(place) => Node::Engine(place),
-            Sleeper::State(place) => Node::State(place),
+            Sleeper::State(place) | Sleeper::Gate(place) => Node::State(place),
         };
-        match (self.paused_until(node), node) {
+        match (self.paused_until(node), sleeper) {
             (Some(until), _) => self.agenda.wake_at(sleeper, until),
-            (None, Node::Engine(place)) => self.engine(place, engine::Input::Wake),
-            (None, Node::State(place)) => self.replica(place, replica::Input::Wake),
+            (None, Sleeper::Engine(place)) => self.engine(place, engine::Input::Wake),
+            (None, Sleeper::State(place)) => self.replica(place, replica::Input::Wake),
+            (None, Sleeper::Gate(place)) => self.gate(place, GateInput::Wake),
+            (None, Sleeper::Outside(_)) => {}
         }
     }
 
@@ -199,7 +253,8 @@ impl World {
     }
 
     fn deliver(&mut self, datagram: Datagram) {
-        let place = (0..self.engines.len()).find(|index| edge_addr(*index) == datagram.to);
+        let mut places = 0..self.engines.len();
+        let place = places.find(|place| self.sizes.edge_addr(*place) == datagram.to);
         let Some(place) = place else {
             let (agenda, trace) = (&mut self.agenda, &mut self.trace);
             return self.outside.deliver(self.now, agenda, trace, datagram);
@@ -219,7 +274,7 @@ impl World {
             Ok(EdgeFrame::Ping { nonce }) => {
                 let serving = self.watch.is_serving(engine);
                 let pong = EdgeFrame::Pong { nonce, engine, serving }.encode(&secret());
-                self.send(edge_addr(place), EDGE_INNER, &pong);
+                self.send(self.sizes.edge_addr(place), EDGE_INNER, &pong);
             }
             Ok(EdgeFrame::Outbound { .. } | EdgeFrame::Pong { .. } | EdgeFrame::Bounce { .. })
             | Err(_) => {}
@@ -234,22 +289,27 @@ impl World {
     // ---- engines ---------------------------------------------------------------------------
 
     pub(crate) fn engine(&mut self, place: usize, input: engine::Input) {
-        let now = self.now;
+        let (now, here) = (self.now, self.sizes.edge_addr(place));
+        let site = self.sizes.site_of_engine(place);
         let Some(process) = self.engines[place].as_mut() else { return };
-        process.engine.handle_input(now, input);
+        process.engine.handle_input(process.clock.shows(now), input);
         loop {
             let Some(process) = self.engines[place].as_mut() else { return };
-            let id = process.id;
+            let (id, clock) = (process.id, process.clock);
             match process.engine.poll_output() {
                 engine::Output::Transmit { to, bytes } => {
                     self.watch.transmitted(self.now, id, &bytes);
                     let Some(to) = resolve(&to) else { continue };
                     let frame = EdgeFrame::Outbound { to, bytes }.encode(&secret());
-                    self.send(edge_addr(place), EDGE_INNER, &frame);
+                    self.send(here, EDGE_INNER, &frame);
                 }
-                engine::Output::Bounce { .. } => {}
+                engine::Output::Bounce { source, bytes, to } => {
+                    let frame = EdgeFrame::Bounce { source, to, bytes }.encode(&secret());
+                    self.send(here, EDGE_INNER, &frame);
+                }
                 engine::Output::Command { to, partition: _, command } => {
-                    self.watch.commanded(self.now, id, &command);
+                    self.watch.commanded(self.now, (site, id), &command);
+                    self.homes.commanded(&command);
                     let is_put = words::is_put(&command);
                     let link = self.links.to(Node::Engine(place), Party::Replica(to));
                     if let Some((link, end)) = link {
@@ -263,15 +323,24 @@ impl World {
                 }
                 engine::Output::Gate(word) => self.gate_hears(place, id, word),
                 engine::Output::WakeAt(at, _) => {
-                    self.agenda.wake_at(Sleeper::Engine(place), at);
+                    self.agenda.wake_at(Sleeper::Engine(place), clock.moment(at));
                     return;
                 }
             }
         }
     }
 
-    /// There is no other site that could have the call.
+    /// Carries an engine's word to its site's gate. Without other sites there is none, and nobody
+    /// else could have the call.
     fn gate_hears(&mut self, place: usize, engine: EngineId, word: EngineWord) {
+        if self.sizes.sites > 1 {
+            let keeper = self.engines[place].as_ref().and_then(EngineProcess::keeper);
+            let to = |keeper| self.links.to(Node::Engine(place), Party::Replica(keeper));
+            if let Some((link, end)) = keeper.and_then(to) {
+                self.say(link, end, Word::EngineGate(word));
+            }
+            return;
+        }
         if let EngineWord::Pull { key, turn } = word {
             let at = self.now + self.rng.between_us(100, 2_000);
             let word = GateWord::Pulled { key, turn, answer: PullAnswer::NoSuch };
@@ -279,12 +348,24 @@ impl World {
         }
     }
 
+    /// An engine hears who serves a partition.
+    pub(crate) fn engine_hears_view(&mut self, place: usize, view: PartitionView) {
+        if let Some(process) = self.engines[place].as_mut() {
+            let known = process.views.get(&view.partition).map(|known| known.number);
+            if known < Some(view.number) {
+                process.views.insert(view.partition, view.clone());
+            }
+        }
+        self.engine(place, engine::Input::NewView(view));
+    }
+
     // ---- replicas --------------------------------------------------------------------------
 
-    pub(crate) fn replica(&mut self, place: usize, input: replica::Input) {
-        let now = self.now;
+    pub(crate) fn run_replica(&mut self, place: usize, input: replica::Input) {
+        let (now, site) = (self.now, self.places[place].site);
         let Some(process) = self.places[place].process.as_mut() else { return };
-        process.replica.handle_input(now, input);
+        let clock = process.clock;
+        process.replica.handle_input(clock.shows(now), input);
         let life = process.life;
         loop {
             let process = self.places[place].process.as_mut().filter(|one| one.life == life);
@@ -293,14 +374,16 @@ impl World {
             match process.replica.poll_output() {
                 replica::Output::Reply { engine, view, reply } => {
                     let leads = process.replica.leads();
-                    self.watch.replied(self.now, &self.views, (id, leads), (engine, view), &reply);
+                    let who = (site, id, leads);
+                    self.watch.replied(self.now, &self.views, who, (engine, view), &reply);
+                    self.homes.replied(self.now, who, &reply);
                     let link = self.links.to(Node::State(place), Party::Engine(engine));
                     if let Some((link, end)) = link {
                         self.say(link, end, Word::Reply(view, reply));
                     }
                 }
-                // There is no other site.
-                replica::Output::Gate(_) | replica::Output::Dropped { .. } => {}
+                replica::Output::Dropped { .. } => {}
+                replica::Output::Gate(words) => self.tell_gate(place, words),
                 replica::Output::Database(ask) => self.ask_database(place, ask),
                 replica::Output::Peer { replica, word } => {
                     let link = self.links.to(Node::State(place), Party::Replica(replica));
@@ -310,12 +393,14 @@ impl World {
                 }
                 replica::Output::Store(ask) => self.ask_store(place, life, id, ask),
                 replica::Output::Map(map) => {
-                    process.map = map;
+                    process.map = map.clone();
                     self.tell_views(place);
+                    let input = GateInput::Map { replica: id, map };
+                    self.inner(place, Inner::Gate(input));
                 }
                 replica::Output::Expelled => self.reborn(place),
                 replica::Output::WakeAt(at, _) => {
-                    self.agenda.wake_at(Sleeper::State(place), at);
+                    self.agenda.wake_at(Sleeper::State(place), clock.moment(at));
                     return;
                 }
             }
@@ -351,14 +436,15 @@ impl World {
     }
 
     fn store_asked(&mut self, place: usize, life: u64, replica: ReplicaId, ask: StoreAsk) {
-        let fate = self.store.fate(self.now, place, &ask);
+        let (now, site) = (self.now, self.places[place].site);
+        let fate = self.store_mut(site).fate(now, place, &ask);
         if fate != Fate::Answered {
             self.trace
                 .note(self.now, format_args!("the store does not answer {replica}: {fate:?}"));
         }
         let (words, wrote, after) = match fate {
             Fate::Answered => {
-                let (words, wrote) = self.store.carry_out(ask);
+                let (words, wrote) = self.store_mut(site).carry_out(ask);
                 (words, wrote, self.rng.between_us(STORE_WAY.0, STORE_WAY.1))
             }
             Fate::Refused => {
@@ -368,36 +454,41 @@ impl World {
             Fate::Unanswered(happens) => {
                 let mut wrote = false;
                 match happens {
-                    Some(Duration::ZERO) => wrote = self.store.carry_out(ask).1,
-                    Some(after) => self.agenda.add(self.now + after, Event::StoreLate { ask }),
+                    Some(Duration::ZERO) => wrote = self.store_mut(site).carry_out(ask).1,
+                    Some(after) => {
+                        self.agenda.add(self.now + after, Event::StoreLate { site, ask });
+                    }
                     None => {}
                 }
                 (vec![replica::StoreWord::Away { may_have_happened: true }], wrote, PATIENCE)
             }
         };
-        self.tell_written(wrote);
+        self.tell_written(site, wrote);
         self.agenda.add(self.now + after, Event::StoreWords { place, life, replica, words });
     }
 
     /// Everybody watches the map; the news come late to some.
-    fn tell_written(&mut self, wrote: bool) {
+    fn tell_written(&mut self, site: SiteId, wrote: bool) {
         if !wrote {
             return;
         }
-        self.note_views();
+        self.note_views(site);
         for place in 0..self.places.len() {
+            if self.places[place].site != site {
+                continue;
+            }
             let Some(process) = &self.places[place].process else { continue };
             let (life, replica) = (process.life, process.replica.id());
             let is_late = self.rng.chance(self.sizes.late_news);
             let longest = if is_late { 3_000_000 } else { 15_000 };
             let mut from = self.now;
-            if let Some(back) = self.store.away_until(self.now, place) {
+            if let Some(back) = self.store(site).away_until(self.now, place) {
                 from = back;
             }
             let stream = u64::try_from(place).unwrap_or(u64::MAX);
             let way = (300, longest);
             let at = self.outside.network.stream(u64::MAX, u64::MAX - stream, from, way);
-            let words = vec![self.store.told(false)];
+            let words = vec![self.store(site).told(false)];
             self.agenda.add(at, Event::StoreWords { place, life, replica, words });
         }
     }
@@ -437,10 +528,40 @@ impl World {
 
     /// Whether an agent's call was lost with every complete member of its view, or may have been.
     pub(crate) fn is_exempt(&self, addr: SocketAddr) -> bool {
+        if self.sizes.sites > 1 {
+            return self.is_unpromised(addr);
+        }
         match self.outside.key_of_call(addr) {
             Some(key) => self.views.is_lost(key),
             None => !self.views.lost.is_empty(),
         }
+    }
+
+    pub(crate) fn store(&self, site: SiteId) -> &Coordination {
+        self.stores.get(&site).expect("every site has one from the start")
+    }
+
+    pub(crate) fn store_mut(&mut self, site: SiteId) -> &mut Coordination {
+        self.stores.get_mut(&site).expect("every site has one from the start")
+    }
+
+    pub(crate) fn site_of(&self, node: Node) -> SiteId {
+        match node {
+            Node::Engine(place) => self.sizes.site_of_engine(place),
+            Node::State(place) => self.places[place].site,
+        }
+    }
+
+    /// The clock of a process that starts now.
+    pub(crate) fn new_clock(&mut self, node: Node) -> Clock {
+        if self.sizes.sites == 1 {
+            return Clock::WORLD;
+        }
+        // Drawn in any case: the dice fall alike with such clocks and without.
+        let ahead = Duration::from_millis(self.rng.below(7_200_000));
+        let ahead = if self.sizes.is_skewed { ahead } else { Duration::ZERO };
+        let rate = if self.sizes.fast == Some(node) { 2 } else { 1 };
+        Clock::new(self.now, ahead, rate)
     }
 
     pub(crate) fn place_of(&self, replica: ReplicaId) -> Option<usize> {

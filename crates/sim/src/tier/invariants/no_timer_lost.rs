@@ -19,9 +19,11 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
     let mut overdue = world.survey.overdue_since.iter();
     match overdue.find(|(_, at)| since(**at) > HANDED_AFTER) {
         None => Ok(()),
-        Some(((partition, key), since)) => Err(Violation {
+        Some(((site, partition, key), since)) => Err(Violation {
             invariant: "no_timer_lost",
-            seen: format!("{key} of partition {partition} is overdue since {since:?}"),
+            seen: format!(
+                "{key} of site {site}, partition {partition}, is overdue since {since:?}"
+            ),
         }),
     }
 }

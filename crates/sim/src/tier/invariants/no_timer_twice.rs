@@ -1,6 +1,6 @@
 //! No timer fires twice: no leg sees two refreshes in less than half of their pause, nor two BYEs.
 //!
-//! As in the world of two sites, without homes that change. Source: the promises in README.
+//! As in the world of two sites; of one site no home changes. Source: the promises in README.
 
 use crate::invariants::Violation;
 use crate::invariants::fires_twice;
@@ -11,7 +11,8 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
         if world.is_exempt(agent.addr) {
             continue;
         }
-        fires_twice(agent, world.sizes.session, |_, _| false)?;
+        let moved = |from, to| world.moved_between(agent.addr, from, to);
+        fires_twice(agent, world.sizes.session, moved)?;
     }
     Ok(())
 }

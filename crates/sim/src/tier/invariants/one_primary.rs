@@ -8,9 +8,9 @@ use crate::tier::world::World;
 pub(super) fn check(world: &World) -> Result<(), Violation> {
     match world.survey.two_primaries.first() {
         None => Ok(()),
-        Some((at, partition)) => Err(Violation {
+        Some((at, site, partition)) => Err(Violation {
             invariant: "one_primary",
-            seen: format!("two replicas lead partition {partition} at {at:?}"),
+            seen: format!("two replicas lead partition {partition} of site {site} at {at:?}"),
         }),
     }
 }
