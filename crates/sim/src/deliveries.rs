@@ -381,6 +381,7 @@ fn engine(now: Instant, id: EngineId) -> Engine {
         backup: None,
         views: vec![PartitionView::alone(PARTITION, ViewNumber(1), REPLICA)],
         setting: setting(HERE, SESSION),
+        redirects: std::collections::BTreeMap::new(),
         limits: engine::Limits::default(),
     };
     Engine::new(now, config)
