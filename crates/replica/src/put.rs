@@ -76,6 +76,11 @@ impl Replica {
         let is_awaited = self.outbound.values().any(|outbound| outbound.is_removal(key));
         self.suspects.note_put(key, stamp.token);
         let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
+        // A replica that leads later does not hear what this one's primary sends: what is at a
+        // boundary may be known elsewhere from here on, to all of them alike.
+        let may_cross = flags.boundary && !flags.ended && self.config.shared.is_some();
+        let may_be_known =
+            may_cross && (self.config.backup_to.is_some() || !self.starts.is_empty());
         // Where others have to hold it too, an end without `Unlock` leaves doubt in any case.
         let in_doubt = flags.unreleased || !self.is_alone();
         let Some(call) = self.store.get_mut(key) else {
@@ -113,6 +118,7 @@ impl Replica {
         call.sentence = sentence;
         let begins_again = call.has_ended() && !ended;
         call.was_at_boundary = flags.boundary || (call.was_at_boundary && !begins_again);
+        call.known_elsewhere |= may_be_known;
         call.life = life_after(call.life, ended && is_home, is_moved);
         call.broken_locks = 0;
         call.not_before = Instant(0);

@@ -20,6 +20,8 @@ struct Site {
     asks: VecDeque<(u64, StoreAsk)>,
     words: VecDeque<(u64, u64, PeerWord)>,
     expelled: Vec<u64>,
+    /// What gates were told, and by whom.
+    gates: Vec<(u64, GateBound)>,
     map: SiteMap,
     revision: u64,
     turn: u64,
@@ -35,6 +37,7 @@ impl Site {
             asks: VecDeque::new(),
             words: VecDeque::new(),
             expelled: Vec::new(),
+            gates: Vec::new(),
             map: SiteMap::default(),
             revision: 0,
             turn: 0,
@@ -59,7 +62,7 @@ impl Site {
                 replicas: 3,
                 join_after: Duration::ZERO,
             }),
-            backup_to: None,
+            backup_to: Some(THERE),
             spill: None,
             limits: Limits { copy_page_max: 2, ..Limits::default() },
             pace: Pace { lock_lease: ms(10_000), ..Pace::default() },
@@ -86,8 +89,8 @@ impl Site {
                 Output::Store(ask) => self.asks.push_back((number, ask)),
                 Output::Peer { replica, word } => self.words.push_back((number, replica.0, word)),
                 Output::Expelled => self.expelled.push(number),
-                Output::Map(_) | Output::Gate(_) | Output::Database(_) | Output::Dropped { .. } => {
-                }
+                Output::Gate(words) => self.gates.push((number, words)),
+                Output::Map(_) | Output::Database(_) | Output::Dropped { .. } => {}
                 Output::WakeAt(at, _) => {
                     assert!(at >= self.now, "a wake in the past");
                     return;
@@ -177,20 +180,33 @@ impl Site {
     }
 
     fn put(&mut self, to: u64, engine: EngineId, record: &Record, base: Option<Stamp>) -> Reply {
-        let view = self.view(to).number;
-        let (record, flags) = (record.clone(), BOUNDARY);
+        self.put_so(to, engine, record, (base, BOUNDARY))
+    }
+
+    fn put_so(
+        &mut self,
+        to: u64,
+        engine: EngineId,
+        record: &Record,
+        (base, flags): (Option<Stamp>, PutFlags),
+    ) -> Reply {
+        let (view, record) = (self.view(to).number, record.clone());
         let replies = self.command(to, engine, Command::Put { view, record, base, flags });
         replies.into_iter().next().expect("a put is answered")
     }
 
     /// A whole turn: lock, put to all, unlock at all.
     fn turn(&mut self, engine: EngineId, key: CallKey) -> Stamp {
+        self.turn_so(engine, key, BOUNDARY)
+    }
+
+    fn turn_so(&mut self, engine: EngineId, key: CallKey, flags: PutFlags) -> Stamp {
         let (token, before, _) = self.lock(engine, key);
         let record = next(key, token, before.as_ref());
         let base = before.map(|before| before.header.stamp);
         let (view, everybody) = (self.map.partitions[0].number, self.everybody());
         for to in &everybody {
-            let answer = self.put(*to, engine, &record, base);
+            let answer = self.put_so(*to, engine, &record, (base, flags));
             assert!(matches!(answer, Reply::Stored { .. }), "{to}: {answer:?}");
         }
         for to in everybody {
@@ -205,6 +221,36 @@ impl Site {
 
     fn held(&self, number: u64, key: CallKey) -> Option<Stamp> {
         self.replicas[&number].get(self.now, key).and_then(|story| story.summary.stamp)
+    }
+
+    /// The gate says that the other site answers.
+    fn hear_of_there(&mut self) {
+        let status = SiteStatus {
+            site: THERE,
+            state: SiteState::Serving,
+            start: 1,
+            dictionary: 1,
+            course: Course::default(),
+        };
+        let (here, steering) = (SiteState::Serving, Steering::default());
+        for number in self.everybody() {
+            let (alive, waiting) = (vec![status], Vec::new());
+            let input = SiteInput::Status { here, alive, waiting, steering };
+            self.input(number, Input::Site(input));
+        }
+    }
+
+    /// What was sent to the other site since, acknowledged at once.
+    fn crossed(&mut self) -> Vec<Entry> {
+        let mut crossed = Vec::new();
+        for (number, words) in std::mem::take(&mut self.gates) {
+            if let GateBound::Publish { site, id, bytes, .. } = words {
+                self.input(number, Input::Site(SiteInput::BatchStored { site, id }));
+                crossed.extend(batch::decode(&bytes, BYTES_MAX).expect("our own batch"));
+            }
+        }
+        self.carry_words();
+        crossed
     }
 
     fn gone(&mut self, number: u64) {
@@ -398,4 +444,24 @@ fn a_replica_that_was_left_out_goes_on_as_another_one() {
     let again = site.replicas[&1].reborn(site.now, ReplicaId(11));
     assert_eq!((again.id(), again.view().members.len()), (ReplicaId(11), 0));
     assert_eq!(again.stats(site.now).active, 0, "it comes empty");
+}
+
+#[test]
+fn a_new_primary_tells_of_the_end_of_what_the_one_before_had_sent() {
+    let mut site = Site::of(&[1, 2]);
+    site.hear_of_there();
+    let stamp = site.turn(E, key(1));
+    site.settle();
+    let sent: Vec<Stamp> = site.crossed().iter().map(Entry::stamp).collect();
+    assert_eq!(sent, [stamp]);
+    site.gone(1);
+    site.settle();
+    assert_eq!(site.members(2), [2]);
+    let end = site.turn_so(F, key(1), ENDED);
+    site.settle();
+    assert_eq!(site.crossed(), [Entry::Tombstone(Tombstone { key: key(1), stamp: end })]);
+    // A call that was refused is still nobody's business.
+    site.turn_so(F, key(2), ENDED);
+    site.settle();
+    assert_eq!(site.crossed(), []);
 }
