@@ -2,7 +2,9 @@
 
 mod away;
 mod conformance;
+mod damage;
 mod desk;
+mod disk;
 
 use std::path::Path;
 use std::time::Duration;
