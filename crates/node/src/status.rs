@@ -323,6 +323,7 @@ fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64
         gate,
         batches_stored,
         batches_refused,
+        batches_damaged,
         batches_done,
         batches_again,
         batches_poison,

@@ -67,11 +67,12 @@ where
 }
 
 struct Worker<E> {
+    /// The file in use; none while there is none that can be trusted. It is closed before the
+    /// owner hears that this has ended.
+    file: Option<QueueFile>,
     path: PathBuf,
     answers: Answers<E>,
     inbox: mpsc::Receiver<Order>,
-    /// The file in use; none while there is none that can be trusted.
-    file: Option<QueueFile>,
     /// What it holds, or is to hold.
     held: BTreeMap<u64, Held>,
     /// Removals that are not carried out yet.
@@ -125,10 +126,19 @@ impl<E: From<Told>> Worker<E> {
     fn open(&mut self) {
         self.tried_at = Instant::now();
         self.tries += 1;
-        let Opened { held, file } = match read::open(&self.path, self.tries >= READ_TRIES) {
+        let is_last_try = self.tries >= READ_TRIES;
+        let Opened { held, mut file } = match read::open(&self.path, is_last_try) {
             Ok(opened) => opened,
             Err(why) => return self.be_away(&why),
         };
+        if let Found::Unread(damage) = file {
+            // What it holds may yet be read, unless another one takes its place.
+            match file::begin_again(&self.path, &held, &[]) {
+                Ok(fresh) => file = Found::InUse(fresh),
+                Err(why) => return self.be_away(&format!("{}; {why}", damage.why)),
+            }
+            self.damage = Some(damage);
+        }
         self.held = held;
         self.is_loaded = true;
         let batches: Vec<QueuedBatch> = self.held.values().map(|held| held.batch.clone()).collect();
@@ -139,7 +149,7 @@ impl<E: From<Told>> Worker<E> {
                 self.file = Some(file);
                 self.be_away(&why);
             }
-            Found::Damaged(damage) => {
+            Found::Damaged(damage) | Found::Unread(damage) => {
                 self.damage = Some(damage);
                 self.begin_again();
             }

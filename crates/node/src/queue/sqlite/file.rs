@@ -197,9 +197,11 @@ fn bytes_of(change: &Change) -> usize {
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    // In this mode a commit is one sync, of the log; `FULL` is that it is synced each time.
+    // With a write-ahead log a commit is one sync, of the log; `FULL` is that each one is synced.
+    // Nobody else uses the file, so the index of the log needs no room on the disk.
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;",
+        "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 0;",
     )?;
     Ok(connection)
 }

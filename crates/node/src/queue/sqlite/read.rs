@@ -29,6 +29,8 @@ pub(super) enum Found {
     Away(QueueFile, String),
     /// Another one has to take its place.
     Damaged(Damage),
+    /// The same, and nothing of it could be read.
+    Unread(Damage),
 }
 
 /// What a file's table gave.
@@ -53,7 +55,8 @@ pub(super) fn open(first: &Path, is_last_try: bool) -> Result<Opened, String> {
             if is_unread && !is_last_try {
                 return Err(error.to_string());
             }
-            let file = damaged(error.to_string(), None);
+            let damage = Damage { why: error.to_string(), lost: None, kept: Some(path) };
+            let file = if is_unread { Found::Unread(damage) } else { Found::Damaged(damage) };
             return Ok(Opened { held: BTreeMap::new(), file });
         }
     };
