@@ -165,7 +165,8 @@ impl<E: From<Told>> Worker<E> {
                 self.be_back(file);
             }
             Err(error) => {
-                let before = self.damage.as_ref().map(|damage| format!("; before that: {}", damage.why));
+                let before =
+                    self.damage.as_ref().map(|damage| format!("; before that: {}", damage.why));
                 let before = before.unwrap_or_default();
                 self.be_away(&format!("a new file cannot be written: {error}{before}"));
             }

@@ -92,7 +92,8 @@ impl Original {
 
 /// Which offsets are tried: every one of a header, and of the rest each `step`th.
 fn offsets(name: &str, length: usize, step: usize) -> Vec<usize> {
-    let step = if std::env::var("REHOME_TEST_SIZE").is_ok_and(|size| size == "full") { 1 } else { step };
+    let step =
+        if std::env::var("REHOME_TEST_SIZE").is_ok_and(|size| size == "full") { 1 } else { step };
     let is_header = |at: usize| match name {
         FILE => at < 100 || at % 4_096 < 12,
         // Of the log, and of its first frames.

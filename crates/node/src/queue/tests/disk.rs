@@ -216,7 +216,8 @@ fn note_damage(others: &[Answer]) -> u64 {
 fn drawn(seed: u64) -> impl FnMut() -> bool {
     let mut state = seed;
     move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         match seed {
             0 => false,
             1 => true,

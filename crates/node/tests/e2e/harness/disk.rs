@@ -62,7 +62,10 @@ impl Disk {
             .args([&shim, &source])
             .arg("-ldl")
             .status();
-        assert!(built.expect("the build needs a C compiler too").success(), "the shim is not built");
+        assert!(
+            built.expect("the build needs a C compiler too").success(),
+            "the shim is not built"
+        );
         let disk = Self { folder, control: beside.join("control"), shim, synced: None };
         fs::write(&disk.control, vec![0; 8 * PLACES as usize]).expect("the folder is writable");
         disk.leave_room(None);
@@ -92,10 +95,7 @@ impl Disk {
 
     /// The process of this command has the disk.
     pub(crate) fn give(&self, command: &mut Command) {
-        command
-            .env("LD_PRELOAD", &self.shim)
-            .env(FOLDER, &self.folder)
-            .env(CONTROL, &self.control);
+        command.env("LD_PRELOAD", &self.shim).env(FOLDER, &self.folder).env(CONTROL, &self.control);
         if let Some(synced) = &self.synced {
             command.env(SYNCED, synced);
         }

@@ -71,7 +71,8 @@ fn a_disk_that_fails_refuses_the_batch() {
 /// Of a batch that its site takes.
 fn whole(id: u64) -> Bytes {
     let token = vocab::LockToken { view: ViewNumber(1), counter: id };
-    let stamp = vocab::Stamp { epoch: Epoch::of_start(THERE, 1), token, version: vocab::Version(1) };
+    let stamp =
+        vocab::Stamp { epoch: Epoch::of_start(THERE, 1), token, version: vocab::Version(1) };
     let tombstone = tier_protocol::Tombstone { key: key(1), stamp };
     tier_protocol::batch::encode(&[tier_protocol::Entry::Tombstone(tombstone)])
 }
