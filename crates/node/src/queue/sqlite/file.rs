@@ -153,10 +153,8 @@ impl QueueFile {
         self.tally = tally;
         self.mark.put(tally.commits);
         for (row, checksum) in known {
-            match checksum {
-                Some(checksum) => drop(self.checksums.insert(row, checksum)),
-                None => drop(self.checksums.remove(&row)),
-            }
+            self.checksums.remove(&row);
+            self.checksums.extend(checksum.map(|checksum| (row, checksum)));
         }
         self.fresh_bytes += COMMIT_BYTES + changes.iter().map(bytes_of).sum::<usize>();
         Ok(())

@@ -143,3 +143,41 @@ fn d22_a_file_that_is_cut_is_cut_at_the_last_good_one_and_goes_on() {
     let (damage, _) = original.start("none", &[]);
     assert_eq!(damage, None);
 }
+
+/// The server checks what it stored by itself; this is that it does, and that we take it as it is.
+#[test]
+fn d20_a_flipped_bit_on_a_server_s_disk_is_never_served() {
+    let scratch = Scratch::new("queue_flipped_server");
+    let mut nats = Nats::start(scratch.path());
+    let settings = Settings { place: Place::Nats(Box::new(super::server(&[&nats]))), ..bounds(1) };
+    let (mut desk, _) = Desk::load(&settings);
+    desk.append(1..=20);
+    assert_eq!(desk.close(), []);
+    nats.kill();
+    let sound = scratch.path().join("sound");
+    nats.copy_disk(&sound);
+    let (mut served, mut lost) = (0, 0);
+    for share in 1..=4 {
+        nats.put_disk_back(&sound);
+        let at = nats.flip_a_bit("msgs", share * 1_933);
+        nats.start_again();
+        let mut desk = Desk::open(&settings);
+        let found = loop {
+            match desk.next() {
+                Answer::Loaded(found) => break found,
+                Answer::Away { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        for found in &found {
+            let row = found.id - (1 << 40);
+            assert_eq!(same(found), same(&batch(row)), "bit {at} is flipped, and it was served");
+        }
+        served += found.len();
+        lost += 20 - found.len();
+        desk.append(1_000..=1_000);
+        drop(desk);
+        nats.kill();
+    }
+    println!("{served} batches served, {lost} lost with one bit each time");
+}
