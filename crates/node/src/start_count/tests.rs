@@ -54,7 +54,7 @@ fn a_folder_that_has_seen_a_start_and_lost_its_count_is_none_to_begin_in() {
     let scratch = Scratch::new("start_count_gone");
     assert_eq!(count(scratch.path()).unwrap(), 1);
     fs::write(scratch.path().join(SIGN_OF_A_START), "").unwrap();
-    FILES.map(|name| fs::remove_file(scratch.path().join(name)).unwrap());
+    FILES.iter().for_each(|name| fs::remove_file(scratch.path().join(name)).unwrap());
     let told = count(scratch.path()).unwrap_err().to_string();
     assert!(told.contains("is gone"), "{told}");
 }
