@@ -199,8 +199,8 @@ fn full_without_a_consumer(stage: &Stage, nats: Option<Nats>) {
     let sent = sites.one.try_status().expect("it lives").crossing;
     stage.say(&format!(
         "{calls} calls while the other site had room for {ROOM} batches and nobody took them: \
-         {at_risk} at risk, {} batches refused; then all crossed, {} batches in all; {} calls ended \
-         well",
+         {at_risk} at risk, {} batches refused; then all crossed, {} batches in all; {} calls \
+         ended well",
         held.counters["gate_batches_refused"], sent.batches_out, heard.successful,
     ));
     assert_eq!(heard.successful, u64::from(calls), "a call was harmed by a full queue");

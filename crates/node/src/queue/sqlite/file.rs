@@ -42,7 +42,7 @@ const TABLES: &str = "
         bytes BLOB NOT NULL);
     CREATE TABLE IF NOT EXISTS tally (
         one INTEGER PRIMARY KEY, commits INTEGER NOT NULL, rows INTEGER NOT NULL,
-        sum INTEGER NOT NULL);
+        sum INTEGER NOT NULL, checksum INTEGER NOT NULL);
 ";
 
 /// A batch that the file holds, or is to hold.
@@ -95,6 +95,13 @@ impl Tally {
     pub(super) fn add(&mut self, checksum: u64) {
         self.rows += 1;
         self.sum = self.sum.wrapping_add(checksum);
+    }
+
+    pub(super) fn checksum(&self) -> u64 {
+        let mut hasher = SipHasher13::new();
+        hasher.write(b"tally");
+        [self.commits, self.rows, self.sum].into_iter().for_each(|one| hasher.write_u64(one));
+        hasher.finish()
     }
 
     fn take(&mut self, checksum: u64) {
@@ -332,9 +339,9 @@ pub(super) fn fill(
 
 fn put_tally(transaction: &Transaction<'_>, tally: Tally) -> rusqlite::Result<()> {
     let Tally { commits, rows, sum } = tally;
-    let numbers = [1, commits.cast_signed(), rows.cast_signed(), sum.cast_signed()];
+    let numbers = [1, commits, rows, sum, tally.checksum()].map(u64::cast_signed);
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?)")?
+        .prepare_cached("INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)")?
         .execute(numbers)
         .map(drop)
 }
@@ -389,7 +396,8 @@ fn set_aside(transaction: &Transaction<'_>, held: &Held) -> rusqlite::Result<()>
     transaction
         .prepare_cached(
             "DELETE FROM set_aside WHERE row IN (SELECT row FROM (
-                 SELECT row, row_number() OVER newest AS place, sum(length(bytes)) OVER newest AS total
+                 SELECT row, row_number() OVER newest AS place,
+                     sum(length(bytes)) OVER newest AS total
                  FROM set_aside WINDOW newest AS (ORDER BY row DESC))
              WHERE place > ? OR (total > ? AND place > 1))",
         )?

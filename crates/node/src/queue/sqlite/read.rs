@@ -125,13 +125,15 @@ fn examine(
     rows.good.values().for_each(|held| tally_found.add(held.checksum()));
     let missing = |tally: &Tally| tally.rows.checked_sub(tally_found.rows);
     if let Err(error) = complete {
-        return Err((error.to_string(), tally.as_ref().ok().and_then(missing)));
+        let lost = tally.ok().flatten().as_ref().and_then(missing);
+        return Err((error.to_string(), lost));
     }
     if rows.bad > 0 {
         let why = format!("{} rows are not what was written", rows.bad);
         return Err((why, Some(rows.bad)));
     }
     let tally = tally.map_err(|error| (format!("its tally cannot be read: {error}"), None))?;
+    let tally = tally.ok_or_else(|| ("its tally is not what was written".to_owned(), None))?;
     if (tally.rows, tally.sum) != (tally_found.rows, tally_found.sum) {
         let why = format!("{} rows were written, {} are there", tally.rows, tally_found.rows);
         return Err((why, missing(&tally)));
@@ -148,17 +150,18 @@ fn examine(
     }
 }
 
-/// The tally; none in a file that is new.
-fn tally(connection: &Connection) -> rusqlite::Result<Tally> {
-    let select = "SELECT commits, rows, sum FROM tally WHERE one = 1";
+/// The tally; that of nothing in a file that is new. `None` for one that is not what was written.
+fn tally(connection: &Connection) -> rusqlite::Result<Option<Tally>> {
+    let select = "SELECT commits, rows, sum, checksum FROM tally WHERE one = 1";
     let found = connection.query_row(select, [], |row| {
-        let [commits, rows, sum] = [0, 1, 2].map(|column| row.get::<_, i64>(column));
-        let (commits, rows, sum) = (commits?, rows?, sum?);
-        let [commits, rows, sum] = [commits, rows, sum].map(i64::cast_unsigned);
-        Ok(Tally { commits, rows, sum })
+        let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        let tally = Tally { commits: number(0)?, rows: number(1)?, sum: number(2)? };
+        let is_sound = number(3)? == tally.checksum();
+        Ok(is_sound.then_some(tally))
     });
     match found {
-        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(Tally::default()),
+        Err(rusqlite::Error::QueryReturnedNoRows) => Ok(Some(Tally::default())),
+        Err(rusqlite::Error::InvalidColumnType(..)) => Ok(None),
         found => found,
     }
 }
