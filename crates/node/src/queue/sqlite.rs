@@ -13,9 +13,9 @@
 //! - **A write that failed for another reason than room is never repeated on the same file**: after
 //!   a failed sync nobody knows what of it is on the disk, and the next sync may succeed without
 //!   it. The file is written anew, from memory.
-//! - **A file that holds something else than what was written** is told by the checksum of each row,
-//!   by the tally of all rows, by SQLite's own check of its structure, and by the mark beside it,
-//!   which knows how many commits there were ([`file`], [`mark`]).
+//! - **A file that holds something else than what was written** is told by the checksum of each
+//!   row, by the tally of all rows, by SQLite's own check of its structure, and by the mark beside
+//!   it, which knows how many commits there were ([`file`], [`mark`]).
 
 mod file;
 mod mark;

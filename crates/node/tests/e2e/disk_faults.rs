@@ -74,8 +74,8 @@ fn d15_d16_a_slow_disk_and_a_full_one_at_the_queue_harm_no_call() {
     let counts = sites.two.disk().counts();
     stage.say(&format!(
         "{calls} calls at two sites, 30 a second. Syncs of 5 s at site 2: {} calls of site 1 at \
-         risk, the oldest for {} ms; of 100 ms: {} ms. Disk full: {} batches refused, {} calls at risk \
-         for {} ms, {before} calls over by then. {} calls ended well, {} \
+         risk, the oldest for {} ms; of 100 ms: {} ms. Disk full: {} batches refused, {} calls at \
+         risk for {} ms, {before} calls over by then. {} calls ended well, {} \
          messages repeated. {counts:?}",
         at_risk(&slow).0,
         at_risk(&slow).1,

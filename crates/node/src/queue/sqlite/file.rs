@@ -60,7 +60,7 @@ impl Held {
         for number in [*row, from.0.into(), partition.0.into(), *id, view.0, self.written_ms] {
             hasher.write_u64(number);
         }
-        hasher.write_usize(bytes.len());
+        hasher.write_u64(bytes.len() as u64);
         hasher.write(bytes);
         hasher.finish()
     }
