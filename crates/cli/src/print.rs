@@ -151,11 +151,19 @@ fn lag_line(lines: &mut Lines, site: u16, lag: &CrossingLag) {
 }
 
 fn queue(queue: &QueueStatus) -> String {
-    match &queue.why {
+    let mut words = match &queue.why {
         Some(why) => format!("AWAY: calls of other sites are not protected here: {why}"),
         None if queue.away => "AWAY: calls of other sites are not protected here".to_owned(),
         None => "there".to_owned(),
+    };
+    if let Some(damage) = &queue.damage {
+        let times = match queue.damaged {
+            1 => String::new(),
+            times => format!(" {times} times, last"),
+        };
+        words = format!("{words}; DAMAGED{times}: {damage}");
     }
+    words
 }
 
 fn database(database: &DatabaseStatus) -> String {

@@ -9,6 +9,7 @@ pub(crate) mod bulk;
 pub(crate) mod config;
 pub(crate) mod dialog;
 pub(crate) mod direct_site;
+pub(crate) mod disk;
 pub(crate) mod figures;
 pub(crate) mod ground;
 pub(crate) mod many;

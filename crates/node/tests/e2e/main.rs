@@ -8,6 +8,7 @@
 
 mod bulk_wake;
 mod cli;
+mod disk_faults;
 mod engine_killed;
 mod harness;
 mod many_sites;

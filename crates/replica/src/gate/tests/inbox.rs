@@ -68,6 +68,36 @@ fn a_disk_that_fails_refuses_the_batch() {
     assert_eq!(bench.gate.stats(bench.now).inbox_bytes, 0);
 }
 
+/// Of a batch that its site takes.
+fn whole(id: u64) -> Bytes {
+    let token = vocab::LockToken { view: ViewNumber(1), counter: id };
+    let stamp =
+        vocab::Stamp { epoch: Epoch::of_start(THERE, 1), token, version: vocab::Version(1) };
+    let tombstone = tier_protocol::Tombstone { key: key(1), stamp };
+    tier_protocol::batch::encode(&[tier_protocol::Entry::Tombstone(tombstone)])
+}
+
+#[test]
+fn d21_a_batch_that_was_damaged_on_its_way_is_refused_and_the_next_one_taken() {
+    let mut bench = bench();
+    let (partition, view) = (ONLY, ViewNumber(3));
+    let good = whole(7);
+    // Behind what says that it is a batch, and of which version.
+    for at in 4..good.len() {
+        let mut bytes = good.to_vec();
+        bytes[at] ^= 1 << (at % 8);
+        let id = at as u64;
+        let said = bench.word(THERE, SiteWord::Batch { id, partition, view, bytes: bytes.into() });
+        assert_eq!(appended(&said), []);
+        assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id, partition }]);
+    }
+    let stats = bench.gate.stats(bench.now);
+    let count = good.len() as u64 - 4;
+    assert_eq!((stats.batches_damaged, stats.batches_refused), (count, count));
+    let said = bench.word(THERE, SiteWord::Batch { id: 4, partition, view, bytes: good });
+    assert_eq!(appended(&said).len(), 1);
+}
+
 #[test]
 fn the_queue_is_bounded_and_says_so() {
     let mut bench = Bench::with(1, |config| config.inbox_batches_max = 2);
