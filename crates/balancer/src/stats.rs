@@ -21,6 +21,8 @@ pub struct Stats {
     pub bounced: u64,
     /// 503 answers: no engine of any site was healthy.
     pub refused: u64,
+    /// Probes of witnesses that were passed on.
+    pub probes: u64,
     /// What was dropped, by cause.
     pub drops: Drops,
     /// By rising site.
@@ -40,6 +42,10 @@ pub struct Drops {
     pub not_sip: u64,
     /// Too long to be framed for an engine.
     pub too_long: u64,
+    /// Probes of sites none of whose engines is healthy.
+    pub probes: u64,
+    /// Reports of witnesses that are not newer than one that came before, or of too many witnesses.
+    pub old_reports: u64,
     /// On the inner socket: not from a configured engine, or not a frame of ours.
     pub bad_frames: u64,
 }
