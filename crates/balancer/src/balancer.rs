@@ -263,18 +263,13 @@ impl Balancer {
         self.judge.picture(now)
     }
 
-    /// Whether a site's death is acted upon.
-    #[must_use]
-    pub fn fails_over(&self) -> bool {
-        self.judge.acts()
-    }
-
     /// A picture of this balancer.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
             policy_version: self.policy.version,
             remembers_policy: self.before.is_some(),
+            fails_over: self.config.health.auto_failover,
             outside_in: self.outside_in,
             outside_out: self.outside_out,
             offered: self.offered,

@@ -261,12 +261,6 @@ impl Judge {
         self.sites.iter().map(of).collect()
     }
 
-    /// Whether it acts, or only tells what should be done.
-    #[must_use]
-    pub fn acts(&self) -> bool {
-        self.config.auto_failover
-    }
-
     fn standing(&self, site: SiteId) -> Option<Standing> {
         self.sites.get(&site).map(Site::standing)
     }

@@ -11,6 +11,8 @@ pub struct Stats {
     pub policy_version: u64,
     /// Whether requests without a token are still offered to the site of the policy before.
     pub remembers_policy: bool,
+    /// A site's death is acted upon.
+    pub fails_over: bool,
     /// Datagrams from outside.
     pub outside_in: u64,
     /// Datagrams to outside.

@@ -171,7 +171,8 @@ impl BalancerShell {
     }
 
     fn status(&self, now: Instant) -> admin_api::StatusReply {
-        let mut status = status::of_balancer(&self.core, now, self.clock.uptime());
+        let (stats, picture) = (self.core.stats(), self.core.health(now));
+        let mut status = status::of_balancer(&stats, &picture, self.clock.uptime());
         let dropped = self.outer.dropped() + self.inner.dropped();
         status.counters.insert("udp_send_dropped".into(), dropped);
         status

@@ -355,11 +355,10 @@ fn spill_counters(counts: &replica::stats::Counts, map: &mut BTreeMap<String, u6
 
 /// A node of role `balancer`.
 pub(crate) fn of_balancer(
-    core: &balancer::Balancer,
-    now: Instant,
+    stats: &balancer::Stats,
+    picture: &[balancer::SiteHealth],
     uptime: Duration,
 ) -> StatusReply {
-    let stats = core.stats();
     let engines = stats.sites.iter().flat_map(|site| {
         site.engines.iter().map(|engine| EdgeEngine {
             site: site.site.0,
@@ -382,8 +381,8 @@ pub(crate) fn of_balancer(
             policy_version: stats.policy_version,
             engines: engines.collect(),
             dropped: stats.drops.no_engine,
-            health: health::by_site(&core.health(now)),
-            auto_failover: core.fails_over(),
+            health: health::by_site(picture),
+            auto_failover: stats.fails_over,
         }),
         ..StatusReply::default()
     };
