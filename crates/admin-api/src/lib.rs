@@ -6,6 +6,7 @@
 
 pub mod backup;
 pub mod call;
+pub mod health;
 pub mod partitions;
 pub mod quarantine;
 pub mod route;
@@ -17,6 +18,7 @@ pub use backup::{
     ActivateOrder, BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder,
 };
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintDecision, HintLine};
+pub use health::{HealthState, Observation, ProbedSite, SiteHealth, WitnessStatus};
 pub use partitions::{
     CancelOrder, Move, MoveOrder, Partition, PartitionsReply, Replica, ViewStatus,
 };

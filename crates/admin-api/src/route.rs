@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::SiteHealth;
+
 /// Whether an engine answers a balancer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +28,9 @@ pub struct RouteReply {
     pub serves: BTreeMap<u16, u16>,
     /// Share of each site in the requests that belong to no call yet.
     pub weights: BTreeMap<u16, u32>,
+    /// Each site as this balancer judges it.
+    #[serde(default)]
+    pub health: BTreeMap<u16, SiteHealth>,
 }
 
 /// Body of `POST /v1/route`. What is absent stays as it is.

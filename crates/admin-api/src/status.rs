@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::{SiteHealth, WitnessStatus};
 use crate::partitions::ViewStatus;
 use crate::route::Health;
 use crate::steer::{Evacuation, Retarget, ReturnStatus};
@@ -12,11 +13,11 @@ use crate::steer::{Evacuation, Retarget, ReturnStatus};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StatusReply {
-    /// `all`, `state`, `engine` or `balancer`.
+    /// `all`, `state`, `engine`, `balancer` or `witness`.
     pub role: String,
     /// Version of the program.
     pub version: String,
-    /// Number of the node's site; 0 for a balancer.
+    /// Number of the node's site; 0 for a balancer and a witness.
     pub site: u16,
     /// `returning` (fetching the keyset, takes no new calls) or `serving`.
     pub state: String,
@@ -88,6 +89,8 @@ pub struct StatusReply {
     pub engine: Option<EngineStatus>,
     /// What this balancer sees.
     pub balancer: Option<BalancerStatus>,
+    /// What this witness sees.
+    pub witness: Option<WitnessStatus>,
     /// Counters by name, for people and tests that look closer. Names may change.
     pub counters: BTreeMap<String, u64>,
 }
@@ -268,6 +271,10 @@ pub struct BalancerStatus {
     pub engines: Vec<EdgeEngine>,
     /// Datagrams that found no healthy engine.
     pub dropped: u64,
+    /// Each site as it is judged.
+    pub health: BTreeMap<u16, SiteHealth>,
+    /// A death is acted upon; else what should be done is told.
+    pub auto_failover: bool,
 }
 
 /// One engine, seen from a balancer.
@@ -289,7 +296,7 @@ pub struct EdgeEngine {
 /// Answer to `GET /v1/sites`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SitesReply {
-    /// This site.
+    /// This site; 0 for a balancer.
     pub here: u16,
     /// What this site says of itself.
     pub state: String,
@@ -314,4 +321,7 @@ pub struct SitesReply {
     /// See `partitions`.
     #[serde(default)]
     pub partitions_told: u64,
+    /// Of a balancer: each site as it is judged.
+    #[serde(default)]
+    pub health: BTreeMap<u16, SiteHealth>,
 }

@@ -51,6 +51,10 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("EngineStatus", &EngineStatus::default());
     check("BalancerStatus", &BalancerStatus::default());
     check("EdgeEngine", &EdgeEngine::default());
+    check("WitnessStatus", &WitnessStatus::default());
+    check("ProbedSite", &ProbedSite::default());
+    check("SiteHealth", &SiteHealth::default());
+    check("Observation", &Observation::default());
     check("SitesReply", &SitesReply::default());
     check("CallLine", &CallLine::default());
     check("CallsReply", &CallsReply::default());

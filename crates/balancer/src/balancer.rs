@@ -14,15 +14,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use vocab::{Instant, SiteId, TokenSecret};
+use vocab::{Instant, SiteId, TokenKind, TokenSecret};
 
 use crate::choice::sites_for;
-use crate::edge_frame::{EdgeFrame, MESSAGE_BYTES_MAX};
+use crate::edge_frame::{EdgeFrame, MESSAGE_BYTES_MAX, Report};
 use crate::engines::Engines;
+use crate::health::{self, Judge, Observer, SiteHealth};
 use crate::policy::Policy;
+use crate::probe;
 use crate::refusal;
 use crate::scan::{Kind, Scan};
 use crate::stats::{Drops, Stats};
+
+/// A site's word on another is worth something for so long; it comes with each pong.
+const PEER_WORD_VALID_FOR: Duration = Duration::from_secs(2);
+/// Witnesses that are listened to, the first ones that speak.
+const WITNESSES_MAX: usize = 16;
 
 /// What a balancer is told at its start.
 #[derive(Clone, Debug)]
@@ -42,6 +49,8 @@ pub struct Config {
     pub route_memory: Duration,
     /// Datagrams a second that look like nothing in SIP and are still passed on to be answered.
     pub not_sip_per_second_max: u32,
+    /// How sites are judged, and what is done about a death.
+    pub health: health::Config,
 }
 
 impl Config {
@@ -60,6 +69,7 @@ impl Config {
             down_after: Duration::from_millis(350),
             route_memory: Duration::from_secs(32),
             not_sip_per_second_max: 200,
+            health: health::Config::default(),
         }
     }
 }
@@ -88,6 +98,13 @@ pub enum Input {
     },
     /// The operator's word. Ignored unless its version is higher than that in force.
     SetPolicy(Policy),
+    /// What became of [`Output::Activate`]: calls it is about, or why not.
+    Activation {
+        /// The dead site.
+        home: SiteId,
+        /// The answer.
+        answer: Result<u64, String>,
+    },
     /// The moment of [`Output::WakeAt`] has come.
     Wake,
 }
@@ -109,6 +126,14 @@ pub enum Output {
         /// The datagram.
         bytes: Bytes,
     },
+    /// Order `at` to wake the calls that it keeps for `home`, which is dead. Only with
+    /// [`health::Config::auto_failover`].
+    Activate {
+        /// The dead site.
+        home: SiteId,
+        /// Who keeps its copies.
+        at: SiteId,
+    },
     /// Nothing more to do before this moment, unless something comes in.
     WakeAt(Instant, Reason),
 }
@@ -122,6 +147,8 @@ pub enum Reason {
     Silence,
     /// The policy before is forgotten.
     RouteMemory,
+    /// A site may have to be judged anew.
+    Health,
 }
 
 /// The balancer of one edge. See the module.
@@ -133,12 +160,17 @@ pub struct Balancer {
     before: Option<Before>,
     ping_at: Instant,
     not_sip: Window,
+    judge: Judge,
+    judge_at: Instant,
+    /// Of each witness: the life and the number of its newest report.
+    reports: BTreeMap<String, (u64, u64)>,
     outputs: VecDeque<Output>,
     outside_in: u64,
     outside_out: u64,
     offered: u64,
     bounced: u64,
     refused: u64,
+    probes: u64,
     drops: Drops,
 }
 
@@ -166,12 +198,21 @@ impl Balancer {
             before: None,
             ping_at: now,
             not_sip: Window { opened_at: now, count: 0 },
+            judge: Judge::new(
+                now,
+                config.health.clone(),
+                config.sites.keys().copied(),
+                config.policy.clone(),
+            ),
+            judge_at: Instant::NEVER,
+            reports: BTreeMap::new(),
             outputs: VecDeque::new(),
             outside_in: 0,
             outside_out: 0,
             offered: 0,
             bounced: 0,
             refused: 0,
+            probes: 0,
             drops: Drops::default(),
             config,
         };
@@ -186,6 +227,9 @@ impl Balancer {
             Input::Engine { from, bytes } => self.take_frame(now, from, &bytes),
             Input::EngineUnreachable { addr } => self.engines.note_unreachable(now, addr),
             Input::SetPolicy(policy) => self.set_policy(now, policy),
+            Input::Activation { home, answer } => {
+                self.judge(now, health::Input::Activation { home, answer });
+            }
             Input::Wake => self.wake(now),
         }
     }
@@ -198,7 +242,8 @@ impl Balancer {
         let mut wake = (self.ping_at, Reason::Ping);
         let silence = self.engines.next_silence().map(|at| (at, Reason::Silence));
         let memory = self.before.as_ref().map(|before| (before.forget_at, Reason::RouteMemory));
-        for (at, reason) in [silence, memory].into_iter().flatten() {
+        let health = Some((self.judge_at, Reason::Health));
+        for (at, reason) in [silence, memory, health].into_iter().flatten() {
             if at < wake.0 {
                 wake = (at, reason);
             }
@@ -212,17 +257,25 @@ impl Balancer {
         &self.policy
     }
 
+    /// The sites as they are judged.
+    #[must_use]
+    pub fn health(&self, now: Instant) -> Vec<SiteHealth> {
+        self.judge.picture(now)
+    }
+
     /// A picture of this balancer.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
             policy_version: self.policy.version,
             remembers_policy: self.before.is_some(),
+            fails_over: self.config.health.auto_failover,
             outside_in: self.outside_in,
             outside_out: self.outside_out,
             offered: self.offered,
             bounced: self.bounced,
             refused: self.refused,
+            probes: self.probes,
             drops: self.drops,
             sites: self.engines.stats(),
         }
@@ -239,13 +292,21 @@ impl Balancer {
             let ping = EdgeFrame::Ping { nonce: now.0 }.encode(&self.config.secret);
             let pings = self.engines.addrs().map(|addr| (addr, ping.clone()));
             self.outputs.extend(pings.map(|(addr, bytes)| Output::ToEngine { addr, bytes }));
+            self.observe_engines(now);
+        }
+        if now >= self.judge_at {
+            self.judge(now, health::Input::Wake);
         }
     }
 
     fn set_policy(&mut self, now: Instant, policy: Policy) {
-        if policy.version <= self.policy.version {
-            return;
+        if policy.version > self.policy.version {
+            self.put_in_force(now, policy.clone());
+            self.judge(now, health::Input::Policy(policy));
         }
+    }
+
+    fn put_in_force(&mut self, now: Instant, policy: Policy) {
         let before = std::mem::replace(&mut self.policy, policy);
         let forget_at = now + self.config.route_memory;
         self.before = Some(Before { policy: before, forget_at });
@@ -258,9 +319,16 @@ impl Balancer {
             return;
         }
         let scan = Scan::of(&bytes);
-        if let Some(minted_at) = scan.site(&self.config.secret) {
-            self.send_to_site(self.policy.serves(minted_at), source, None, bytes);
-            return;
+        match scan.token(&self.config.secret) {
+            Some(token) if token.kind == TokenKind::Probe => {
+                if let Some(site) = probe::aim(&scan, &token, &self.config.secret) {
+                    return self.send_probe(site, source, bytes);
+                }
+            }
+            Some(token) => {
+                return self.send_to_site(self.policy.serves(token.site), source, None, bytes);
+            }
+            None => {}
         }
         match scan.kind {
             Kind::KeepAlive => self.drops.keep_alives += 1,
@@ -274,6 +342,17 @@ impl Balancer {
                 }
             }
             Kind::Request { .. } => self.begin(now, source, &bytes, &scan),
+        }
+    }
+
+    /// To the site that is probed, whoever serves its calls.
+    fn send_probe(&mut self, site: SiteId, source: SocketAddr, bytes: Bytes) {
+        match self.engines.is_healthy(site) {
+            true => {
+                self.probes += 1;
+                self.send_to_site(site, source, None, bytes);
+            }
+            false => self.drops.probes += 1,
         }
     }
 
@@ -335,14 +414,21 @@ impl Balancer {
 
     fn take_frame(&mut self, now: Instant, from: SocketAddr, bytes: &Bytes) {
         let frame = EdgeFrame::decode(bytes, &self.config.secret);
-        let (true, Ok(frame)) = (self.engines.knows(from), frame) else {
+        // A witness is known by the secret alone: it stands anywhere.
+        let is_known = self.engines.knows(from) || matches!(frame, Ok(EdgeFrame::Report(_)));
+        let (true, Ok(frame)) = (is_known, frame) else {
             self.drops.bad_frames += 1;
             return;
         };
         match frame {
-            EdgeFrame::Pong { nonce, engine, serving } => {
-                self.engines.note_pong(now, from, Instant(nonce), engine, serving);
+            EdgeFrame::Pong { nonce, engine, serving, peers } => {
+                let site = self.engines.note_pong(now, from, Instant(nonce), engine, serving);
+                // A site that returns, or an engine that has lost its state tier, hears nobody.
+                if let Some(site) = site.filter(|_| serving) {
+                    self.take_peers(now, site, peers);
+                }
             }
+            EdgeFrame::Report(report) => self.take_report(now, report),
             EdgeFrame::Outbound { to, bytes } => {
                 self.engines.note_from(from);
                 self.send_outside(to, bytes);
@@ -353,6 +439,73 @@ impl Balancer {
                 self.take_bounce(source, to, bytes);
             }
             EdgeFrame::Inbound { .. } | EdgeFrame::Ping { .. } => self.drops.bad_frames += 1,
+        }
+    }
+
+    /// A site tells which others it hears.
+    fn take_peers(&mut self, now: Instant, of: SiteId, peers: Vec<(SiteId, bool)>) {
+        for (site, answers) in peers.into_iter().filter(|(site, _)| *site != of) {
+            self.observe(now, Observer::Peer(of), site, answers, PEER_WORD_VALID_FOR);
+        }
+    }
+
+    fn take_report(&mut self, now: Instant, report: Report) {
+        let Report { witness, life, number, valid_for, sites } = report;
+        let newest = (life, number);
+        match self.reports.get(&witness) {
+            Some(before) if *before >= newest => {
+                self.drops.old_reports += 1;
+                return;
+            }
+            None if self.reports.len() >= WITNESSES_MAX => {
+                self.drops.old_reports += 1;
+                return;
+            }
+            Some(_) | None => {}
+        }
+        self.reports.insert(witness.clone(), newest);
+        for (site, answers) in sites {
+            let observer = Observer::Witness(witness.clone());
+            self.observe(now, observer, site, answers, valid_for);
+        }
+    }
+
+    fn observe(
+        &mut self,
+        now: Instant,
+        observer: Observer,
+        site: SiteId,
+        answers: bool,
+        valid_for: Duration,
+    ) {
+        let input = health::Input::Observed { observer, site, answers, valid_for };
+        self.judge(now, input);
+    }
+
+    /// Tells the judge, and carries out what it says.
+    fn judge(&mut self, now: Instant, input: health::Input) {
+        self.judge.handle_input(now, input);
+        loop {
+            match self.judge.poll_output() {
+                health::Output::SetPolicy(policy) => self.put_in_force(now, policy),
+                health::Output::Activate { home, at } => {
+                    self.outputs.push_back(Output::Activate { home, at });
+                }
+                health::Output::WakeAt(at) => {
+                    self.judge_at = at;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// This balancer's own word on each site whose engines it knows.
+    fn observe_engines(&mut self, now: Instant) {
+        let valid_for = 3 * self.config.ping_every;
+        let known: Vec<SiteId> = self.engines.sites().collect();
+        for site in known {
+            let answers = self.engines.is_healthy(site);
+            self.observe(now, Observer::Balancer, site, answers, valid_for);
         }
     }
 

@@ -4,13 +4,14 @@
 //! 0     4    5     6    8      9    11        27    35
 //! "RHE1"|kind|flags|site|family|port|address   |MAC  |payload untouched
 //! ```
-//! The MAC covers the header and the payload's length (and the payload of a ping or pong, which is
-//! short): it proves that a peer of this deployment wrote the header. It does not protect the SIP
+//! The MAC covers the header and the payload's length (and the payload of a ping, a pong or a
+//! report, which is short): it proves that a peer of this deployment wrote the header. It does not protect the SIP
 //! message, which came over an open network in the first place.
 //!
 //! Deliberately absent: sequence numbers and repetition. Loss here is loss on the wire to SIP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use vocab::{EngineId, SiteId, TokenSecret};
@@ -31,6 +32,14 @@ const OUTBOUND: u8 = 2;
 const PING: u8 = 3;
 const PONG: u8 = 4;
 const BOUNCE: u8 = 5;
+const REPORT: u8 = 6;
+
+/// Bytes of a witness's name.
+pub const WITNESS_NAME_MAX: usize = 32;
+/// Sites that a pong or a report tells of; further ones are left out.
+const SITES_MAX: usize = 256;
+/// Bytes of a pong before its sites.
+const PONG_BYTES: usize = 16;
 
 /// Of an inbound frame: the site field says who gets the message when this site does not know it.
 const FLAG_OFFERED: u8 = 1;
@@ -70,6 +79,9 @@ pub enum EdgeFrame {
         engine: EngineId,
         /// Whether this engine takes traffic.
         serving: bool,
+        /// Other sites, and whether their words arrive at this one. Those are left out of which it
+        /// knows nothing.
+        peers: Vec<(SiteId, bool)>,
     },
     /// Engine to balancer: an offered message of no call that this site knows.
     Bounce {
@@ -80,6 +92,23 @@ pub enum EdgeFrame {
         /// The datagram, as it came.
         bytes: Bytes,
     },
+    /// Witness to balancer: what its probes came to.
+    Report(Report),
+}
+
+/// What a witness says of the sites.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its name, [`WITNESS_NAME_MAX`] bytes at most.
+    pub witness: String,
+    /// Grows with each start of the witness.
+    pub life: u64,
+    /// Grows with each report of one life: an old one that comes again is refused.
+    pub number: u64,
+    /// How long it is worth anything.
+    pub valid_for: Duration,
+    /// Whether each site answered the last probe.
+    pub sites: Vec<(SiteId, bool)>,
 }
 
 /// Why a datagram on the inner socket is not a frame of ours. It is dropped and counted.
@@ -108,7 +137,7 @@ impl std::error::Error for FrameError {}
 impl EdgeFrame {
     /// Appends the frame to `out`.
     pub fn encode_into(&self, secret: &TokenSecret, out: &mut impl BufMut) {
-        let mut words = [0_u8; 16];
+        let mut words = Vec::new();
         let (header, payload): ([u8; COVERED], &[u8]) = match self {
             Self::Inbound { source, offered_by, bytes } => {
                 let flags = if offered_by.is_some() { FLAG_OFFERED } else { 0 };
@@ -117,16 +146,21 @@ impl EdgeFrame {
             }
             Self::Outbound { to, bytes } => (header(OUTBOUND, 0, SiteId(0), Some(*to)), bytes),
             Self::Ping { nonce } => {
-                words[..8].copy_from_slice(&nonce.to_be_bytes());
-                (header(PING, 0, SiteId(0), None), &words[..8])
+                words.put_u64(*nonce);
+                (header(PING, 0, SiteId(0), None), &words)
             }
-            Self::Pong { nonce, engine, serving } => {
-                words[..8].copy_from_slice(&nonce.to_be_bytes());
-                words[8..].copy_from_slice(&engine.0.to_be_bytes());
+            Self::Pong { nonce, engine, serving, peers } => {
+                words.put_u64(*nonce);
+                words.put_u64(engine.0);
+                put_sites(peers, &mut words);
                 let flags = if *serving { FLAG_SERVING } else { 0 };
                 (header(PONG, flags, SiteId(0), None), &words)
             }
             Self::Bounce { source, to, bytes } => (header(BOUNCE, 0, *to, Some(*source)), bytes),
+            Self::Report(report) => {
+                report.put(&mut words);
+                (header(REPORT, 0, SiteId(0), None), &words)
+            }
         };
         out.put_slice(&header);
         out.put_u64(mac(secret, &header, payload));
@@ -140,7 +174,7 @@ impl EdgeFrame {
             Self::Inbound { bytes, .. }
             | Self::Outbound { bytes, .. }
             | Self::Bounce { bytes, .. } => bytes.len(),
-            Self::Ping { .. } | Self::Pong { .. } => 16,
+            Self::Ping { .. } | Self::Pong { .. } | Self::Report(_) => 64,
         };
         let mut out = Vec::with_capacity(HEADER_BYTES + payload);
         self.encode_into(secret, &mut out);
@@ -179,8 +213,11 @@ impl EdgeFrame {
             PONG => {
                 let nonce = word(payload, 0).ok_or(FrameError::Unknown)?;
                 let engine = EngineId(word(payload, 8).ok_or(FrameError::Unknown)?);
-                Ok(Self::Pong { nonce, engine, serving: flags & FLAG_SERVING != 0 })
+                // Engines of an earlier release say nothing of other sites.
+                let peers = sites_in(payload.get(PONG_BYTES..).unwrap_or_default());
+                Ok(Self::Pong { nonce, engine, serving: flags & FLAG_SERVING != 0, peers })
             }
+            REPORT => Report::read(payload).map(Self::Report).ok_or(FrameError::Unknown),
             _ => Err(FrameError::Unknown),
         }
     }
@@ -223,6 +260,50 @@ fn peer_of(header: &[u8; COVERED]) -> Option<SocketAddr> {
     }
 }
 
+impl Report {
+    /// ```text
+    /// 0    8      16             20       21
+    /// life|number|valid_for (ms)|name long|name|sites
+    /// ```
+    fn put(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.life);
+        out.put_u64(self.number);
+        out.put_u32(u32::try_from(self.valid_for.as_millis()).unwrap_or(u32::MAX));
+        let name = self.witness.as_bytes();
+        let name = &name[..name.len().min(WITNESS_NAME_MAX)];
+        out.put_u8(u8::try_from(name.len()).unwrap_or_default());
+        out.put_slice(name);
+        put_sites(&self.sites, out);
+    }
+
+    fn read(payload: &[u8]) -> Option<Self> {
+        let (life, number) = (word(payload, 0)?, word(payload, 8)?);
+        let valid_for = u32::from_be_bytes(*payload.get(16..)?.first_chunk::<4>()?);
+        let name_ends = 21 + usize::from(*payload.get(20)?);
+        let name = payload.get(21..name_ends).filter(|name| name.len() <= WITNESS_NAME_MAX)?;
+        Some(Self {
+            witness: String::from_utf8(name.to_vec()).ok()?,
+            life,
+            number,
+            valid_for: Duration::from_millis(valid_for.into()),
+            sites: sites_in(payload.get(name_ends..)?),
+        })
+    }
+}
+
+/// Each site takes three bytes: its number, and whether it answers.
+fn put_sites(sites: &[(SiteId, bool)], out: &mut Vec<u8>) {
+    for (site, answers) in sites.iter().take(SITES_MAX) {
+        out.put_u16(site.0);
+        out.put_u8(u8::from(*answers));
+    }
+}
+
+fn sites_in(bytes: &[u8]) -> Vec<(SiteId, bool)> {
+    let of = |three: &[u8; 3]| (SiteId(u16::from_be_bytes([three[0], three[1]])), three[2] != 0);
+    bytes.as_chunks::<3>().0.iter().take(SITES_MAX).map(of).collect()
+}
+
 fn word(payload: &[u8], at: usize) -> Option<u64> {
     let bytes = payload.get(at..)?.first_chunk::<8>()?;
     Some(u64::from_be_bytes(*bytes))
@@ -231,7 +312,7 @@ fn word(payload: &[u8], at: usize) -> Option<u64> {
 fn mac(secret: &TokenSecret, header: &[u8; COVERED], payload: &[u8]) -> u64 {
     let length = (payload.len() as u64).to_be_bytes();
     let control: &[u8] = match header[4] {
-        PING | PONG => payload,
+        PING | PONG | REPORT => payload,
         _ => &[],
     };
     secret.authenticate(&[header, &length, control])

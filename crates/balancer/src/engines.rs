@@ -109,7 +109,8 @@ impl Engines {
         self.by_addr.contains_key(&addr)
     }
 
-    /// Takes a pong to the ping that left at `pinged_at`.
+    /// Takes a pong to the ping that left at `pinged_at`; the site of its engine, unless it is too
+    /// late.
     pub(crate) fn note_pong(
         &mut self,
         now: Instant,
@@ -117,19 +118,19 @@ impl Engines {
         pinged_at: Instant,
         id: EngineId,
         serving: bool,
-    ) {
-        let Some(&position) = self.by_addr.get(&addr) else { return };
+    ) -> Option<SiteId> {
+        let position = *self.by_addr.get(&addr)?;
         let engine = &mut self.table[position];
         let late = pinged_at > now
             || now.since(pinged_at) >= self.down_after
             || pinged_at < engine.ignore_before;
         if late {
-            return;
+            return None;
         }
         engine.id = Some(id);
         engine.state = match engine.state {
             State::Up { proven_at } | State::NotServing { proven_at } if proven_at > pinged_at => {
-                return;
+                return None;
             }
             State::Unknown | State::Up { .. } | State::NotServing { .. } | State::Down => {
                 if serving {
@@ -139,6 +140,7 @@ impl Engines {
                 }
             }
         };
+        Some(engine.site)
     }
 
     /// The operating system says that nobody listens there.

@@ -6,7 +6,7 @@
 //! lines (§7.3.1) are seen whole, compact names (§7.3.3) are known.
 
 use vocab::token::TOKEN_CHARS;
-use vocab::{SiteId, TokenSecret};
+use vocab::{Token, TokenSecret};
 
 /// Lines that are looked at; the engines refuse longer messages.
 const LINES_MAX: usize = 256;
@@ -81,20 +81,20 @@ impl<'a> Scan<'a> {
         scan
     }
 
-    /// The site whose token this message carries: in its top branch when it is a response, else in
+    /// The token of ours that this message carries: in its top branch when it is a response, else in
     /// its To tag, its topmost Route or its request-URI.
-    pub(crate) fn site(&self, secret: &TokenSecret) -> Option<SiteId> {
+    pub(crate) fn token(&self, secret: &TokenSecret) -> Option<Token> {
         match self.kind {
             Kind::Response => {
                 let top = self.via.map(first_value)?;
-                site_in(secret, parameter(top, b"branch")?.strip_prefix(COOKIE)?)
+                token_in(secret, parameter(top, b"branch")?.strip_prefix(COOKIE)?)
             }
             Kind::Request { uri, .. } => {
                 let to_tag = self.to.and_then(|to| parameter(to, b"tag"));
                 to_tag
-                    .and_then(|tag| site_in(secret, tag))
-                    .or_else(|| site_in(secret, first_value(self.route?)))
-                    .or_else(|| site_in(secret, uri))
+                    .and_then(|tag| token_in(secret, tag))
+                    .or_else(|| token_in(secret, first_value(self.route?)))
+                    .or_else(|| token_in(secret, uri))
             }
             Kind::KeepAlive | Kind::NotSip => None,
         }
@@ -214,13 +214,12 @@ pub(crate) fn parameter_at(value: &[u8], name: &[u8]) -> Option<usize> {
     None
 }
 
-/// The site of the first token of ours in `text`: a run of a token's length and alphabet.
-fn site_in(secret: &TokenSecret, text: &[u8]) -> Option<SiteId> {
+/// The first token of ours in `text`: a run of a token's length and alphabet.
+fn token_in(secret: &TokenSecret, text: &[u8]) -> Option<Token> {
     text.split(|c| !(c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')))
         .filter(|run| run.len() == TOKEN_CHARS)
         .take(CANDIDATES_MAX)
         .find_map(|run| secret.read(run))
-        .map(|token| token.site)
 }
 
 fn trim(line: &[u8]) -> &[u8] {

@@ -11,6 +11,8 @@ pub struct Stats {
     pub policy_version: u64,
     /// Whether requests without a token are still offered to the site of the policy before.
     pub remembers_policy: bool,
+    /// A site's death is acted upon.
+    pub fails_over: bool,
     /// Datagrams from outside.
     pub outside_in: u64,
     /// Datagrams to outside.
@@ -21,6 +23,8 @@ pub struct Stats {
     pub bounced: u64,
     /// 503 answers: no engine of any site was healthy.
     pub refused: u64,
+    /// Probes of witnesses that were passed on.
+    pub probes: u64,
     /// What was dropped, by cause.
     pub drops: Drops,
     /// By rising site.
@@ -40,6 +44,10 @@ pub struct Drops {
     pub not_sip: u64,
     /// Too long to be framed for an engine.
     pub too_long: u64,
+    /// Probes of sites none of whose engines is healthy.
+    pub probes: u64,
+    /// Reports of witnesses that are not newer than one that came before, or of too many witnesses.
+    pub old_reports: u64,
     /// On the inner socket: not from a configured engine, or not a frame of ours.
     pub bad_frames: u64,
 }

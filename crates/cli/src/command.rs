@@ -46,8 +46,9 @@ pub enum Command {
     Status(Target),
     /// Who serves which calls, where a site has several state processes.
     Partitions(PartitionsArguments),
-    /// Other sites, and the calls that are at risk.
-    #[command(after_help = "Examples:\n  rehome sites")]
+    /// Other sites, and the calls that are at risk; of a balancer, how it judges the sites.
+    #[command(after_help = "Examples:\n  rehome sites\n  \
+        rehome sites --admin http://127.0.9.1:8080 --json")]
     Sites(Target),
     /// What crosses between this site and others, summed over the site's processes.
     #[command(after_help = "Examples:\n  rehome statistics\n  \

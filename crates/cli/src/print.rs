@@ -1,5 +1,6 @@
 //! Answers as people read them.
 
+mod health;
 pub(crate) mod partitions;
 pub(crate) mod statistics;
 
@@ -93,6 +94,12 @@ pub(crate) fn status(status: &StatusReply) -> String {
             lines.add("engine of a site", engine);
         }
         lines.add("without engine", balancer.dropped);
+        health::add(&mut lines, &balancer.health);
+        let acts = if balancer.auto_failover { "acted upon, once" } else { "only told" };
+        lines.add("a site's death is", acts);
+    }
+    if let Some(witness) = &status.witness {
+        health::witness(&mut lines, witness);
     }
     lines.0
 }
@@ -186,6 +193,11 @@ fn database(database: &DatabaseStatus) -> String {
 
 pub(crate) fn sites(sites: &SitesReply) -> String {
     let mut lines = Lines(String::new());
+    if sites.here == 0 {
+        // A balancer judges the sites, and is of none.
+        health::add(&mut lines, &sites.health);
+        return lines.0;
+    }
     lines.add("this site", format!("{} ({})", sites.here, sites.state));
     lines.add("backed up at", sites.backup_to.map_or("-".into(), |site| format!("site {site}")));
     lines.add("at risk", at_risk(&sites.at_risk));
@@ -330,6 +342,7 @@ pub(crate) fn route(route: &RouteReply) -> String {
     }
     let shares = route.weights.iter().map(|(site, share)| format!("site {site}: {share}"));
     lines.add("new calls", joined(shares));
+    health::add(&mut lines, &route.health);
     lines.0
 }
 

@@ -52,7 +52,9 @@ pub(crate) fn find_by_response(response: &Response, secret: &TokenSecret) -> Ret
         Some(token) => match token.kind {
             TokenKind::Branch => Returning::Call(token.key),
             TokenKind::Forward => Returning::Through,
-            TokenKind::Tag | TokenKind::CallId | TokenKind::Route => Returning::Stray,
+            TokenKind::Tag | TokenKind::CallId | TokenKind::Route | TokenKind::Probe => {
+                Returning::Stray
+            }
         },
     }
 }
@@ -119,7 +121,8 @@ fn read_uri(uri: &Uri, secret: &TokenSecret) -> Option<Token> {
 fn names_a_call(kind: TokenKind) -> bool {
     match kind {
         TokenKind::Route | TokenKind::Tag | TokenKind::CallId => true,
-        TokenKind::Branch | TokenKind::Forward => false,
+        // A probe is a call of its own, named as any stranger's is.
+        TokenKind::Branch | TokenKind::Forward | TokenKind::Probe => false,
     }
 }
 

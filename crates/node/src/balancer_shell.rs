@@ -1,13 +1,17 @@
-//! The owner of the balancer core: the outer socket, the inner one, and the policy's admin door.
+//! The owner of the balancer core: the outer socket, the inner one, the policy's admin door, and
+//! the orders to sites that follow from a death.
 
+use std::collections::BTreeMap;
+
+use admin_api::{RouteOrder, RouteReply, SiteHealth, SitesReply};
+use balancer::health::Standing;
 use balancer::{Balancer, Input, Output, Policy};
 use vocab::{Instant, SiteId};
-
-use admin_api::{RouteOrder, RouteReply};
 
 use crate::admin::{Answer, Ask, Body, Refusal};
 use crate::clock::Clock;
 use crate::event::Event;
+use crate::order::Orders;
 use crate::status;
 use crate::udp::Udp;
 
@@ -16,12 +20,23 @@ pub(crate) struct BalancerShell {
     pub(crate) clock: Clock,
     outer: Udp,
     inner: Udp,
+    orders: Orders,
     wake_at: Instant,
+    /// What was logged last: of each site, and of the policy.
+    told: BTreeMap<SiteId, Standing>,
+    told_version: u64,
 }
 
 impl BalancerShell {
-    pub(crate) fn new(core: Balancer, clock: Clock, outer: Udp, inner: Udp) -> Self {
-        Self { core, clock, outer, inner, wake_at: Instant(0) }
+    pub(crate) fn new(
+        core: Balancer,
+        clock: Clock,
+        (outer, inner): (Udp, Udp),
+        orders: Orders,
+    ) -> Self {
+        let told_version = core.policy().version;
+        let (wake_at, told) = (Instant(0), BTreeMap::new());
+        Self { core, clock, outer, inner, orders, wake_at, told, told_version }
     }
 
     pub(crate) async fn datagrams(&self) {
@@ -49,13 +64,18 @@ impl BalancerShell {
     }
 
     pub(crate) fn turn(&mut self, now: Instant) {
-        if self.wake_at <= now {
+        let is_woken = self.wake_at <= now;
+        if is_woken {
             self.core.handle_input(now, Input::Wake);
         }
         loop {
             match self.core.poll_output() {
                 Output::ToEngine { addr, bytes } => self.inner.send(addr, bytes),
                 Output::ToOutside { to, bytes } => self.outer.send(to, bytes),
+                Output::Activate { home, at } => {
+                    tracing::warn!(home = home.0, at = at.0, "its calls are ordered to wake");
+                    self.orders.activate(home, at);
+                }
                 Output::WakeAt(at, _) => {
                     self.wake_at = at;
                     break;
@@ -64,6 +84,31 @@ impl BalancerShell {
         }
         self.inner.flush();
         self.outer.flush();
+        if is_woken {
+            self.log(now);
+        }
+    }
+
+    /// Says in the log how sites are judged when that has changed.
+    fn log(&mut self, now: Instant) {
+        for one in self.core.health(now) {
+            let (site, standing) = (one.site.0, one.standing);
+            if self.told.insert(one.site, standing) == Some(standing) {
+                continue;
+            }
+            let advice = one.advice.map(|advice| advice.what).unwrap_or_default();
+            match standing {
+                Standing::Dead => tracing::error!(site, advice, "the site is dead"),
+                Standing::Suspected | Standing::Recovering | Standing::Healthy => {
+                    tracing::info!(site, ?standing, advice, "the site is judged anew");
+                }
+            }
+        }
+        let version = self.core.policy().version;
+        if version != self.told_version {
+            self.told_version = version;
+            tracing::warn!(version, "the routing policy was changed, as a site is dead");
+        }
     }
 
     pub(crate) fn take(&mut self, now: Instant, event: Event) {
@@ -72,6 +117,13 @@ impl BalancerShell {
                 let said = self.answer(now, ask);
                 // A client that went away needs no answer.
                 drop(answer.send(said));
+            }
+            Event::Ordered { home, answer } => {
+                match &answer {
+                    Ok(calls) => tracing::info!(home = home.0, calls, "the order was taken"),
+                    Err(why) => tracing::warn!(home = home.0, why, "the order was not taken"),
+                }
+                self.core.handle_input(now, Input::Activation { home, answer });
             }
             Event::Tier(..)
             | Event::Site(..)
@@ -86,12 +138,14 @@ impl BalancerShell {
 
     fn answer(&mut self, now: Instant, ask: Ask) -> Answer {
         match ask {
-            Ask::Status => Body::json(&self.status()),
-            Ask::Metrics => Ok(Body::metrics(&self.status(), None)),
-            Ask::Route => Body::json(&self.route()),
+            Ask::Status => Body::json(&self.status(now)),
+            Ask::Metrics => Ok(Body::metrics(&self.status(now), None)),
+            Ask::Sites => {
+                Body::json(&SitesReply { health: self.health(now), ..Default::default() })
+            }
+            Ask::Route => Body::json(&self.route(now)),
             Ask::SetRoute(order) => self.set_route(now, order),
-            Ask::Sites
-            | Ask::Partitions
+            Ask::Partitions
             | Ask::MoveSlots(_)
             | Ask::CancelMove(_)
             | Ask::Refound
@@ -112,19 +166,25 @@ impl BalancerShell {
         }
     }
 
-    fn status(&self) -> admin_api::StatusReply {
-        let mut status = status::of_balancer(&self.core.stats(), self.clock.uptime());
+    fn health(&self, now: Instant) -> BTreeMap<u16, SiteHealth> {
+        status::health::by_site(&self.core.health(now))
+    }
+
+    fn status(&self, now: Instant) -> admin_api::StatusReply {
+        let (stats, picture) = (self.core.stats(), self.core.health(now));
+        let mut status = status::of_balancer(&stats, &picture, self.clock.uptime());
         let dropped = self.outer.dropped() + self.inner.dropped();
         status.counters.insert("udp_send_dropped".into(), dropped);
         status
     }
 
-    fn route(&self) -> RouteReply {
+    fn route(&self, now: Instant) -> RouteReply {
         let policy = self.core.policy();
         RouteReply {
             version: policy.version,
             serves: policy.serves.iter().map(|(home, by)| (home.0, by.0)).collect(),
             weights: policy.weights.iter().map(|(site, weight)| (site.0, *weight)).collect(),
+            health: self.health(now),
         }
     }
 
@@ -148,6 +208,7 @@ impl BalancerShell {
         }
         self.core.handle_input(now, Input::SetPolicy(Policy { version, serves, weights }));
         tracing::info!(version, "the routing policy changed");
-        Body::json(&self.route())
+        self.told_version = version;
+        Body::json(&self.route(now))
     }
 }

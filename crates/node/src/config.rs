@@ -11,6 +11,7 @@ pub mod mistake;
 pub mod queue;
 mod resolve;
 pub mod spill;
+pub mod witness;
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The SIP door of an engine: plain datagrams, or framed ones from balancers.
 //!
-//! A balancer's ping is answered here with what the gate last said of this site; datagrams go
+//! A balancer's ping is answered here with what the gate last said of this site and of others; datagrams go
 //! out by a balancer that was heard of late, so that they leave from the address that the outside
 //! knows.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use balancer::EdgeFrame;
 use bytes::Bytes;
-use vocab::{EngineId, Instant, TokenSecret};
+use vocab::{EngineId, Instant, SiteId, TokenSecret};
 
 use crate::udp::Udp;
 
@@ -70,6 +70,7 @@ impl SipDoor {
         &mut self,
         now: Instant,
         serving: bool,
+        peers: &[(SiteId, bool)],
         mut take: impl FnMut(engine::Input),
     ) -> usize {
         let Mode::Framed { secret, engine, balancers } = &mut self.mode else {
@@ -86,13 +87,19 @@ impl SipDoor {
             Ok(EdgeFrame::Ping { nonce }) => {
                 if let Some(seen) = balancers.iter_mut().find(|seen| seen.address == from) {
                     seen.heard_at = Some(now);
-                    let pong = EdgeFrame::Pong { nonce, engine: *engine, serving };
+                    let (engine, peers) = (*engine, peers.to_vec());
+                    let pong = EdgeFrame::Pong { nonce, engine, serving, peers };
                     pongs.push((from, pong.encode(secret)));
                 } else {
                     bad += 1;
                 }
             }
-            Ok(EdgeFrame::Outbound { .. } | EdgeFrame::Pong { .. } | EdgeFrame::Bounce { .. })
+            Ok(
+                EdgeFrame::Outbound { .. }
+                | EdgeFrame::Pong { .. }
+                | EdgeFrame::Bounce { .. }
+                | EdgeFrame::Report(_),
+            )
             | Err(_) => bad += 1,
         });
         self.bad_frames += bad;
@@ -111,13 +118,7 @@ impl SipDoor {
     }
 
     /// Gives an offered message back to a balancer. Nothing is offered in direct mode.
-    pub(crate) fn bounce(
-        &mut self,
-        now: Instant,
-        source: SocketAddr,
-        to: vocab::SiteId,
-        bytes: Bytes,
-    ) {
+    pub(crate) fn bounce(&mut self, now: Instant, source: SocketAddr, to: SiteId, bytes: Bytes) {
         self.frame(now, source, EdgeFrame::Bounce { source, to, bytes });
     }
 

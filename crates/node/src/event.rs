@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use tier_protocol::frame::{SiteFrame, TierFrame};
 use tokio::sync::{mpsc, oneshot};
+use vocab::SiteId;
 
 use crate::admin::Ask;
 use crate::coordination::Told;
@@ -29,6 +30,8 @@ pub(crate) enum Event {
     Queue(queue::Told),
     /// A host name was looked up; nothing was found when the list is empty.
     Resolved { name: Bytes, found: Vec<IpAddr> },
+    /// What a site said to a balancer's order to wake the calls of `home`.
+    Ordered { home: SiteId, answer: Result<u64, String> },
     /// The admin API asks.
     Admin(Ask, oneshot::Sender<crate::admin::Answer>),
 }

@@ -23,6 +23,7 @@ mod edge;
 mod event;
 mod link;
 mod names;
+mod order;
 mod queue;
 #[cfg(test)]
 mod scratch;
@@ -35,5 +36,6 @@ mod site;
 mod start_count;
 mod status;
 mod udp;
+mod witness_shell;
 
 pub use serve::serve;

@@ -54,6 +54,7 @@ enum RoleArgument {
     State,
     Engine,
     Balancer,
+    Witness,
 }
 
 impl From<RoleArgument> for Role {
@@ -63,6 +64,7 @@ impl From<RoleArgument> for Role {
             RoleArgument::State => Self::State,
             RoleArgument::Engine => Self::Engine,
             RoleArgument::Balancer => Self::Balancer,
+            RoleArgument::Witness => Self::Witness,
         }
     }
 }

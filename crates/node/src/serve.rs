@@ -26,11 +26,13 @@ use crate::edge::SipDoor;
 use crate::event::{self, Event};
 use crate::link::{LINK_BYTES_MAX, LinkId, Links};
 use crate::names::Names;
+use crate::order::Orders;
 use crate::queue::{self, Queue};
 use crate::site::{
     EngineSeat, Myself, Peers, Shared, Site, SiteLinks, TierSeat, Uplinks, new_replica_id,
 };
 use crate::udp::Udp;
+use crate::witness_shell::WitnessShell;
 use crate::{admin, setting, start_count};
 
 /// Events taken in one turn, before datagrams get theirs.
@@ -43,6 +45,8 @@ const DRAIN_FOR: Duration = Duration::from_millis(300);
 const SITE_LINKS_MAX: usize = 64;
 /// Threads that look up host names, the only thing here that blocks.
 const BLOCKING_THREADS_MAX: usize = 32;
+/// Receive buffer of a witness: one answer a site and a second.
+const WITNESS_BUFFER_BYTES: usize = 256 * 1024;
 /// Engines linked to a state process, unless configured.
 const ENGINES_MAX: usize = 256;
 
@@ -85,6 +89,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     runtime.block_on(async {
         match config.role {
             Role::Balancer => serve_balancer(config).await,
+            Role::Witness => serve_witness(config).await,
             Role::All | Role::State | Role::Engine => serve_site(config).await,
         }
     })
@@ -123,6 +128,28 @@ impl Owner for Site {
     fn drain(&mut self) {
         Site::drain(self);
     }
+}
+
+impl Owner for WitnessShell {
+    async fn datagrams(&self) {
+        WitnessShell::datagrams(self).await;
+    }
+    fn receive(&mut self, now: Instant) -> usize {
+        WitnessShell::receive(self, now)
+    }
+    fn take(&mut self, now: Instant, event: Event) {
+        WitnessShell::take(self, now, event);
+    }
+    fn turn(&mut self, now: Instant) {
+        WitnessShell::turn(self, now);
+    }
+    fn wake_at(&self) -> Instant {
+        WitnessShell::wake_at(self)
+    }
+    fn has_words(&self) -> bool {
+        false
+    }
+    fn drain(&mut self) {}
 }
 
 impl Owner for BalancerShell {
@@ -217,8 +244,25 @@ async fn serve_balancer(config: Config) -> Result<(), StartError> {
     inner.hear_refusals().named(|| "`balancer.inner`: refusals cannot be heard".into())?;
     start_admin(&config, &sender).await?;
     let core = balancer::Balancer::new(clock.now(), setting::balancer(&config, balancer));
+    let orders = Orders::new(balancer, sender.clone());
     tracing::info!(role = "balancer", listen = %balancer.listen, "ready");
-    run(&mut BalancerShell::new(core, clock, outer, inner), clock, events).await
+    run(&mut BalancerShell::new(core, clock, (outer, inner), orders), clock, events).await
+}
+
+async fn serve_witness(config: Config) -> Result<(), StartError> {
+    let clock = Clock::start();
+    let (sender, events) = event::channel();
+    let witness = config.witness.as_ref().expect("a checked witness has its section");
+    let udp = bind_udp("witness.listen", witness.listen, WITNESS_BUFFER_BYTES)?;
+    start_admin(&config, &sender).await?;
+    let setting = setting::witness(&config, witness, clock::wall_time().0);
+    let core = balancer::Witness::new(clock.now(), setting);
+    tracing::info!(role = "witness", listen = %witness.listen, "ready");
+    let mut shell = WitnessShell::new(core, witness.name.clone(), clock, udp);
+    // Without [admin], too, the channel stays open.
+    let ended = run(&mut shell, clock, events).await;
+    drop(sender);
+    ended
 }
 
 async fn serve_site(config: Config) -> Result<(), StartError> {
@@ -290,7 +334,7 @@ fn shared(config: &Config, links: &Links, sender: &mpsc::Sender<Event>) -> Optio
 fn engine_id(role: Role, start: u64) -> EngineId {
     match role {
         Role::All => EngineId(start << 16),
-        Role::State | Role::Engine | Role::Balancer => {
+        Role::State | Role::Engine | Role::Balancer | Role::Witness => {
             let process = u64::from(std::process::id()) & 0xffff;
             // The highest bit keeps these apart from numbers that come from a start count.
             EngineId(1 << 63 | (clock::wall_time().0 << 16 | process))

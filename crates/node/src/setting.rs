@@ -18,8 +18,9 @@ use vocab::{EngineId, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
 
 use crate::config::Config;
 use crate::config::check::split_host_port;
-use crate::config::file::{self, Activation, Balancer, Crossing, Limits};
+use crate::config::file::{self, Activation, Balancer, BalancerSite, Crossing, Limits};
 use crate::config::spill::{Never, Rest, application_number};
+use crate::config::witness::{Target, Witness};
 
 /// The one partition of a site.
 pub(crate) const PARTITION: PartitionId = PartitionId(0);
@@ -266,5 +267,29 @@ pub(crate) fn balancer(config: &Config, balancer: &Balancer) -> balancer::Config
     core.ping_every = Duration::from_millis(balancer.ping_ms);
     core.down_after = Duration::from_millis(balancer.down_after_ms);
     core.route_memory = Duration::from_millis(64 * config.timers.t1_ms);
+    let backup = |site: &BalancerSite| Some((SiteId(site.id), SiteId(balancer.backup_of(site)?)));
+    let orderable = balancer.site.iter().filter(|site| !site.admin.0.is_empty());
+    core.health = balancer::health::Config {
+        backups: balancer.site.iter().filter_map(backup).collect(),
+        orderable: orderable.map(|site| SiteId(site.id)).collect(),
+        dead_after: Duration::from_millis(balancer.dead_after_ms),
+        healthy_after: Duration::from_millis(balancer.healthy_after_ms),
+        auto_failover: balancer.auto_failover,
+    };
     core
+}
+
+/// `life`: grows with each start.
+pub(crate) fn witness(config: &Config, witness: &Witness, life: u64) -> balancer::witness::Config {
+    let target = |target: &Target| (SiteId(target.site), target.address.0.clone());
+    balancer::witness::Config {
+        name: witness.name.clone(),
+        life,
+        listen: witness.listen,
+        targets: witness.target.iter().map(target).collect(),
+        report_to: witness.report_to.0.clone(),
+        interval: Duration::from_millis(witness.interval_ms),
+        timeout: Duration::from_millis(witness.timeout_ms),
+        secret: secret(config),
+    }
 }

@@ -22,7 +22,7 @@ use engine::Engine;
 use replica::gate::GateInput;
 use tier_protocol::frame::TierFrame;
 use tier_protocol::{GateWord, SiteState, dictionary};
-use vocab::{EngineId, Instant};
+use vocab::{EngineId, Instant, SiteId};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -54,6 +54,8 @@ pub(crate) struct EngineSeat {
     pub(crate) names: Names,
     /// The gate said that this site serves, and the tier can be reached.
     pub(crate) is_serving: bool,
+    /// Other sites that are configured or were heard of, and whether the gate hears them now.
+    peers: Vec<(SiteId, bool)>,
     pub(crate) transmitted: u64,
     wake_at: Instant,
 }
@@ -73,8 +75,27 @@ impl EngineSeat {
             door,
             names,
             is_serving: false,
+            peers: Vec::new(),
             transmitted: 0,
             wake_at: Instant::NEVER,
+        }
+    }
+
+    /// A site of which nothing was ever heard, and that is no peer, is not told of: silence would
+    /// be taken for its death.
+    fn note_alive(
+        &mut self,
+        configured: impl Iterator<Item = SiteId>,
+        alive: &[(SiteId, SiteState)],
+    ) {
+        let heard = alive.iter().map(|(site, _)| *site);
+        for site in configured.chain(heard.clone()) {
+            if self.peers.iter().all(|(known, _)| *known != site) {
+                self.peers.push((site, false));
+            }
+        }
+        for (site, is_heard) in &mut self.peers {
+            *is_heard = heard.clone().any(|heard| heard == *site);
         }
     }
 }
@@ -145,7 +166,7 @@ impl Site {
         let Some(seat) = &mut self.engine else { return 0 };
         let words = &mut self.words;
         let serving = seat.is_serving && !self.is_draining;
-        seat.door.receive(now, serving, |input| words.push_back(Word::Engine(input)))
+        seat.door.receive(now, serving, &seat.peers, |input| words.push_back(Word::Engine(input)))
     }
 
     /// When a core wants to be woken.
@@ -191,8 +212,10 @@ impl Site {
 
     fn run_engine(&mut self, now: Instant, input: engine::Input) {
         let Some(seat) = &mut self.engine else { return };
-        if let engine::Input::Gate(GateWord::Sites { here, .. }) = &input {
+        if let engine::Input::Gate(GateWord::Sites { here, alive, .. }) = &input {
             seat.is_serving = *here == SiteState::Serving;
+            let configured = self.config.sites.iter().flat_map(|sites| &sites.peer);
+            seat.note_alive(configured.map(|peer| SiteId(peer.id)), alive);
         }
         seat.core.handle_input(now, input);
         loop {
@@ -282,6 +305,7 @@ impl Site {
                     }
                 }
             }
+            Event::Ordered { .. } => debug_assert!(false, "a site gives no orders"),
             Event::Admin(ask, answer) => {
                 let said = self.answer(now, ask);
                 // A client that went away needs no answer.

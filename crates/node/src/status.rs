@@ -1,5 +1,6 @@
 //! From the cores' numbers to the admin API's words.
 
+pub(crate) mod health;
 mod hint;
 pub(crate) mod quarantine;
 mod statistics;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::site::{EngineSeat, Site, TierSeat, Uplinks};
 use crate::site::{partitions, steer};
 
+pub(crate) use health::of_witness;
 pub(crate) use statistics::of as statistics;
 
 fn ms(duration: Duration) -> u64 {
@@ -358,7 +360,11 @@ fn spill_counters(counts: &replica::stats::Counts, map: &mut BTreeMap<String, u6
 }
 
 /// A node of role `balancer`.
-pub(crate) fn of_balancer(stats: &balancer::Stats, uptime: Duration) -> StatusReply {
+pub(crate) fn of_balancer(
+    stats: &balancer::Stats,
+    picture: &[balancer::SiteHealth],
+    uptime: Duration,
+) -> StatusReply {
     let engines = stats.sites.iter().flat_map(|site| {
         site.engines.iter().map(|engine| EdgeEngine {
             site: site.site.0,
@@ -381,11 +387,13 @@ pub(crate) fn of_balancer(stats: &balancer::Stats, uptime: Duration) -> StatusRe
             policy_version: stats.policy_version,
             engines: engines.collect(),
             dropped: stats.drops.no_engine,
+            health: health::by_site(picture),
+            auto_failover: stats.fails_over,
         }),
         ..StatusReply::default()
     };
     let map = &mut status.counters;
-    counters!(map, "balancer", stats, outside_in, outside_out, offered, bounced, refused);
+    counters!(map, "balancer", stats, outside_in, outside_out, offered, bounced, refused, probes);
     counters!(
         map,
         "balancer",
@@ -396,7 +404,9 @@ pub(crate) fn of_balancer(stats: &balancer::Stats, uptime: Duration) -> StatusRe
         not_sip,
         too_long,
         bad_frames,
+        old_reports,
     );
+    map.insert("balancer_probes_dropped".into(), stats.drops.probes);
     status
 }
 

@@ -189,6 +189,9 @@ impl Outside {
                 balancer::Output::ToOutside { to, bytes } => {
                     self.send(now, agenda, (EDGE, to), &bytes);
                 }
+                balancer::Output::Activate { .. } => {
+                    unreachable!("no simulated balancer may act upon a death")
+                }
                 balancer::Output::WakeAt(at, _) => {
                     agenda.wake_at(Outsider::Balancer.into(), at);
                     return;

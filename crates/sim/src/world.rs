@@ -193,10 +193,16 @@ impl World {
             }
             Ok(EdgeFrame::Ping { nonce }) => {
                 let serving = self.watch.is_serving(engine);
-                let pong = EdgeFrame::Pong { nonce, engine, serving }.encode(&secret());
+                let peers = Vec::new();
+                let pong = EdgeFrame::Pong { nonce, engine, serving, peers }.encode(&secret());
                 self.send(engine_addr(site, index), EDGE_INNER, &pong);
             }
-            Ok(EdgeFrame::Outbound { .. } | EdgeFrame::Pong { .. } | EdgeFrame::Bounce { .. })
+            Ok(
+                EdgeFrame::Outbound { .. }
+                | EdgeFrame::Pong { .. }
+                | EdgeFrame::Bounce { .. }
+                | EdgeFrame::Report(_),
+            )
             | Err(_) => {}
         }
     }

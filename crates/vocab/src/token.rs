@@ -37,10 +37,13 @@ pub enum TokenKind {
     Route,
     /// The Via branch of a message forwarded statelessly between sites (RFC 3261 §16.11).
     Forward,
+    /// The user of a witness's request-URI: the probe is for an engine of `site` and no other.
+    Probe,
 }
 
 impl TokenKind {
-    const ALL: [Self; 5] = [Self::Tag, Self::Branch, Self::CallId, Self::Route, Self::Forward];
+    const ALL: [Self; 6] =
+        [Self::Tag, Self::Branch, Self::CallId, Self::Route, Self::Forward, Self::Probe];
 }
 
 /// What a token says to those who hold the secret.

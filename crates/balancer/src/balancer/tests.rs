@@ -15,6 +15,10 @@ struct World {
     now: Instant,
     dead: Vec<SocketAddr>,
     not_serving: Vec<SocketAddr>,
+    /// What every engine says of other sites.
+    hears: Vec<(SiteId, bool)>,
+    /// Orders to wake calls of the first at the second.
+    ordered: Vec<(SiteId, SiteId)>,
 }
 
 fn secret() -> TokenSecret {
@@ -51,14 +55,21 @@ enum Sent {
 
 impl World {
     fn new() -> Self {
+        Self::with(health::Config::default())
+    }
+
+    fn with(health: health::Config) -> Self {
         let now = Instant(1_000_000 * MS);
         let sites = [SITE1, SITE2].map(|site| (site, vec![engine(site, 0), engine(site, 1)]));
-        let config = Config::new(sites.into(), secret(), own(1));
+        let mut config = Config::new(sites.into(), secret(), own(1));
+        config.health = health;
         let mut world = Self {
             balancer: Balancer::new(now, config),
             now,
             dead: Vec::new(),
             not_serving: Vec::new(),
+            hears: Vec::new(),
+            ordered: Vec::new(),
         };
         world.drain();
         world
@@ -83,6 +94,7 @@ impl World {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     sent.push((Sent::Out(to, text), to));
                 }
+                Output::Activate { home, at } => self.ordered.push((home, at)),
                 Output::WakeAt(at, _) => {
                     assert!(at > self.now, "a wake in the past is a busy loop");
                     return sent;
@@ -96,7 +108,12 @@ impl World {
             return;
         }
         let serving = !self.not_serving.contains(&addr);
-        let pong = EdgeFrame::Pong { nonce, engine: EngineId(addr.port().into()), serving };
+        let pong = EdgeFrame::Pong {
+            nonce,
+            engine: EngineId(addr.port().into()),
+            serving,
+            peers: self.hears.clone(),
+        };
         let bytes = pong.encode(&secret());
         self.balancer.handle_input(self.now, Input::Engine { from: addr, bytes });
     }
@@ -249,7 +266,7 @@ fn a_late_or_early_pong_proves_nothing() {
     let mut world = World::new();
     world.kill(SITE1);
     for nonce in [world.now.0 - 400 * MS, world.now.0 + MS, 0, u64::MAX] {
-        let pong = EdgeFrame::Pong { nonce, engine: EngineId(1), serving: true };
+        let pong = EdgeFrame::Pong { nonce, engine: EngineId(1), serving: true, peers: Vec::new() };
         let bytes = pong.encode(&secret());
         assert!(world.input(Input::Engine { from: engine(SITE1, 0), bytes }).is_empty());
         assert_eq!(world.balancer.stats().sites[0].engines[0].health, Health::Down);
@@ -393,4 +410,120 @@ fn an_unproven_engine_gets_nothing() {
     balancer.handle_input(now, Input::Outside { source: caller(), bytes });
     assert_eq!(balancer.stats().drops.no_engine, 1);
     assert!(matches!(balancer.poll_output(), Output::WakeAt(_, Reason::Ping)));
+}
+
+fn probe(site: SiteId) -> String {
+    let from = SocketAddr::from(([192, 0, 2, 9], 5070));
+    probe::Probe::new(&secret(), site, caller(), from, ("w1", 1, 1)).text
+}
+
+#[test]
+fn a_probe_reaches_its_site_whoever_serves_its_calls() {
+    let mut world = World::new();
+    world.set(all_to(2, SITE2));
+    assert_eq!(world.outside(&bye(SITE1)), [Sent::In(SITE2, None)]);
+    assert_eq!(world.outside(&probe(SITE1)), [Sent::In(SITE1, None)]);
+    assert_eq!(world.outside(&probe(SITE2)), [Sent::In(SITE2, None)]);
+    assert_eq!(world.balancer.stats().probes, 2);
+    world.kill(SITE1);
+    assert!(world.outside(&probe(SITE1)).is_empty(), "no other site may answer for it");
+    assert_eq!(world.balancer.stats().drops.probes, 1);
+    assert_eq!(world.balancer.stats().drops.no_engine, 0);
+}
+
+#[test]
+fn a_probe_that_was_tampered_with_is_a_request_like_any_other() {
+    let mut world = World::new();
+    world.set(all_to(2, SITE2));
+    world.pass(40_000);
+    let text = probe(SITE1).replacen("Call-ID: ", "Call-ID: x", 1);
+    assert_eq!(world.outside(&text), [Sent::In(SITE2, None)]);
+}
+
+fn standing(world: &World, site: SiteId) -> health::Standing {
+    let health = world.balancer.health(world.now);
+    health.iter().find(|one| one.site == site).expect("a site of ours").standing
+}
+
+fn acting() -> health::Config {
+    health::Config {
+        backups: [(SITE1, SITE2), (SITE2, SITE1)].into(),
+        orderable: [SITE1, SITE2].into(),
+        auto_failover: true,
+        ..health::Config::default()
+    }
+}
+
+#[test]
+fn a_death_that_a_peer_confirms_moves_the_calls_when_that_is_allowed() {
+    for auto_failover in [false, true] {
+        let mut world = World::with(health::Config { auto_failover, ..acting() });
+        world.hears = vec![(SITE1, true), (SITE2, true)];
+        world.pass(6_000);
+        world.kill(SITE1);
+        world.hears = vec![(SITE1, false)];
+        world.pass(9_000);
+        assert_eq!(standing(&world, SITE1), health::Standing::Dead);
+        assert_eq!(standing(&world, SITE2), health::Standing::Healthy);
+        if auto_failover {
+            assert_eq!(world.outside(&bye(SITE1)), [Sent::In(SITE2, None)]);
+            assert_eq!(world.ordered, [(SITE1, SITE2)]);
+            assert_eq!(world.balancer.policy().version, 2);
+        } else {
+            assert!(world.outside(&bye(SITE1)).is_empty());
+            assert!(world.ordered.is_empty());
+            assert_eq!(world.balancer.policy().version, 1);
+        }
+    }
+}
+
+#[test]
+fn a_death_that_nobody_confirms_moves_nothing() {
+    let mut world = World::with(acting());
+    world.pass(6_000);
+    world.kill(SITE1);
+    world.pass(60_000);
+    assert_eq!(standing(&world, SITE1), health::Standing::Suspected);
+    // The peer hears its gate: its engines alone are gone.
+    world.hears = vec![(SITE1, true)];
+    world.pass(60_000);
+    assert_eq!(standing(&world, SITE1), health::Standing::Suspected);
+    assert!(world.ordered.is_empty());
+}
+
+fn report(witness: &str, number: u64, sites: &[(SiteId, bool)]) -> Input {
+    let (witness, sites) = (witness.to_owned(), sites.to_vec());
+    let valid_for = Duration::from_secs(5);
+    let report = Report { witness, life: 1, number, valid_for, sites };
+    let from = SocketAddr::from(([192, 0, 2, 9], 5070));
+    Input::Engine { from, bytes: EdgeFrame::Report(report).encode(&secret()) }
+}
+
+#[test]
+fn a_witness_is_heard_from_anywhere_and_an_old_report_is_not() {
+    let mut world = World::new();
+    let told = |world: &World| {
+        let health = world.balancer.health(world.now);
+        let mut observers = health[0].observers.iter();
+        observers.find(|one| one.observer == Observer::Witness("w1".into())).map(|one| one.answers)
+    };
+    assert!(world.input(report("w1", 2, &[(SITE1, true)])).is_empty());
+    assert_eq!(told(&world), Some(true));
+    for number in [1, 2] {
+        assert!(world.input(report("w1", number, &[(SITE1, false)])).is_empty());
+        assert_eq!(told(&world), Some(true));
+    }
+    assert!(world.input(report("w1", 3, &[(SITE1, false), (SiteId(77), false)])).is_empty());
+    assert_eq!(told(&world), Some(false));
+    for witness in 2..100 {
+        assert!(world.input(report(&format!("w{witness}"), 1, &[(SITE1, false)])).is_empty());
+    }
+    let heard = world.balancer.health(world.now)[0].observers.len();
+    assert_eq!(heard, 1 + WITNESSES_MAX);
+    assert_eq!(world.balancer.stats().drops.old_reports, 2 + 98 - 15);
+    for number in 4..60 {
+        assert!(world.input(report("w1", number, &[(SITE1, false)])).is_empty());
+        world.pass(1_000);
+    }
+    assert_eq!(standing(&world, SITE1), health::Standing::Suspected, "witnesses kill nobody");
 }

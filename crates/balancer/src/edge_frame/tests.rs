@@ -27,8 +27,20 @@ fn frames() -> Vec<EdgeFrame> {
         },
         EdgeFrame::Outbound { to: addr("192.0.2.1:1"), bytes: Bytes::new() },
         EdgeFrame::Ping { nonce: u64::MAX },
-        EdgeFrame::Pong { nonce: 7, engine: EngineId(9), serving: true },
-        EdgeFrame::Pong { nonce: 7, engine: EngineId(9), serving: false },
+        EdgeFrame::Pong {
+            nonce: 7,
+            engine: EngineId(9),
+            serving: true,
+            peers: vec![(SiteId(2), true), (SiteId(65_535), false)],
+        },
+        EdgeFrame::Pong { nonce: 7, engine: EngineId(9), serving: false, peers: Vec::new() },
+        EdgeFrame::Report(Report {
+            witness: "w1".into(),
+            life: 1 << 50,
+            number: 3,
+            valid_for: Duration::from_millis(6_000),
+            sites: vec![(SiteId(1), false), (SiteId(2), true)],
+        }),
         EdgeFrame::Bounce { source: addr("192.0.2.7:5070"), to: SiteId(65_535), bytes },
     ]
 }
@@ -53,6 +65,49 @@ fn the_layout_is_fixed() {
     assert_eq!(&encoded[..27], &expected[..]);
     assert_eq!(encoded.len(), HEADER_BYTES + 1);
     assert_eq!(&encoded[HEADER_BYTES..], b"x");
+}
+
+/// A frame whose payload the other release wrote: `bytes`, with our header.
+fn framed(kind: u8, bytes: &[u8]) -> Bytes {
+    let header = header(kind, FLAG_SERVING, SiteId(0), None);
+    let mut out = header.to_vec();
+    out.put_u64(mac(&secret(), &header, bytes));
+    out.extend_from_slice(bytes);
+    Bytes::from(out)
+}
+
+#[test]
+fn a_pong_of_the_release_before_tells_of_no_site() {
+    let payload = [7_u64.to_be_bytes(), 9_u64.to_be_bytes()].concat();
+    let read = EdgeFrame::decode(&framed(PONG, &payload), &secret());
+    let peers = Vec::new();
+    let pong = EdgeFrame::Pong { nonce: 7, engine: EngineId(9), serving: true, peers };
+    assert_eq!(read, Ok(pong));
+}
+
+#[test]
+fn a_report_that_makes_no_sense_is_refused() {
+    let mut payload = vec![0; 20];
+    assert_eq!(EdgeFrame::decode(&framed(REPORT, &payload), &secret()), Err(FrameError::Unknown));
+    payload.extend_from_slice(&[5, b'w']);
+    assert_eq!(EdgeFrame::decode(&framed(REPORT, &payload), &secret()), Err(FrameError::Unknown));
+    payload.extend_from_slice(&[255, 255, 255, 255]);
+    assert_eq!(EdgeFrame::decode(&framed(REPORT, &payload), &secret()), Err(FrameError::Unknown));
+    payload[20] = 33;
+    payload.resize(60, b'w');
+    assert_eq!(EdgeFrame::decode(&framed(REPORT, &payload), &secret()), Err(FrameError::Unknown));
+}
+
+#[test]
+fn no_changed_byte_of_a_report_is_accepted() {
+    let frames = frames();
+    let report = frames.iter().find(|frame| matches!(frame, EdgeFrame::Report(_)));
+    let encoded = report.expect("there is one").encode(&secret());
+    for at in 0..encoded.len() {
+        let mut forged = encoded.to_vec();
+        forged[at] ^= 1;
+        assert!(EdgeFrame::decode(&Bytes::from(forged), &secret()).is_err(), "{at}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is found in a message, and that nothing found is wrong.
 
 use proptest::prelude::*;
-use vocab::{CallKey, Token, TokenKind};
+use vocab::{CallKey, SiteId, Token, TokenKind};
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn token(site: u16) -> String {
 }
 
 fn site_of(message: &str) -> Option<u16> {
-    Scan::of(message.as_bytes()).site(&secret()).map(|site| site.0)
+    Scan::of(message.as_bytes()).token(&secret()).map(|token| token.site.0)
 }
 
 #[test]
@@ -115,13 +115,13 @@ proptest! {
     #[test]
     fn any_bytes_are_scanned(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let scan = Scan::of(&bytes);
-        prop_assert_eq!(scan.site(&secret()), None);
+        prop_assert_eq!(scan.token(&secret()), None);
     }
 
     #[test]
     fn any_header_text_is_scanned(text in header_text()) {
         let scan = Scan::of(text.as_bytes());
-        prop_assert_eq!(scan.site(&secret()), None);
+        prop_assert_eq!(scan.token(&secret()), None);
     }
 }
 

@@ -63,6 +63,7 @@ fn name_in(word: &str, secret: &TokenSecret) -> String {
         TokenKind::CallId => 'C',
         TokenKind::Route => 'R',
         TokenKind::Forward => 'F',
+        TokenKind::Probe => 'P',
     };
     let before = before.strip_prefix("z9hG4bK").unwrap_or(before);
     let site = if token.site.0 == 1 { String::new() } else { format!("@{}", token.site) };

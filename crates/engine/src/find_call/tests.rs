@@ -63,6 +63,14 @@ fn the_request_uri_names_the_call() {
 }
 
 #[test]
+fn a_probe_is_a_call_of_its_own() {
+    let uri = format!("sip:{}@edge.example", token(TokenKind::Probe));
+    let named = find_by_request(&request("", &uri, ""), &setting(None)).expect("it has both");
+    assert!(!named.by_token, "it begins a call, and so takes its lock and puts it");
+    assert_eq!(named.key, secret().call_key(&[b"c1", b"a"]));
+}
+
+#[test]
 fn a_forged_token_names_nothing() {
     let mut forged = token(TokenKind::Tag);
     let last = if forged.pop() == Some('A') { 'E' } else { 'A' };

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use admin_api::{CrossingLag, StatisticsReply, StatusReply, ViewStatus, route::Health};
+use admin_api::{
+    BalancerStatus, CrossingLag, HealthState, StatisticsReply, StatusReply, ViewStatus,
+    WitnessStatus, route::Health,
+};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -56,6 +59,10 @@ pub(crate) fn print(status: &StatusReply, crossing: Option<&StatisticsReply>) ->
             let labels = format!(r#"{{site="{}",engine="{}"}}"#, engine.site, engine.address);
             page.sample("edge_engine_up", &labels, u64::from(engine.health == Health::Up));
         }
+        health(&mut page, balancer);
+    }
+    if let Some(witness) = &status.witness {
+        self::witness(&mut page, witness);
     }
     page.family("events", "counter", "What happened, by name.");
     for (name, value) in &status.counters {
@@ -63,6 +70,53 @@ pub(crate) fn print(status: &StatusReply, crossing: Option<&StatisticsReply>) ->
     }
     page.0.push_str("# EOF\n");
     page.0
+}
+
+/// One sample for each state that a site may be in; that which it is in is 1.
+fn health(page: &mut Page, balancer: &BalancerStatus) {
+    page.family("site_health", "gauge", "How a site is judged, by site and state.");
+    for (site, health) in &balancer.health {
+        for (state, name) in [
+            (HealthState::Healthy, "healthy"),
+            (HealthState::Suspected, "suspected"),
+            (HealthState::Dead, "dead"),
+            (HealthState::Recovering, "recovering"),
+        ] {
+            let labels = format!(r#"{{site="{site}",state="{name}"}}"#);
+            page.sample("site_health", &labels, u64::from(health.state == state));
+        }
+    }
+    page.family("site_answers", "gauge", "Whether a site answers an observer that speaks.");
+    for (site, health) in &balancer.health {
+        for one in health.observers.iter().filter(|one| !one.silent) {
+            let (kind, name) = (&one.kind, &one.name);
+            let labels = format!(r#"{{site="{site}",kind="{kind}",observer="{name}"}}"#);
+            page.sample("site_answers", &labels, u64::from(one.answers));
+        }
+    }
+    let acts = u64::from(balancer.auto_failover);
+    page.gauge("auto_failover", "Whether a site's death is acted upon.", acts);
+}
+
+fn witness(page: &mut Page, witness: &WitnessStatus) {
+    page.family("probe_answered", "gauge", "Whether a site answered the last probe.");
+    for site in witness.sites.iter().filter(|site| site.answers.is_some()) {
+        let labels = format!(r#"{{site="{}"}}"#, site.site);
+        page.sample("probe_answered", &labels, u64::from(site.answers == Some(true)));
+    }
+    page.family("probe_milliseconds", "gauge", "How long the last answer of a site took.");
+    for site in &witness.sites {
+        let labels = format!(r#"{{site="{}"}}"#, site.site);
+        if let Some(took) = site.took_ms {
+            page.sample("probe_milliseconds", &labels, took);
+        }
+    }
+    page.family("probes", "counter", "Probes that are over, by site and outcome.");
+    for site in &witness.sites {
+        let with = |outcome: &str| format!(r#"{{site="{}",outcome="{outcome}"}}"#, site.site);
+        page.sample("probes_total", &with("answered"), site.probes - site.missed);
+        page.sample("probes_total", &with("missed"), site.missed);
+    }
 }
 
 fn view(page: &mut Page, view: &ViewStatus) {

@@ -1,6 +1,7 @@
 //! What the values mean together: each role has its sections, addresses do not meet, numbers fit.
 
 mod coordination;
+mod health;
 mod replicas;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 
 use super::file::{Config, Role};
 use super::mistake::{Lines, Mistake};
-use super::{database, queue, spill};
+use super::{database, queue, spill, witness};
 
 /// The largest `crossing.batch_bytes_max`. An engine sets a batch aside that inflates beyond its
 /// bound, which is 16 MiB, and the sender has had its acknowledgement by then. A batch may exceed
@@ -68,7 +69,7 @@ impl<'a> Findings<'a> {
 
 /// Checks all that can be known without touching the network.
 pub fn check(config: &Config, findings: &mut Findings<'_>) {
-    if config.role != Role::Balancer {
+    if config.role.is_of_site() {
         site(config, findings);
     }
     if config.role.has_engine() {
@@ -84,6 +85,8 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     database::check(config, findings);
     spill::check(config, findings);
     balancer(config, findings);
+    health::check(config, findings);
+    witness::check(config, findings);
     admin(config, findings);
     addresses(config, findings);
     if config.role == Role::All {
@@ -241,7 +244,7 @@ fn tier(config: &Config, findings: &mut Findings<'_>) {
             "role `engine` has no state tier".into(),
             "add [tier] with `connect = \"127.0.0.1:9000\"`, the state process's `tier.listen`",
         ),
-        Role::All | Role::State | Role::Engine | Role::Balancer => {}
+        Role::All | Role::State | Role::Engine | Role::Balancer | Role::Witness => {}
     }
     // A link that asks for no more than the secret must not leave the machine unnoticed.
     let listen = tier.and_then(|tier| tier.listen).filter(|listen| !listen.ip().is_loopback());
@@ -382,6 +385,9 @@ fn addresses(config: &Config, findings: &mut Findings<'_>) {
     if let Some(balancer) = config.balancer.as_ref().filter(|_| config.role == Role::Balancer) {
         udp.push((&["balancer", "listen"], balancer.listen));
         udp.push((&["balancer", "inner"], balancer.inner));
+    }
+    if let Some(witness) = config.witness.as_ref().filter(|_| config.role == Role::Witness) {
+        udp.push((&["witness", "listen"], witness.listen));
     }
     if config.role == Role::State {
         let listen = config.tier.as_ref().and_then(|tier| tier.listen);

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::database::Database;
 use super::queue::Queue;
 use super::spill::Spill;
+use super::witness::Witness;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,6 +25,8 @@ pub enum Role {
     Engine,
     /// The SIP-aware edge of several sites.
     Balancer,
+    /// Probes sites from outside.
+    Witness,
 }
 
 impl Role {
@@ -35,6 +38,7 @@ impl Role {
             Self::State => "state",
             Self::Engine => "engine",
             Self::Balancer => "balancer",
+            Self::Witness => "witness",
         }
     }
 
@@ -48,6 +52,12 @@ impl Role {
     #[must_use]
     pub fn has_tier(self) -> bool {
         matches!(self, Self::All | Self::State)
+    }
+
+    /// It is of a site, and not of the deployment.
+    #[must_use]
+    pub fn is_of_site(self) -> bool {
+        matches!(self, Self::All | Self::State | Self::Engine)
     }
 }
 
@@ -92,6 +102,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The balancer role.
     pub balancer: Option<Balancer>,
+    /// The witness role.
+    pub witness: Option<Witness>,
     /// Faults that tests may ask for.
     #[serde(default)]
     pub test: Test,
@@ -101,7 +113,7 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Site {
-    /// From 1 up, the same everywhere. A balancer has none.
+    /// From 1 up, the same everywhere. A balancer and a witness have none.
     #[serde(default)]
     pub id: u16,
     /// Start count and inbound queue. Roles `all` and `state`.
@@ -450,6 +462,15 @@ pub struct Balancer {
     /// An engine that did not answer for this long is down.
     #[serde(default = "down_after_ms")]
     pub down_after_ms: u64,
+    /// A site that all observers miss for so long is dead.
+    #[serde(default = "dead_after_ms")]
+    pub dead_after_ms: u64,
+    /// A site that was dead, and that all observers hear for so long, is healthy.
+    #[serde(default = "healthy_after_ms")]
+    pub healthy_after_ms: u64,
+    /// When a site is dead, send its calls to the one that keeps its copies, once. Else it is told.
+    #[serde(default)]
+    pub auto_failover: bool,
     /// The sites.
     #[serde(default)]
     pub site: Vec<BalancerSite>,
@@ -477,6 +498,33 @@ pub struct BalancerSite {
     /// Its share of the requests that belong to no call yet.
     #[serde(default = "weight")]
     pub weight: u32,
+    /// The site that keeps its copies; where there are two sites, the other one.
+    pub backup: Option<u16>,
+    /// The admin addresses of its processes: who keeps its gate is ordered to wake calls.
+    #[serde(default)]
+    pub admin: Addresses,
+    /// Their token.
+    pub admin_token: Option<Secret>,
+}
+
+fn dead_after_ms() -> u64 {
+    5_000
+}
+
+fn healthy_after_ms() -> u64 {
+    30_000
+}
+
+impl Balancer {
+    /// The site that keeps the copies of `site`.
+    #[must_use]
+    pub fn backup_of(&self, site: &BalancerSite) -> Option<u16> {
+        let other = || {
+            let mut others = self.site.iter().filter(|other| other.id != site.id);
+            others.next().filter(|_| self.site.len() == 2).map(|other| other.id)
+        };
+        site.backup.or_else(other)
+    }
 }
 
 fn weight() -> u32 {

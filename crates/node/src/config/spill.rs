@@ -65,7 +65,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
             "add a [database] section, or remove [spill]",
         );
     }
-    if matches!(config.role, Role::Engine | Role::Balancer) {
+    if matches!(config.role, Role::Engine | Role::Balancer | Role::Witness) {
         let role = config.role.as_str();
         let what = format!("role `{role}` does not use [spill]: what keeps the calls does");
         findings.warning(&["spill"], &what);

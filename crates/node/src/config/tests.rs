@@ -287,6 +287,69 @@ fn when_calls_leave_ram_is_told_by_application() {
     assert!(parse("site.toml", &shared("postgres://rehome@db/calls"), None).is_ok());
 }
 
+/// A balancer in front of two sites that can start.
+fn judging(keys: &str, first: &str, second: &str) -> String {
+    format!(
+        "role = \"balancer\"\n[site]\nsecret = \"{SECRET}\"\n[balancer]\n\
+         listen = \"127.0.0.1:5060\"\ninner = \"127.0.0.1:6060\"\n{keys}\n[[balancer.site]]\n\
+         id = 1\nengines = [\"127.0.0.1:6061\"]\n{first}\n[[balancer.site]]\nid = 2\n\
+         engines = [\"127.0.0.1:6062\"]\n{second}\n[admin]\nlisten = \"127.0.0.1:8080\"\n"
+    )
+}
+
+#[test]
+fn a_balancer_says_what_it_may_do_about_a_death() {
+    let admin = |port: u16| format!("admin = \"127.0.0.1:{port}\"\nadmin_token = \"t\"");
+    let acts = judging("auto_failover = true", &admin(8081), &admin(8082));
+    check_golden("health_acts", &acts, None);
+    let (config, _) = parse("balancer.toml", &acts, None).unwrap();
+    let core = crate::setting::balancer(&config, config.balancer.as_ref().unwrap()).health;
+    let site = vocab::SiteId;
+    assert_eq!(core.backups, [(site(1), site(2)), (site(2), site(1))].into());
+    assert_eq!(core.orderable, [site(1), site(2)].into());
+    assert_eq!((core.auto_failover, core.dead_after), (true, Duration::from_secs(5)));
+    check_golden("health_no_admin", &judging("auto_failover = true", "", &admin(8082)), None);
+    let spans = "dead_after_ms = 350\nhealthy_after_ms = 300";
+    check_golden("health_wrong", &judging(spans, "backup = 1", "backup = 3"), None);
+    let third = "[[balancer.site]]\nid = 3\nengines = []";
+    let three = judging("auto_failover = true", "backup = 2", third);
+    check_golden("health_no_backup", &three, None);
+}
+
+/// A witness that can start.
+fn witness() -> String {
+    format!(
+        "role = \"witness\"\n[site]\nsecret = \"{SECRET}\"\n[witness]\nname = \"w1\"\n\
+         listen = \"192.0.2.5:5070\"\nreport_to = \"10.0.9.1:6060\"\n[[witness.target]]\n\
+         site = 1\naddress = [\"192.0.2.9:5060\", \"192.0.2.10:5060\"]\n[[witness.target]]\n\
+         site = 2\naddress = \"192.0.2.9:5060\"\n[admin]\nlisten = \"127.0.0.1:8080\"\n"
+    )
+}
+
+#[test]
+fn a_witness_says_whom_it_probes_and_whom_it_tells() {
+    let (config, warnings) = parse("witness.toml", &witness(), None).unwrap();
+    assert_eq!(warnings, []);
+    let section = config.witness.as_ref().unwrap();
+    let core = crate::setting::witness(&config, section, 7);
+    assert_eq!(core.targets.len(), 2);
+    assert_eq!((core.interval, core.timeout), (Duration::from_secs(1), Duration::from_secs(2)));
+    check_golden("witness_without_section", &whole(), Some(Role::Witness));
+    let changed = |from: &str, to: &str| {
+        let text = witness();
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    let wrong = changed("\"w1\"", "\"the first\"")
+        .replace("192.0.2.5:5070", "0.0.0.0:5070")
+        .replace("\"10.0.9.1:6060\"", "[]\ninterval_ms = 5\ntimeout_ms = 60000")
+        .replace("site = 2\naddress = \"192.0.2.9:5060\"", "site = 1\naddress = []");
+    check_golden("witness_wrong", &wrong, None);
+    let targets = witness();
+    let bare = targets.split("[[witness.target]]").next().unwrap();
+    check_golden("witness_of_nobody", bare, None);
+}
+
 #[test]
 fn faults_on_purpose_are_refused_unless_they_are_allowed() {
     let with = |text: &str| format!("{}[test]\n{text}\n", whole());
@@ -318,7 +381,7 @@ fn the_manual_s_examples_can_start() {
     }
     roles.sort_unstable();
     roles.dedup();
-    assert_eq!(roles, ["all", "balancer", "engine", "state"], "an example of each role");
+    assert_eq!(roles, ["all", "balancer", "engine", "state", "witness"], "an example of each role");
 }
 
 #[test]

@@ -12,21 +12,25 @@ fn a_balancer_tells_why_it_dropped() {
         not_sip: 4,
         too_long: 5,
         bad_frames: 6,
+        probes: 7,
+        old_reports: 8,
     };
     let stats = balancer::Stats {
         policy_version: 1,
         remembers_policy: false,
+        fails_over: true,
         outside_in: 0,
         outside_out: 0,
         offered: 0,
         bounced: 0,
         refused: 0,
+        probes: 0,
         drops,
         sites: Vec::new(),
     };
-    let status = of_balancer(&stats, Duration::ZERO);
+    let status = of_balancer(&stats, &[], Duration::ZERO);
     let told: u64 = status.counters.values().sum();
-    assert_eq!(told, 21, "each cause once: {:?}", status.counters);
+    assert_eq!(told, 36, "each cause once: {:?}", status.counters);
     let page = metrics::print(&status, None);
     assert!(page.contains("rehome_events_total{name=\"balancer_too_long\"} 5\n"), "{page}");
 }
@@ -82,5 +86,63 @@ fn a_role_leaves_out_what_it_does_not_have() {
             let family = format!("# TYPE rehome_{family} ");
             assert_eq!(page.contains(&family), keeps, "{role}: {family}: {page}");
         }
+    }
+}
+
+#[test]
+fn how_a_site_is_judged_is_a_sample_for_each_state() {
+    use balancer::health::{Observed, Observer, Standing};
+    let observed = |observer, answers, is_silent| Observed {
+        observer,
+        answers,
+        since: Duration::from_secs(1),
+        is_silent,
+    };
+    let observers = vec![
+        observed(Observer::Peer(vocab::SiteId(2)), true, true),
+        observed(Observer::Balancer, false, false),
+        observed(Observer::Witness("w1".into()), true, false),
+    ];
+    let (standing, since) = (Standing::Suspected, Duration::from_secs(2));
+    let site = vocab::SiteId(1);
+    let picture = [balancer::SiteHealth { site, standing, since, observers, advice: None }];
+    let status = StatusReply {
+        balancer: Some(BalancerStatus {
+            health: health::by_site(&picture),
+            ..BalancerStatus::default()
+        }),
+        ..StatusReply::default()
+    };
+    let page = metrics::print(&status, None);
+    for line in [
+        "rehome_site_health{site=\"1\",state=\"healthy\"} 0\n",
+        "rehome_site_health{site=\"1\",state=\"suspected\"} 1\n",
+        "rehome_site_answers{site=\"1\",kind=\"balancer\",observer=\"balancer\"} 0\n",
+        "rehome_site_answers{site=\"1\",kind=\"witness\",observer=\"w1\"} 1\n",
+    ] {
+        assert!(page.contains(line), "{line:?} is not in\n{page}");
+    }
+    assert!(!page.contains("observer=\"site 2\""), "one that is silent says nothing:\n{page}");
+}
+
+#[test]
+fn a_witness_s_probes_are_counted() {
+    let seen = balancer::witness::Seen {
+        site: vocab::SiteId(1),
+        answers: Some(true),
+        since: Duration::from_secs(3),
+        took: Some(Duration::from_millis(4)),
+        why: None,
+        probes: 9,
+        missed: 2,
+    };
+    let page = metrics::print(&of_witness("w1", &[seen], Duration::ZERO), None);
+    for line in [
+        "rehome_probe_answered{site=\"1\"} 1\n",
+        "rehome_probe_milliseconds{site=\"1\"} 4\n",
+        "rehome_probes_total{site=\"1\",outcome=\"answered\"} 7\n",
+        "rehome_probes_total{site=\"1\",outcome=\"missed\"} 2\n",
+    ] {
+        assert!(page.contains(line), "{line:?} is not in\n{page}");
     }
 }

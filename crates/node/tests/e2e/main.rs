@@ -16,6 +16,7 @@ mod no_affinity;
 mod quarantine;
 mod queue;
 mod set_up_crash;
+mod site_health;
 mod site_killed;
 mod site_killed_ringing;
 mod spill;

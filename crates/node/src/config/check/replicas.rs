@@ -18,12 +18,12 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
             "write `role = \"state\"` and run the engines in processes of their own, with \
              `tier.connect`; or remove [coordination]",
         ),
-        (Role::Engine | Role::Balancer, Some(_)) => {
+        (Role::Engine | Role::Balancer | Role::Witness, Some(_)) => {
             let role = config.role.as_str();
             let what = format!("role `{role}` does not use [coordination]: state processes do");
             findings.warning(&["coordination"], &what);
         }
-        (Role::All | Role::Engine | Role::Balancer, None) => {}
+        (Role::All | Role::Engine | Role::Balancer | Role::Witness, None) => {}
     }
 }
 

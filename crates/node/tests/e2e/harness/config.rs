@@ -145,3 +145,22 @@ pub(crate) fn balancer(
     }
     text
 }
+
+/// A witness that probes sites at `edge`, five times a second, and tells one balancer.
+pub(crate) fn witness(
+    admin: SocketAddr,
+    listen: SocketAddr,
+    edge: SocketAddr,
+    report_to: SocketAddr,
+    sites: &[u16],
+) -> String {
+    let mut text = format!(
+        "role = \"witness\"\n\n[site]\nsecret = \"{SECRET}\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
+         [witness]\nname = \"w1\"\nlisten = \"{listen}\"\ninterval_ms = 200\ntimeout_ms = 600\n\
+         report_to = \"{report_to}\"\n\n"
+    );
+    for site in sites {
+        text += &format!("[[witness.target]]\nsite = {site}\naddress = \"{edge}\"\n\n");
+    }
+    text
+}

@@ -103,7 +103,13 @@ impl TwoSites {
 }
 
 /// Starts a site of role `all`.
-fn whole_site(stage: &Stage, id: u16, admin: SocketAddr, sip: &str, sites: &str) -> Node {
+pub(crate) fn whole_site(
+    stage: &Stage,
+    id: u16,
+    admin: SocketAddr,
+    sip: &str,
+    sites: &str,
+) -> Node {
     let data = stage.path(&format!("data{id}"));
     std::fs::create_dir_all(&data).expect("the test's folder is writable");
     let text = config::head("all", id, Some(&data), admin) + sip + sites;

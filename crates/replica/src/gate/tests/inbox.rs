@@ -88,7 +88,7 @@ fn d21_a_batch_that_was_damaged_on_its_way_is_refused_and_the_next_one_taken() {
         bytes[at] ^= 1 << (at % 8);
         let id = at as u64;
         let said = bench.word(THERE, SiteWord::Batch { id, partition, view, bytes: bytes.into() });
-        assert_eq!(appended(&said), []);
+        assert!(appended(&said).is_empty());
         assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id, partition }]);
     }
     let stats = bench.gate.stats(bench.now);
