@@ -179,6 +179,7 @@ impl Stepper<'_> {
             remote_cseq: Some(headers.cseq().ok()?.number),
             target: caller_target(headers).unwrap_or_default(),
             routes: forward_routes(headers, self.setting.limits.routes_max)?,
+            newer: Bytes::new(),
         };
         let id = self.call.crossing.fresh_ordinal();
         let application = self.call.local.serving(serving)?.application;
@@ -199,6 +200,7 @@ impl Stepper<'_> {
             min_se_s: 0,
             is_early: false,
             timer: None,
+            newer: Bytes::new(),
         });
         if let Some(serving) = self.call.local.serving_mut(serving) {
             serving.leg = Some(id);

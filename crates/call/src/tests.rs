@@ -15,6 +15,7 @@ mod relaying;
 mod tearing_down;
 mod time;
 mod vetoes;
+mod waking;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -86,6 +86,8 @@ pub struct Stats {
     pub refused_poison: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
+    /// Turns over records that only a newer version can read: they stay as they are.
+    pub needs_newer: u64,
     /// Locks that nobody waited for any more when they came.
     pub orphan_grants: u64,
     /// Batches of other sites applied.

@@ -265,9 +265,9 @@ impl Engine {
                     self.tell_strike(key, grant, StrikeKind::Undecodable, why, &[]);
                     return self.poison(key, turn, grant);
                 }
-                // An engine of the other release can read it.
+                // An engine of the other version can read it: no strike.
                 Err(Failure::UnknownSchema) => {
-                    self.stats.undecodable += 1;
+                    self.stats.needs_newer += 1;
                     return self.poison(key, turn, grant);
                 }
                 Err(Failure::NoGhost) => {
@@ -460,6 +460,7 @@ impl Engine {
             crossing_deadline: encoded.crossing_deadline,
             hints,
             crossed: before.map(|before| before.crossed.clone()).unwrap_or_default(),
+            newer: before.map(|before| before.newer.clone()).unwrap_or_default(),
         };
         (Record { header, crossing: encoded.crossing, local: encoded.local }, call)
     }

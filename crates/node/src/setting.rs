@@ -188,6 +188,8 @@ pub(crate) fn engine(
         session_expires: Duration::from_secs(config.session_timer.expires_s.into()),
         min_se: Duration::from_secs(config.session_timer.min_se_s.into()),
     };
+    let spread = config.crossing.activation_spread_s.map(Duration::from_secs);
+    set(&mut setting.limits.activation_spread, spread);
     let mut limits = engine::Limits::default();
     set(&mut limits.turns_max, config.limits.turns_max);
     set(&mut limits.message.message_bytes_max, config.limits.message_bytes_max);

@@ -352,10 +352,11 @@ impl Site {
         }
     }
 
-    /// This process is about to end: balancers hear that it takes no traffic.
+    /// This process is about to end: balancers hear that it takes no traffic. What they send until
+    /// they have heard is served like any other; without a balancer, calls that begin are refused.
     pub(crate) fn drain(&mut self) {
         self.is_draining = true;
-        if self.engine.is_some() {
+        if self.engine.as_ref().is_some_and(|seat| !seat.door.is_framed()) {
             self.words.push_back(Word::Engine(engine::Input::Drain(true)));
         }
     }

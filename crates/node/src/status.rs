@@ -229,6 +229,7 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         bounced,
         panics,
         undecodable,
+        needs_newer,
         torn_down,
         not_torn_down,
         refused_poison,

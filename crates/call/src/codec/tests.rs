@@ -1,8 +1,11 @@
 //! Round trips, golden bytes, and bytes that are refused.
 
+mod newer;
+
 use std::time::Duration;
 
 use bytes::Bytes;
+use newer_fields::Kept;
 use sip_message::Method;
 
 use super::{DecodeError, SCHEMA};
@@ -59,7 +62,10 @@ fn another_schema_and_damaged_bytes_are_refused() {
     let decode = |schema, crossing: &Bytes, local: &Bytes| {
         Call::decode(key(), schema, crossing, local, Duration::ZERO, world.now)
     };
-    assert_eq!(decode(2, &encoded.crossing, &encoded.local), Err(DecodeError::UnknownSchema(2)));
+    for schema in [0, SCHEMA + 1, u32::MAX] {
+        let refused = decode(schema, &encoded.crossing, &encoded.local);
+        assert_eq!(refused, Err(DecodeError::UnknownSchema(schema)));
+    }
     for cut in 0..encoded.crossing.len() {
         // Some cuts end at a field's end and decode to less; none panics.
         let _ = decode(SCHEMA, &encoded.crossing.slice(..cut), &encoded.local);
@@ -180,8 +186,8 @@ fn what_is_written_is_what_is_read() {
             bytes: Bytes::from(vec![7; 20_000]),
         };
         let encoded = world.call.encode(world.now, &[effect]);
-        let crossing = super::crossing::Call::decode(encoded.crossing.clone()).expect("it is read");
-        let local = super::local::Local::decode(encoded.local.clone()).expect("it is read");
+        let crossing = Kept::<super::crossing::Call>::decode(encoded.crossing.clone()).expect("it is read");
+        let local = Kept::<super::local::Local>::decode(encoded.local.clone()).expect("it is read");
         assert_eq!(crossing.encode_to_vec(), encoded.crossing, "{name}");
         assert_eq!(local.encode_to_vec(), encoded.local, "{name}");
     }

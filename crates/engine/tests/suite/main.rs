@@ -16,4 +16,5 @@ mod shared;
 mod storm;
 mod torture;
 mod ua;
+mod waking;
 mod world;

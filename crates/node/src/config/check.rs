@@ -311,6 +311,14 @@ fn crossing(config: &Config, findings: &mut Findings<'_>) {
             "write at most 4194304 (4 MiB); 262144 is the default",
         );
     }
+    let spread = config.crossing.activation_spread_s;
+    if let Some(spread) = spread.filter(|spread| !(1..=600).contains(spread)) {
+        findings.mistake(
+            &["crossing", "activation_spread_s"],
+            format!("activation_spread_s = {spread} is not from 1 to 600"),
+            "10 is the default; what is longer keeps sessions alive that nobody refreshes",
+        );
+    }
 }
 
 fn balancer(config: &Config, findings: &mut Findings<'_>) {

@@ -393,6 +393,8 @@ pub struct Crossing {
     pub queue_batches_max: Option<u64>,
     /// A call whose hint kept being disregarded crosses after this.
     pub disregarded_max_ms: Option<u64>,
+    /// Deadlines that passed while a call was dormant fire within this time of its activation.
+    pub activation_spread_s: Option<u64>,
     /// Calls that an order wakes in one second.
     pub activate_per_s: Option<u32>,
     /// Calls that a returning site fetches in one second.

@@ -11,6 +11,7 @@ pub(crate) mod figures;
 pub(crate) mod many;
 pub(crate) mod many_sites;
 pub(crate) mod netns;
+pub(crate) mod older;
 pub(crate) mod pair;
 pub(crate) mod process;
 pub(crate) mod round_robin;

@@ -22,5 +22,6 @@ mod tier_network;
 mod tier_parts_lost;
 mod tier_turns;
 mod torture;
+mod upgrade;
 mod wan_edges;
 mod wan_sites;

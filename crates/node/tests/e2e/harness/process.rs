@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use admin_api::StatusReply;
 use super::admin::Admin;
 use super::netns::{self, Host};
 use super::stage::{Stage, tail};
-use super::try_wait_for;
+use super::{try_wait_for, wait_for};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rehome");
@@ -22,6 +22,7 @@ const START: Duration = Duration::from_secs(20);
 /// One process with its configuration. It is killed when this is dropped.
 pub(crate) struct Node {
     name: String,
+    program: PathBuf,
     config: PathBuf,
     log: PathBuf,
     admin: SocketAddr,
@@ -46,7 +47,8 @@ impl Node {
         let config = stage.write(&format!("{name}.toml"), text);
         let log = stage.path(&format!("{name}.log"));
         let host = host.cloned();
-        let mut node = Self { name: name.into(), config, log, admin, host, child: None };
+        let program = stage.program(name);
+        let mut node = Self { name: name.into(), program, config, log, admin, host, child: None };
         node.start_again();
         node
     }
@@ -56,7 +58,7 @@ impl Node {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.expect("the test's folder is writable");
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         command
             .args(["serve", "--config"])
             .arg(&self.config)
@@ -73,6 +75,25 @@ impl Node {
         let mut child = self.child.take().expect("it is killed while it runs");
         child.kill().expect("it is our child");
         child.wait().expect("it is our child");
+    }
+
+    /// SIGTERM, as an operator ends it; then the same configuration with another program.
+    pub(crate) fn replace(&mut self, program: &Path) {
+        self.signal("-TERM");
+        let mut child = self.child.take().expect("it was told while it ran");
+        let ended = wait_for("the end of a process", START, || {
+            child.try_wait().expect("it is our child")
+        });
+        assert!(ended.success(), "{} ended badly: {ended}", self.name);
+        self.program = program.to_owned();
+        self.start_again();
+    }
+
+    /// Whether the process runs this program.
+    pub(crate) fn runs(&self, program: &Path) -> bool {
+        let id = self.child.as_ref().map_or(0, Child::id);
+        let running = std::fs::read_link(format!("/proc/{id}/exe"));
+        running.is_ok_and(|running| Some(running) == program.canonicalize().ok())
     }
 
     /// SIGSTOP, or SIGCONT: it stands still, with its sockets open.
