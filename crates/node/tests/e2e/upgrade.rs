@@ -118,7 +118,9 @@ fn lost_and_taken_over(stage: &Stage, calls: u32) -> [u64; 3] {
 fn d44_sites_of_two_versions_back_each_other_up() {
     let name = "d44";
     let Some((old, older)) = older::program() else {
-        println!("{name}: at full size only, or with REHOME_OLDER: another version has to be built");
+        println!(
+            "{name}: at full size only, or with REHOME_OLDER: another version has to be built"
+        );
         return;
     };
     let calls = sized(200, 1_000);

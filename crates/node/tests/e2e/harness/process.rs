@@ -44,7 +44,8 @@ impl Node {
         text: &str,
         admin: SocketAddr,
     ) -> Self {
-        let config = stage.write(&format!("{name}.toml"), text);
+        let text = text.to_owned() + &stage.more(name);
+        let config = stage.write(&format!("{name}.toml"), &text);
         let log = stage.path(&format!("{name}.log"));
         let host = host.cloned();
         let program = stage.program(name);
@@ -81,9 +82,8 @@ impl Node {
     pub(crate) fn replace(&mut self, program: &Path) {
         self.signal("-TERM");
         let mut child = self.child.take().expect("it was told while it ran");
-        let ended = wait_for("the end of a process", START, || {
-            child.try_wait().expect("it is our child")
-        });
+        let ended =
+            wait_for("the end of a process", START, || child.try_wait().expect("it is our child"));
         assert!(ended.success(), "{} ended badly: {ended}", self.name);
         self.program = program.to_owned();
         self.start_again();
