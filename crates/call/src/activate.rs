@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use servlet::EndReason;
-use vocab::Instant;
+use vocab::{CallKey, Instant};
 
 use crate::b2bua::CSEQ_MAX;
 use crate::crossing::LegState;
+use crate::session_timer::Refresher;
 use crate::step::Stepper;
 
 /// Ordinals that the old home may have used after the state that crossed.
@@ -44,33 +45,31 @@ impl Stepper<'_> {
         }
     }
 
-    /// Deadlines that passed while the call slept fire once each, not all calls' at once.
+    /// Deadlines that passed while the call slept fire once each, late, in their order, and not all
+    /// calls' at once.
     fn spread_deadlines(&mut self) {
         let (now, key) = (self.now, self.call.key);
         let spread = self.setting.limits.activation_spread;
-        let mut seed = u64::from_be_bytes(*key.0.last_chunk().expect("a key has 16 bytes"));
-        let mut later = move |at: Instant| {
-            if at > now {
-                return at;
-            }
-            seed = seed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let nanos = u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX).max(1);
-            now + Duration::from_nanos(1 + seed % nanos)
-        };
+        let mut passed: Vec<&mut Instant> = Vec::new();
         let crossing = &mut self.call.crossing;
         for timer in crossing.legs.iter_mut().filter_map(|leg| leg.timer.as_mut()) {
-            // A refresh that was on its way when the old home died has no answer to wait for.
-            let is_ours = timer.refresher == crate::session_timer::Refresher::Us;
-            if is_ours {
-                timer.refresh_at = Some(later(timer.refresh_at.unwrap_or(now)));
+            match timer.refresher {
+                // A refresh that was on its way when the old home died has no answer to wait for.
+                Refresher::Us => passed.push(timer.refresh_at.get_or_insert(now)),
+                Refresher::Peer => passed.push(&mut timer.expire_at),
             }
-            // Whoever wakes late gives its own refresh time to be answered.
-            let refreshed_by = timer.refresh_at.map_or(now, |at| at + spread);
-            timer.expire_at = later(timer.expire_at).max(refreshed_by);
         }
-        for state in &mut crossing.applications {
-            for at in state.timers.values_mut() {
-                *at = later(*at);
+        passed.extend(crossing.applications.iter_mut().flat_map(|state| state.timers.values_mut()));
+        passed.retain(|at| **at <= now);
+        passed.sort_by_key(|at| **at);
+        let offsets = offsets(key, spread, passed.len());
+        for (at, later) in passed.into_iter().zip(offsets) {
+            *at = now + later;
+        }
+        // Whoever wakes late gives its own refresh time to be answered.
+        for timer in crossing.legs.iter_mut().filter_map(|leg| leg.timer.as_mut()) {
+            if let Some(refresh_at) = timer.refresh_at {
+                timer.expire_at = timer.expire_at.max(refresh_at + spread);
             }
         }
     }
@@ -93,4 +92,24 @@ impl Stepper<'_> {
             }
         }
     }
+}
+
+/// `count` moments within `spread`, in order and apart; the same for the same call, and of many
+/// calls all over it.
+fn offsets(key: CallKey, spread: Duration, count: usize) -> Vec<Duration> {
+    let nanos = u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX).max(1);
+    let mut seed = u64::from_be_bytes(*key.0.last_chunk().expect("a key has 16 bytes"));
+    let mut drawn: Vec<u64> = (0..count)
+        .map(|_| {
+            seed = seed.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            seed % nanos
+        })
+        .collect();
+    drawn.sort_unstable();
+    let mut last = 0;
+    let apart = drawn.into_iter().map(|nanos| {
+        last = nanos.max(last) + 1;
+        Duration::from_nanos(last)
+    });
+    apart.collect()
 }

@@ -88,6 +88,8 @@ impl Stepper<'_> {
             min_se_s: 0,
             is_early: false,
             timer: None,
+            answered_at: None,
+            newer: Bytes::new(),
         });
         let local_tag = self.call.crossing.fresh_ordinal();
         self.call.crossing.leg_mut(id)?.dialogs.push(Dialog {
@@ -98,6 +100,7 @@ impl Stepper<'_> {
             remote_cseq: None,
             target: out.target.as_bytes().clone(),
             routes: Vec::new(),
+            newer: Bytes::new(),
         });
         self.call.crossing.leg_mut(caller)?.peer = Some(id);
         Some(id)
@@ -195,6 +198,7 @@ impl Stepper<'_> {
             is_acknowledged: false,
             acks: Vec::new(),
             sdp_before: None,
+            newer: Bytes::new(),
         });
         self.carry_out(&outcome);
     }

@@ -1,13 +1,15 @@
 //! The call as bytes: a versioned encoding of its two sections.
 //!
 //! Protocol buffers: hand-annotated structs read them, `writer` writes them; golden bytes of every
-//! schema are kept in `golden/`. Instants are written as signed nanoseconds from the moment of
+//! schema are kept in `golden/`. What a newer version added within the schema is kept as it came and
+//! written again (`newer-fields`). Instants are written as signed nanoseconds from the moment of
 //! encoding: an instant of one process means nothing in another.
 
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use newer_fields::Kept;
 use prost::Message;
 use vocab::{CallKey, Instant};
 
@@ -20,13 +22,14 @@ mod outbox;
 mod tests;
 mod writer;
 
-/// The version of the encoding that [`Call::encode`] writes.
+/// What [`Call::encode`] writes, and the highest that [`Call::decode`] reads. A record's schema is
+/// the lowest version that can read it: fields that an older version may pass over do not raise it.
 pub const SCHEMA: u32 = 1;
 
 /// An encoded call. Durations count from the moment of encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// Version of both sections.
+    /// The lowest version that can read both sections.
     pub schema: u32,
     /// What another site needs.
     pub crossing: Bytes,
@@ -41,7 +44,7 @@ pub struct Encoded {
 /// Why bytes are no call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Another release wrote them: refused, never guessed.
+    /// A newer version wrote them in a form that this one cannot read: refused, never guessed.
     UnknownSchema(u32),
     /// They break the encoding; the text names what.
     Malformed(&'static str),
@@ -50,7 +53,9 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownSchema(schema) => write!(f, "unknown schema {schema} of a call"),
+            Self::UnknownSchema(schema) => {
+                write!(f, "the call has schema {schema}, this version reads up to {SCHEMA}")
+            }
             Self::Malformed(what) => write!(f, "malformed call: {what}"),
         }
     }
@@ -96,7 +101,7 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// When another release wrote the bytes, or they are damaged.
+    /// When they need a newer version, or are damaged.
     pub fn decode(
         key: CallKey,
         schema: u32,
@@ -105,17 +110,17 @@ impl Call {
         age: Duration,
         now: Instant,
     ) -> Result<(Self, Vec<Effect>), DecodeError> {
-        if schema != SCHEMA {
+        if !(1..=SCHEMA).contains(&schema) {
             return Err(DecodeError::UnknownSchema(schema));
         }
         let clock = Clock { now, age };
         let is_trimmed = local.is_empty();
-        let crossing = crossing::Call::decode(crossing.clone())
+        let crossing = Kept::<crossing::Call>::decode(crossing.clone())
             .map_err(|_| DecodeError::Malformed("crossing section"))?;
-        let local = local::Local::decode(local.clone())
+        let local = Kept::<local::Local>::decode(local.clone())
             .map_err(|_| DecodeError::Malformed("local section"))?;
         let mut crossing = crossing;
-        let early = crossing.early.take().filter(|_| is_trimmed);
+        let early = crossing.known.early.take().filter(|_| is_trimmed);
         let crossing = crossing::decode(crossing, clock)?;
         let (local, effects) = local::decode(early.unwrap_or(local), clock)?;
         Ok((Self { key, crossing, local }, effects))

@@ -238,6 +238,7 @@ impl Stepper<'_> {
             unacknowledged: None,
             is_deferred: false,
             deferred_until: None,
+            newer: Bytes::new(),
         });
         Some(id)
     }

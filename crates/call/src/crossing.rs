@@ -25,6 +25,8 @@ pub(crate) struct Crossing {
     pub(crate) legs: Vec<Leg>,
     /// One for each application that takes part.
     pub(crate) applications: Vec<ApplicationState>,
+    /// Fields of a newer version, here and in the parts of the call: written again as they came.
+    pub(crate) newer: Bytes,
 }
 
 /// One side of a back-to-back user agent: the dialogs that one INVITE made.
@@ -61,6 +63,9 @@ pub(crate) struct Leg {
     pub(crate) is_early: bool,
     /// Runs once the leg is answered.
     pub(crate) timer: Option<SessionTimer>,
+    /// Of a caller's leg: when it was answered. An older version forgets it.
+    pub(crate) answered_at: Option<Instant>,
+    pub(crate) newer: Bytes,
 }
 
 /// Where a leg stands.
@@ -99,6 +104,7 @@ pub(crate) struct Dialog {
     /// The route set: addresses in the order in which requests of ours visit them. At most
     /// `CallLimits::routes_max`.
     pub(crate) routes: Vec<Bytes>,
+    pub(crate) newer: Bytes,
 }
 
 /// What one application keeps in the call.
@@ -112,11 +118,13 @@ pub(crate) struct ApplicationState {
     pub(crate) attributes: BTreeMap<String, Bytes>,
     /// Bounded by `servlet::Limits`.
     pub(crate) timers: BTreeMap<String, Instant>,
+    pub(crate) newer: Bytes,
 }
 
 impl Crossing {
     pub(crate) fn new(salt: u32, now: Instant) -> Self {
-        Self { salt, next_ordinal: 1, begun_at: now, legs: Vec::new(), applications: Vec::new() }
+        let (legs, applications) = (Vec::new(), Vec::new());
+        Self { salt, next_ordinal: 1, begun_at: now, legs, applications, newer: Bytes::new() }
     }
 
     pub(crate) fn leg(&self, id: u16) -> Option<&Leg> {
@@ -169,6 +177,7 @@ impl Crossing {
                     hint: None,
                     attributes: BTreeMap::new(),
                     timers: BTreeMap::new(),
+                    newer: Bytes::new(),
                 });
                 self.applications.len() - 1
             }

@@ -6,6 +6,7 @@
 //! callee's 2xx the other (§17.1.3), whichever site they reach. Once it is cancelled or answered
 //! a call waits for its boundary like any other.
 
+use bytes::Bytes;
 use vocab::Instant;
 
 use crate::Call;
@@ -41,6 +42,7 @@ impl Call {
             servings: servings.cloned().collect(),
             askings: askings.cloned().collect(),
             recent: None,
+            newer: Bytes::new(),
         };
         (local.transactions() > 0).then_some(local)
     }

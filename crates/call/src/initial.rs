@@ -10,7 +10,7 @@ use crate::call::from_tag;
 use crate::compose::{Answer, caller_target, forward_routes, untagged};
 use crate::crossing::{Dialog, Leg, LegState};
 use crate::local::{ServerMachine, is_merged};
-use crate::step::{Ended, Stepper};
+use crate::step::Stepper;
 use crate::transaction::{ServerKey, invite_server, server};
 
 /// The application that takes the initial requests.
@@ -179,6 +179,7 @@ impl Stepper<'_> {
             remote_cseq: Some(headers.cseq().ok()?.number),
             target: caller_target(headers).unwrap_or_default(),
             routes: forward_routes(headers, self.setting.limits.routes_max)?,
+            newer: Bytes::new(),
         };
         let id = self.call.crossing.fresh_ordinal();
         let application = self.call.local.serving(serving)?.application;
@@ -199,6 +200,8 @@ impl Stepper<'_> {
             min_se_s: 0,
             is_early: false,
             timer: None,
+            answered_at: None,
+            newer: Bytes::new(),
         });
         if let Some(serving) = self.call.local.serving_mut(serving) {
             serving.leg = Some(id);
@@ -208,8 +211,10 @@ impl Stepper<'_> {
 
     /// A caller's leg is answered: of its early dialogs, the one of this fork remains.
     pub(crate) fn confirm_caller(&mut self, leg: u16, fork: u16) {
+        let now = self.now;
         if let Some(leg) = self.call.crossing.leg_mut(leg) {
             leg.state = LegState::Confirmed;
+            leg.answered_at = Some(now);
             leg.dialogs.retain(|dialog| dialog.fork == fork);
         }
     }
@@ -217,10 +222,9 @@ impl Stepper<'_> {
     /// Forgets a leg and tells its application.
     pub(crate) fn forget_leg(&mut self, id: u16, why: EndReason) {
         let Some(leg) = self.call.crossing.leg(id) else { return };
-        let application = leg.application;
         // A leg that was leaving has ended for its application already.
         if leg.state != LegState::Leaving {
-            self.ended.push(Ended { leg: id, application, why });
+            self.note_end(id, why);
         }
         self.call.crossing.remove_leg(id);
     }

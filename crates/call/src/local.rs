@@ -22,6 +22,8 @@ pub(crate) struct Local {
     pub(crate) askings: Vec<Asking>,
     /// How the peers' requests within their dialogs came, from the first on.
     pub(crate) recent: Option<Recent>,
+    /// Fields of a newer version, here and in the transactions: written again as they came.
+    pub(crate) newer: Bytes,
 }
 
 /// The pace of the peers' requests, ACKs excepted.
@@ -60,6 +62,7 @@ pub(crate) struct Serving {
     pub(crate) is_deferred: bool,
     /// When a deferred INVITE is refused.
     pub(crate) deferred_until: Option<Instant>,
+    pub(crate) newer: Bytes,
 }
 
 /// A server transaction.
@@ -92,6 +95,7 @@ pub(crate) struct Asking {
     /// What its offer took the place of as the leg's session description: that counts again when
     /// the offer is refused.
     pub(crate) sdp_before: Option<Bytes>,
+    pub(crate) newer: Bytes,
 }
 
 /// A client transaction.

@@ -52,6 +52,8 @@ pub struct Stats {
     pub unchanged: u64,
     /// Effects released.
     pub released: u64,
+    /// Of them, accounting records.
+    pub accounts: u64,
     /// Due calls worked.
     pub due: u64,
     /// Grants whose unreleased effects were sent again.
@@ -88,6 +90,8 @@ pub struct Stats {
     pub refused_poison: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
+    /// Turns over records that only a newer version can read: they stay as they are.
+    pub needs_newer: u64,
     /// Locks that nobody waited for any more when they came.
     pub orphan_grants: u64,
     /// Batches of other sites applied.

@@ -49,6 +49,14 @@ impl SipDoor {
         Self { udp, mode: Mode::Framed { secret, engine, balancers }, bad_frames: 0 }
     }
 
+    /// Whether balancers are in front, who can be told where not to send.
+    pub(crate) fn is_framed(&self) -> bool {
+        match &self.mode {
+            Mode::Direct => false,
+            Mode::Framed { .. } => true,
+        }
+    }
+
     pub(crate) async fn ready(&self) {
         self.udp.ready().await;
     }

@@ -178,6 +178,7 @@ pub(crate) fn engine(
     // The first and only application.
     let is_early = config.b2bua.as_ref().is_some_and(|b2bua| b2bua.early);
     setting.early = is_early.then_some(0).into_iter().collect();
+    setting.accounts = config.accounting.is_some();
     let timers = &config.timers;
     setting.timers = SipTimers {
         t1: Duration::from_millis(timers.t1_ms),
@@ -189,6 +190,8 @@ pub(crate) fn engine(
         session_expires: Duration::from_secs(config.session_timer.expires_s.into()),
         min_se: Duration::from_secs(config.session_timer.min_se_s.into()),
     };
+    let spread = config.crossing.activation_spread_s.map(Duration::from_secs);
+    set(&mut setting.limits.activation_spread, spread);
     let mut limits = engine::Limits::default();
     set(&mut limits.turns_max, config.limits.turns_max);
     set(&mut limits.message.message_bytes_max, config.limits.message_bytes_max);

@@ -24,6 +24,7 @@ use tier_protocol::frame::TierFrame;
 use tier_protocol::{GateWord, SiteState, dictionary};
 use vocab::{EngineId, Instant, SiteId};
 
+use crate::accounting::Ledger;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::SipDoor;
@@ -52,6 +53,8 @@ pub(crate) struct EngineSeat {
     pub(crate) name: String,
     pub(crate) door: SipDoor,
     pub(crate) names: Names,
+    /// Where calls that ended are written down.
+    pub(crate) ledger: Option<Ledger>,
     /// The gate said that this site serves, and the tier can be reached.
     pub(crate) is_serving: bool,
     /// Other sites that are configured or were heard of, and whether the gate hears them now.
@@ -67,6 +70,7 @@ impl EngineSeat {
         name: String,
         door: SipDoor,
         names: Names,
+        ledger: Option<Ledger>,
     ) -> Self {
         Self {
             core,
@@ -74,6 +78,7 @@ impl EngineSeat {
             name,
             door,
             names,
+            ledger,
             is_serving: false,
             peers: Vec::new(),
             transmitted: 0,
@@ -232,6 +237,11 @@ impl Site {
                         seat.door.transmit(now, to, bytes);
                     }
                 }
+                engine::Output::Account { account, epoch } => {
+                    if let Some(ledger) = &seat.ledger {
+                        ledger.write(&account, epoch, now);
+                    }
+                }
                 engine::Output::Bounce { source, bytes, to } => {
                     seat.door.bounce(now, source, to, bytes);
                 }
@@ -376,10 +386,11 @@ impl Site {
         }
     }
 
-    /// This process is about to end: balancers hear that it takes no traffic.
+    /// This process is about to end: balancers hear that it takes no traffic. What they send until
+    /// they have heard is served like any other; without a balancer, calls that begin are refused.
     pub(crate) fn drain(&mut self) {
         self.is_draining = true;
-        if self.engine.is_some() {
+        if self.engine.as_ref().is_some_and(|seat| !seat.door.is_framed()) {
             self.words.push_back(Word::Engine(engine::Input::Drain(true)));
         }
     }

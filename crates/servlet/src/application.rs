@@ -56,6 +56,45 @@ pub trait Application: Send + Sync {
     }
 
     /// The call was taken over from another site, which may have died in the middle of something.
+    ///
+    /// It runs once for each take-over, before anything else of the call is worked here: for a
+    /// message, for an operator's order, and when the call comes back to the site that it left. It
+    /// may do what a timer may: set timers, change attributes, hint, end the call. What it decides
+    /// is stored before it leaves. Attributes and timers are those of the last state that crossed;
+    /// timers that passed meanwhile fire later, once each, in their order. What the application did
+    /// after that state crossed is not known here.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use servlet::testkit::{self, Bench};
+    /// use servlet::{Application, Cx, Decision, OutboundLeg};
+    /// use sip_message::{Method, Request};
+    ///
+    /// /// Charges each minute in advance.
+    /// struct Prepaid;
+    /// impl Application for Prepaid {
+    ///     fn name(&self) -> &str {
+    ///         "prepaid"
+    ///     }
+    ///     fn on_initial_request(&self, cx: &mut Cx<'_>, request: &Request) -> Decision {
+    ///         let _ = cx.set_timer("minute", Duration::from_secs(60));
+    ///         Decision::BackToBack(OutboundLeg::new(request.uri.clone()))
+    ///     }
+    ///     fn on_activate(&self, cx: &mut Cx<'_>) {
+    ///         // The dead site may have charged this minute: begin a new one instead of a part.
+    ///         let _ = cx.set_timer("minute", Duration::from_secs(60));
+    ///         let _ = cx.set_attribute("taken-over", "yes");
+    ///     }
+    /// }
+    ///
+    /// let mut bench = Bench::new();
+    /// let request = testkit::request(Method::Invite, "sip:bob@example.com");
+    /// let _leg = bench.initial(&Prepaid, &request);
+    /// bench.advance(&Prepaid, Duration::from_secs(50));
+    /// bench.activate(&Prepaid);
+    /// assert_eq!(bench.timers["minute"], bench.now + Duration::from_secs(60));
+    /// assert!(bench.attributes.contains_key("taken-over"));
+    /// ```
     fn on_activate(&self, cx: &mut Cx<'_>) {
         let _ = cx;
     }

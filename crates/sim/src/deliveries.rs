@@ -191,6 +191,7 @@ fn record(key: CallKey, stamp: Stamp) -> Record {
         crossing_deadline: Some(Duration::from_secs(3_600)),
         hints: vec![(0, Hint::Steady)],
         crossed: Vec::new(),
+        newer: Bytes::new(),
     };
     Record { header, crossing: Bytes::from(text), local: Bytes::new() }
 }
@@ -342,7 +343,9 @@ impl Inbound {
                     self.replica(replica::Input::Command { engine, command });
                 }
                 engine::Output::Gate(word) => words.push(word),
-                engine::Output::Transmit { .. } | engine::Output::Bounce { .. } => {}
+                engine::Output::Transmit { .. }
+                | engine::Output::Bounce { .. }
+                | engine::Output::Account { .. } => {}
                 engine::Output::WakeAt(..) => break,
             }
         }

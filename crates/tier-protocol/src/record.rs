@@ -32,7 +32,8 @@ pub struct RecordHeader {
     pub origin: SiteId,
     /// The site that keeps the dormant copy, if any.
     pub backup: Option<SiteId>,
-    /// Version of the encoding of both sections; an unknown one is refused, never guessed.
+    /// The lowest version of the encoding of both sections that can read them; a reader of a lower
+    /// one refuses them, and never guesses.
     pub schema: u32,
     /// Time since the put.
     pub age: Duration,
@@ -44,6 +45,9 @@ pub struct RecordHeader {
     pub hints: Vec<(u16, Hint)>,
     /// The newest stamp that each remote site has acknowledged; at most one entry a site.
     pub crossed: Vec<(SiteId, Stamp)>,
+    /// Fields that this build does not know, as a newer one wrote them: they go with the record,
+    /// and with what replaces it. Empty, or valid protocol buffers.
+    pub newer: Bytes,
 }
 
 impl RecordHeader {

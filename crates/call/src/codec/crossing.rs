@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use newer_fields::{Fields, Kept};
 use servlet::{Hint, Side};
 use vocab::SiteId;
 
@@ -22,13 +23,13 @@ pub(super) struct Call {
     #[prost(sint64, tag = "3")]
     begun_at: i64,
     #[prost(message, repeated, tag = "4")]
-    legs: Vec<Leg>,
+    legs: Vec<Kept<Leg>>,
     #[prost(message, repeated, tag = "5")]
-    applications: Vec<Application>,
+    applications: Vec<Kept<Application>>,
     /// Of legs that ring and may cross: the transactions of their INVITEs, as the local section
     /// writes them.
     #[prost(message, optional, tag = "6")]
-    pub(super) early: Option<super::local::Local>,
+    pub(super) early: Option<Kept<super::local::Local>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -56,7 +57,7 @@ struct Leg {
     #[prost(bytes = "bytes", optional, tag = "9")]
     remote: Option<Bytes>,
     #[prost(message, repeated, tag = "10")]
-    dialogs: Vec<Dialog>,
+    dialogs: Vec<Kept<Dialog>>,
     #[prost(bytes = "bytes", tag = "11")]
     sdp: Bytes,
     #[prost(uint64, tag = "12")]
@@ -69,6 +70,8 @@ struct Leg {
     timer: Option<SessionTimer>,
     #[prost(bool, tag = "16")]
     is_early: bool,
+    #[prost(sint64, optional, tag = "17")]
+    answered_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -130,6 +133,22 @@ struct Timer {
     at: i64,
 }
 
+impl Fields for Call {
+    const LAST: u32 = 6;
+}
+
+impl Fields for Leg {
+    const LAST: u32 = 17;
+}
+
+impl Fields for Dialog {
+    const LAST: u32 = 7;
+}
+
+impl Fields for Application {
+    const LAST: u32 = 4;
+}
+
 pub(super) fn encode(call: &crate::Call, clock: Clock) -> Bytes {
     let crossing = &call.crossing;
     Writer::written(|out| {
@@ -145,6 +164,7 @@ pub(super) fn encode(call: &crate::Call, clock: Clock) -> Bytes {
         if let Some(early) = call.early_transactions() {
             out.message(6, |out| super::local::encode_into(&early, clock, out));
         }
+        out.newer(&crossing.newer);
     })
 }
 
@@ -189,6 +209,8 @@ fn encode_leg(crossing: &model::Crossing, leg: &model::Leg, clock: Clock, out: &
         });
     }
     out.bool(16, leg.is_early);
+    out.optional_sint(17, leg.answered_at.map(|at| clock.encode(at)));
+    out.newer(&leg.newer);
 }
 
 fn encode_dialog(dialog: &model::Dialog, out: &mut Writer) {
@@ -201,6 +223,7 @@ fn encode_dialog(dialog: &model::Dialog, out: &mut Writer) {
     for route in &dialog.routes {
         out.some_bytes(7, route);
     }
+    out.newer(&dialog.newer);
 }
 
 fn encode_application(state: &model::ApplicationState, clock: Clock, out: &mut Writer) {
@@ -223,9 +246,11 @@ fn encode_application(state: &model::ApplicationState, clock: Clock, out: &mut W
             out.sint(2, clock.encode(*at));
         });
     }
+    out.newer(&state.newer);
 }
 
-pub(super) fn decode(call: Call, clock: Clock) -> Result<model::Crossing, DecodeError> {
+pub(super) fn decode(call: Kept<Call>, clock: Clock) -> Result<model::Crossing, DecodeError> {
+    let (call, newer) = call.into_parts();
     let mut legs: Vec<model::Leg> = Vec::with_capacity(call.legs.len());
     for leg in call.legs {
         let leg = decode_leg(leg, &legs, clock)?;
@@ -238,10 +263,16 @@ pub(super) fn decode(call: Call, clock: Clock) -> Result<model::Crossing, Decode
         begun_at: clock.decode(call.begun_at),
         legs,
         applications: applications.collect::<Result<_, _>>()?,
+        newer,
     })
 }
 
-fn decode_leg(leg: Leg, earlier: &[model::Leg], clock: Clock) -> Result<model::Leg, DecodeError> {
+fn decode_leg(
+    leg: Kept<Leg>,
+    earlier: &[model::Leg],
+    clock: Clock,
+) -> Result<model::Leg, DecodeError> {
+    let (leg, newer) = leg.into_parts();
     let peer = leg.peer.map(|peer| narrow(peer, "peer leg")).transpose()?;
     let twin = peer.and_then(|peer| earlier.iter().find(|other| other.id == peer));
     let missing = DecodeError::Malformed("address of a leg");
@@ -276,16 +307,19 @@ fn decode_leg(leg: Leg, earlier: &[model::Leg], clock: Clock) -> Result<model::L
         is_update_allowed: leg.is_update_allowed,
         min_se_s: leg.min_se_s,
         is_early: leg.is_early,
+        answered_at: leg.answered_at.map(|at| clock.decode(at)),
         timer: leg.timer.map(|timer| session_timer::SessionTimer {
             interval: Duration::from_nanos(timer.interval_ns),
             refresher: if timer.is_ours { Refresher::Us } else { Refresher::Peer },
             refresh_at: timer.refresh_at.map(|at| clock.decode(at)),
             expire_at: clock.decode(timer.expire_at),
         }),
+        newer,
     })
 }
 
-fn decode_dialog(dialog: Dialog) -> Result<model::Dialog, DecodeError> {
+fn decode_dialog(dialog: Kept<Dialog>) -> Result<model::Dialog, DecodeError> {
+    let (dialog, newer) = dialog.into_parts();
     Ok(model::Dialog {
         fork: narrow(dialog.fork, "fork")?,
         local_tag: narrow(dialog.local_tag, "tag")?,
@@ -294,13 +328,15 @@ fn decode_dialog(dialog: Dialog) -> Result<model::Dialog, DecodeError> {
         remote_cseq: dialog.remote_cseq,
         target: dialog.target,
         routes: dialog.routes,
+        newer,
     })
 }
 
 fn decode_application(
-    state: Application,
+    state: Kept<Application>,
     clock: Clock,
 ) -> Result<model::ApplicationState, DecodeError> {
+    let (state, newer) = state.into_parts();
     let attributes = state.attributes.into_iter();
     let timers = state.timers.into_iter();
     Ok(model::ApplicationState {
@@ -313,5 +349,6 @@ fn decode_application(
         },
         attributes: attributes.map(|attribute| (attribute.name, attribute.value)).collect(),
         timers: timers.map(|timer| (timer.name, clock.decode(timer.at))).collect(),
+        newer,
     })
 }

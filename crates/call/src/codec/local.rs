@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use newer_fields::{Fields, Kept};
 use sip_message::Method;
 use vocab::SiteId;
 
@@ -21,9 +22,9 @@ pub(super) struct Local {
     #[prost(uint32, tag = "1")]
     next_serving: u32,
     #[prost(message, repeated, tag = "2")]
-    servings: Vec<Serving>,
+    servings: Vec<Kept<Serving>>,
     #[prost(message, repeated, tag = "3")]
-    askings: Vec<Asking>,
+    askings: Vec<Kept<Asking>>,
     #[prost(message, repeated, tag = "4")]
     unreleased: Vec<Effect>,
     /// When the last request of a peer within a dialog came.
@@ -32,6 +33,9 @@ pub(super) struct Local {
     /// How many of the last gaps between such requests were short.
     #[prost(uint32, tag = "6")]
     recent_close: u32,
+    /// What is to be written down: unreleased, as those of 4.
+    #[prost(message, repeated, tag = "7")]
+    accounts: Vec<outbox::Account>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -190,6 +194,18 @@ struct Ack {
     packet: Option<Sent>,
 }
 
+impl Fields for Local {
+    const LAST: u32 = 7;
+}
+
+impl Fields for Serving {
+    const LAST: u32 = 17;
+}
+
+impl Fields for Asking {
+    const LAST: u32 = 15;
+}
+
 /// The transactions alone.
 pub(super) fn encode_into(local: &model::Local, clock: Clock, out: &mut Writer) {
     out.uint(1, local.next_serving);
@@ -207,20 +223,25 @@ pub(super) fn encode(local: &model::Local, unreleased: &[crate::Effect], clock: 
         if !unreleased.is_empty() {
             let stored = outbox::stored(local);
             for effect in unreleased {
-                out.message(4, |out| outbox::encode(effect, &stored, out));
+                outbox::encode(effect, &stored, out);
             }
         }
         if let Some(recent) = &local.recent {
             out.optional_sint(5, Some(clock.encode(recent.last_at)));
             out.uint(6, recent.close);
         }
+        for effect in unreleased {
+            outbox::encode_account(effect, clock, out);
+        }
+        out.newer(&local.newer);
     })
 }
 
 pub(super) fn decode(
-    local: Local,
+    local: Kept<Local>,
     clock: Clock,
 ) -> Result<(model::Local, Vec<crate::Effect>), DecodeError> {
+    let (local, newer) = local.into_parts();
     let servings = local.servings.into_iter().map(|serving| decode_serving(serving, clock));
     let askings = local.askings.into_iter().map(|asking| decode_asking(asking, clock));
     let decoded = model::Local {
@@ -231,10 +252,12 @@ pub(super) fn decode(
             last_at: clock.decode(at),
             close: u8::try_from(local.recent_close).unwrap_or(u8::MAX),
         }),
+        newer,
     };
     let stored = outbox::stored(&decoded);
     let effects = local.unreleased.into_iter().map(|effect| outbox::decode(effect, &stored));
-    let effects = effects.collect::<Result<_, _>>()?;
+    let accounts = local.accounts.into_iter().map(|account| outbox::decode_account(account, clock));
+    let effects = effects.chain(accounts).collect::<Result<_, _>>()?;
     Ok((decoded, effects))
 }
 
@@ -269,9 +292,11 @@ fn encode_serving(serving: &model::Serving, clock: Clock, out: &mut Writer) {
     }
     out.bool(16, serving.is_deferred);
     out.optional_sint(17, serving.deferred_until.map(|at| clock.encode(at)));
+    out.newer(&serving.newer);
 }
 
-fn decode_serving(serving: Serving, clock: Clock) -> Result<model::Serving, DecodeError> {
+fn decode_serving(serving: Kept<Serving>, clock: Clock) -> Result<model::Serving, DecodeError> {
+    let (serving, newer) = serving.into_parts();
     let key = decode_key(serving.key.ok_or(DecodeError::Malformed("key of a serving"))?);
     let to = serving.to.ok_or(DecodeError::Malformed("peer of a serving"))?.try_into()?;
     let machine = serving.machine.ok_or(DecodeError::Malformed("state of a serving"))?;
@@ -302,6 +327,7 @@ fn decode_serving(serving: Serving, clock: Clock) -> Result<model::Serving, Deco
             .transpose()?,
         is_deferred: serving.is_deferred,
         deferred_until: serving.deferred_until.map(|at| clock.decode(at)),
+        newer,
     })
 }
 
@@ -378,9 +404,11 @@ fn encode_asking(asking: &model::Asking, clock: Clock, out: &mut Writer) {
     }
     out.bool(14, asking.is_acknowledged);
     out.optional_bytes(15, asking.sdp_before.as_ref());
+    out.newer(&asking.newer);
 }
 
-fn decode_asking(asking: Asking, clock: Clock) -> Result<model::Asking, DecodeError> {
+fn decode_asking(asking: Kept<Asking>, clock: Clock) -> Result<model::Asking, DecodeError> {
+    let (asking, newer) = asking.into_parts();
     let method = Method::parse(&asking.method);
     let is_invite = method == Method::Invite;
     let key = ClientKey { branch: narrow(asking.branch, "branch")?, method };
@@ -418,6 +446,7 @@ fn decode_asking(asking: Asking, clock: Clock) -> Result<model::Asking, DecodeEr
         is_acknowledged: asking.is_acknowledged,
         acks: acks.collect::<Result<_, _>>()?,
         sdp_before: asking.sdp_before,
+        newer,
     })
 }
 

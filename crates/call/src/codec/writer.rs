@@ -70,6 +70,11 @@ impl Writer {
         self.out.extend_from_slice(value);
     }
 
+    /// Fields that this build does not know, as they came: behind those of known numbers.
+    pub(super) fn newer(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
     pub(super) fn message(&mut self, tag: u32, fields: impl FnOnce(&mut Self)) {
         self.key(tag, LENGTH);
         let at = self.out.len();

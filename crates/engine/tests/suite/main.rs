@@ -2,6 +2,7 @@
 //!
 //! One file per subject; `world` moves words and time, `ua` speaks SIP.
 
+mod accounting;
 mod away;
 mod basic;
 mod cached;
@@ -16,4 +17,5 @@ mod shared;
 mod storm;
 mod torture;
 mod ua;
+mod waking;
 mod world;

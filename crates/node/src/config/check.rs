@@ -76,6 +76,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
         sip(config, findings);
         timers(config, findings);
     }
+    accounting(config, findings);
     tier(config, findings);
     replicas::check(config, findings);
     coordination::check(config, findings);
@@ -231,6 +232,24 @@ fn timers(config: &Config, findings: &mut Findings<'_>) {
     }
 }
 
+fn accounting(config: &Config, findings: &mut Findings<'_>) {
+    let Some(accounting) = &config.accounting else { return };
+    if !config.role.has_engine() {
+        findings.mistake(
+            &["accounting"],
+            format!("role `{}` sees no call end", config.role.as_str()),
+            "move [accounting] to the processes of role `engine`, each with a file of its own",
+        );
+    }
+    if accounting.rotate_bytes < 4_096 {
+        findings.mistake(
+            &["accounting", "rotate_bytes"],
+            format!("rotate_bytes = {} makes a file of a few calls", accounting.rotate_bytes),
+            "67108864 (64 MiB) is the default; at least 4096",
+        );
+    }
+}
+
 fn tier(config: &Config, findings: &mut Findings<'_>) {
     let tier = config.tier.as_ref();
     match config.role {
@@ -320,6 +339,14 @@ fn crossing(config: &Config, findings: &mut Findings<'_>) {
             &["crossing", "batch_bytes_max"],
             format!("batch_bytes_max = {bytes} is more than a receiver is sure to take"),
             "write at most 4194304 (4 MiB); 262144 is the default",
+        );
+    }
+    let spread = config.crossing.activation_spread_s;
+    if let Some(spread) = spread.filter(|spread| !(1..=600).contains(spread)) {
+        findings.mistake(
+            &["crossing", "activation_spread_s"],
+            format!("activation_spread_s = {spread} is not from 1 to 600"),
+            "10 is the default; what is longer keeps sessions alive that nobody refreshes",
         );
     }
 }

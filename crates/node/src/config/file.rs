@@ -95,6 +95,8 @@ pub struct Config {
     pub database: Option<Database>,
     /// When they go there.
     pub spill: Option<Spill>,
+    /// Where calls that ended are written down.
+    pub accounting: Option<Accounting>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -408,12 +410,29 @@ pub struct Crossing {
     pub queue_batches_max: Option<u64>,
     /// A call whose hint kept being disregarded crosses after this.
     pub disregarded_max_ms: Option<u64>,
+    /// Deadlines that passed while a call was dormant fire within this time of its activation.
+    pub activation_spread_s: Option<u64>,
     /// Calls that an order wakes in one second.
     pub activate_per_s: Option<u32>,
     /// Calls that a returning site fetches in one second.
     pub refill_per_s: Option<u32>,
     /// Calls that are given back in one second.
     pub hand_back_per_s: Option<u32>,
+}
+
+/// `[accounting]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounting {
+    /// Of this process alone.
+    pub file: PathBuf,
+    /// A file that has grown to this is set aside under a name with the moment.
+    #[serde(default = "rotate_bytes")]
+    pub rotate_bytes: u64,
+}
+
+fn rotate_bytes() -> u64 {
+    64 << 20
 }
 
 /// `[limits]`. What is absent is the core's default.

@@ -141,6 +141,11 @@ fn values_that_do_not_fit_together_are_told_at_once() {
     let edge = "edge = { listen = \"127.0.0.1:6060\", balancers = [] }\n[b2bua]";
     check_golden("edge_and_listen", &changed("[b2bua]", edge), None);
     check_golden("timers", &format!("{}[timers]\nt1_ms = 9000\n", whole()), None);
+    let spread = format!("{}[crossing]\nactivation_spread_s = 0\n", whole());
+    check_golden("activation_spread", &spread, None);
+    let accounting = "[accounting]\nfile = \"calls.jsonl\"\nrotate_bytes = 100\n";
+    check_golden("accounting", &(whole() + accounting), None);
+    check_golden("accounting_nowhere", &(shared() + ETCD + accounting), None);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) mod judged;
 pub(crate) mod many;
 pub(crate) mod many_sites;
 pub(crate) mod netns;
+pub(crate) mod older;
 pub(crate) mod pair;
 pub(crate) mod process;
 pub(crate) mod relay;

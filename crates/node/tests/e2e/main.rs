@@ -6,6 +6,7 @@
 //! other than its admin API, except for the tier link, which `harness::tap` may cut between two
 //! words to put a crash at an exact step.
 
+mod accounting;
 mod bulk_wake;
 mod cli;
 mod disk_faults;
@@ -25,5 +26,6 @@ mod tier_network;
 mod tier_parts_lost;
 mod tier_turns;
 mod torture;
+mod upgrade;
 mod wan_edges;
 mod wan_sites;

@@ -313,6 +313,7 @@ impl World {
                     let frame = EdgeFrame::Bounce { source, to, bytes }.encode(&secret());
                     self.send(here, EDGE_INNER, &frame);
                 }
+                engine::Output::Account { .. } => {}
                 engine::Output::Command { to, partition: _, command } => {
                     self.watch.commanded(self.now, (site, id), &command);
                     self.homes.commanded(&command);

@@ -133,6 +133,7 @@ fn call(n: u64) -> Record {
         crossing_deadline: Some(Duration::from_secs(1800)),
         hints: vec![(1, Hint::Steady)],
         crossed: Vec::new(),
+        newer: Bytes::new(),
     };
     Record { header, crossing: Bytes::from(crossing), local: Bytes::new() }
 }
@@ -170,6 +171,30 @@ fn a_batch_whose_entries_cannot_be_told_apart_is_none() {
     let batch = seal(METHOD_AS_IS, nonsense.len() as u64, &nonsense);
     let refused = decode_each(&batch, MAX);
     assert!(matches!(refused, Err(BatchError::Entry { index: BAD_ENTRIES_MAX, .. })));
+}
+
+/// D44: a site of this version stores what a newer one sent, and sends it on.
+#[test]
+fn d44_a_newer_versions_fields_stay_with_the_record() {
+    let mut bytes = BytesMut::new();
+    call(7).encode(&mut bytes);
+    let mut newer = Vec::new();
+    prost::encoding::bytes::encode(13, &Bytes::from_static(b"of the header"), &mut newer);
+    prost::encoding::uint64::encode(4000, &0, &mut newer);
+    bytes.extend_from_slice(&newer);
+    let bytes = bytes.freeze();
+    let mut record = Record::decode(bytes.clone()).expect("a newer version's record is read");
+    assert_eq!(record.header.newer, newer);
+    let mut again = BytesMut::new();
+    record.encode(&mut again);
+    assert_eq!(again, bytes);
+    // What replaces it begins with its header; what crosses is trimmed.
+    record.header.stamp.version.0 += 1;
+    let entries = [Entry::Record(record.trimmed()), Entry::Record(call(8))];
+    let (read, bad) = decode_each(&encode(&entries), MAX).expect("a batch");
+    assert_eq!((&read[..], &bad[..]), (&entries[..], &[][..]));
+    let Entry::Record(read) = &read[0] else { panic!("a record was sent") };
+    assert_eq!(read.header.newer, newer);
 }
 
 /// What was kept of the calls that trained the newest dictionary, and of as many others.

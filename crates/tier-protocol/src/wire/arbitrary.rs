@@ -69,14 +69,32 @@ fn hint() -> impl Strategy<Value = Hint> {
     prop_oneof![Just(Hint::Steady), Just(Hint::Busy)]
 }
 
+/// Fields of a later version of the header.
+fn newer() -> impl Strategy<Value = Bytes> {
+    let number = 13_u32..100_000;
+    vec((number, prop_oneof![any::<u64>().prop_map(Ok), body().prop_map(Err)]), 0..3).prop_map(
+        |fields| {
+            let mut out = Vec::new();
+            for (number, value) in fields {
+                match value {
+                    Ok(value) => prost::encoding::uint64::encode(number, &value, &mut out),
+                    Err(value) => prost::encoding::bytes::encode(number, &value, &mut out),
+                }
+            }
+            out.into()
+        },
+    )
+}
+
 fn header() -> impl Strategy<Value = RecordHeader> {
     let names = (key(), stamp(), site(), of(site()), any::<u32>());
     let times = (duration(), of(duration()), of(duration()));
-    let lists = (vec((any::<u16>(), hint()), 0..4), vec((site(), stamp()), 0..3));
+    let (hints, crossed) = (vec((any::<u16>(), hint()), 0..4), vec((site(), stamp()), 0..3));
+    let lists = (hints, crossed, newer());
     (names, times, lists).prop_map(|(names, times, lists)| {
         let (key, stamp, origin, backup, schema) = names;
         let (age, deadline, crossing_deadline) = times;
-        let (hints, crossed) = lists;
+        let (hints, crossed, newer) = lists;
         RecordHeader {
             key,
             stamp,
@@ -88,6 +106,7 @@ fn header() -> impl Strategy<Value = RecordHeader> {
             crossing_deadline,
             hints,
             crossed,
+            newer,
         }
     })
 }

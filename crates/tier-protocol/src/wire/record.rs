@@ -3,15 +3,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use newer_fields::{Fields, Kept};
 
 use super::list;
 use super::word::{self, Key, Stamp, nanos, need};
 use crate::error::DecodeError;
 use crate::record::{self, Hint, RecordHeader};
 
+/// A record, with what a newer build added.
+pub(crate) type Record = Kept<Known>;
+
+impl Fields for Known {
+    const LAST: u32 = 12;
+}
+
 /// Header and sections in one flat message, so that a small record stays small.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Record {
+pub(crate) struct Known {
     #[prost(message, optional, tag = "1")]
     key: Option<Key>,
     #[prost(message, optional, tag = "2")]
@@ -64,7 +72,7 @@ fn hint_from_wire(value: u32) -> Result<(u16, Hint), DecodeError> {
 impl From<&record::Record> for Record {
     fn from(record: &record::Record) -> Self {
         let header = &record.header;
-        Self {
+        let known = Known {
             key: Some(header.key.into()),
             stamp: Some(header.stamp.into()),
             origin: u32::from(header.origin.0),
@@ -77,7 +85,8 @@ impl From<&record::Record> for Record {
             crossed: list::pack(&header.crossed),
             crossing: record.crossing.clone(),
             local: record.local.clone(),
-        }
+        };
+        Self { known, newer: header.newer.to_vec() }
     }
 }
 
@@ -85,6 +94,7 @@ impl TryFrom<Record> for record::Record {
     type Error = DecodeError;
 
     fn try_from(wire: Record) -> Result<Self, DecodeError> {
+        let (wire, newer) = wire.into_parts();
         let header = RecordHeader {
             key: word::key(wire.key)?,
             stamp: word::stamp(wire.stamp)?,
@@ -96,6 +106,7 @@ impl TryFrom<Record> for record::Record {
             crossing_deadline: wire.crossing_deadline.map(Duration::from_nanos),
             hints: wire.hints.into_iter().map(hint_from_wire).collect::<Result<_, _>>()?,
             crossed: list::unpack(&wire.crossed)?,
+            newer,
         };
         Ok(Self { header, crossing: wire.crossing, local: wire.local })
     }

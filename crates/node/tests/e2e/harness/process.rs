@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::admin::Admin;
 use super::disk::Disk;
 use super::netns::{self, Host};
 use super::stage::{Stage, tail};
-use super::try_wait_for;
+use super::{try_wait_for, wait_for};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rehome");
@@ -23,6 +23,7 @@ const START: Duration = Duration::from_secs(20);
 /// One process with its configuration. It is killed when this is dropped.
 pub(crate) struct Node {
     name: String,
+    program: PathBuf,
     config: PathBuf,
     log: PathBuf,
     admin: SocketAddr,
@@ -70,10 +71,12 @@ impl Node {
     }
 
     fn new(host: Option<&Host>, stage: &Stage, name: &str, text: &str, admin: SocketAddr) -> Self {
-        let config = stage.write(&format!("{name}.toml"), text);
+        let text = text.to_owned() + &stage.more(name);
+        let config = stage.write(&format!("{name}.toml"), &text);
         let log = stage.path(&format!("{name}.log"));
         let host = host.cloned();
-        Self { name: name.into(), config, log, admin, host, disk: None, child: None }
+        let program = stage.program(name);
+        Self { name: name.into(), program, config, log, admin, host, disk: None, child: None }
     }
 
     /// Starts the process after a kill, with the same configuration and the same data.
@@ -81,7 +84,7 @@ impl Node {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log);
         let log = log.expect("the test's folder is writable");
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         command
             .args(["serve", "--config"])
             .arg(&self.config)
@@ -99,6 +102,24 @@ impl Node {
         let mut child = self.child.take().expect("it is killed while it runs");
         child.kill().expect("it is our child");
         child.wait().expect("it is our child");
+    }
+
+    /// Ends it by `signal`, as an operator does, and starts another program with its configuration.
+    pub(crate) fn replace(&mut self, program: &Path, signal: &str) {
+        self.signal(signal);
+        let mut child = self.child.take().expect("it was told while it ran");
+        let ended =
+            wait_for("the end of a process", START, || child.try_wait().expect("it is our child"));
+        assert!(ended.success() || signal == "-KILL", "{} ended badly: {ended}", self.name);
+        self.program = program.to_owned();
+        self.start_again();
+    }
+
+    /// Whether the process runs this program.
+    pub(crate) fn runs(&self, program: &Path) -> bool {
+        let id = self.child.as_ref().map_or(0, Child::id);
+        let running = std::fs::read_link(format!("/proc/{id}/exe"));
+        running.is_ok_and(|running| Some(running) == program.canonicalize().ok())
     }
 
     /// SIGSTOP, or SIGCONT: it stands still, with its sockets open.

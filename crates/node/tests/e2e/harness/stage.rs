@@ -9,6 +9,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::netns::Host;
+use super::process::PROGRAM;
 
 /// Tests that have their turn now.
 static TURNS: Mutex<usize> = Mutex::new(0);
@@ -52,6 +53,10 @@ pub(crate) struct Stage {
     name: &'static str,
     began: Instant,
     host: Option<Host>,
+    /// What is started as a process whose name begins so; else the program under test.
+    programs: Vec<(&'static str, PathBuf)>,
+    /// What is added to the configuration of processes whose names begin so.
+    more: Vec<(&'static str, String)>,
     _turn: Turn,
 }
 
@@ -62,12 +67,35 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("rehome-{name}-{}", std::process::id()));
         let _absent = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary directory is writable");
-        Self { folder, name, began: Instant::now(), host: None, _turn: turn }
+        let (host, programs, more) = (None, Vec::new(), Vec::new());
+        Self { folder, name, began: Instant::now(), host, programs, more, _turn: turn }
     }
 
     /// From here on SIPp runs on this host of a network.
     pub(crate) fn move_to(&mut self, host: Host) {
         self.host = Some(host);
+    }
+
+    /// From here on processes whose names begin with `names` are started of this program.
+    pub(crate) fn run_as(&mut self, names: &'static str, program: &Path) {
+        self.programs.push((names, program.to_owned()));
+    }
+
+    /// From here on this is added to the configuration of processes whose names begin with `names`.
+    pub(crate) fn configure(&mut self, names: &'static str, more: String) {
+        self.more.push((names, more));
+    }
+
+    /// What is added to the configuration of the process of this name.
+    pub(crate) fn more(&self, name: &str) -> String {
+        let told = self.more.iter().filter(|(names, _)| name.starts_with(names));
+        told.map(|(_, more)| more.as_str()).collect()
+    }
+
+    /// What is started as the process of this name.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        let told = self.programs.iter().find(|(names, _)| name.starts_with(names));
+        told.map_or_else(|| PROGRAM.into(), |(_, program)| program.clone())
     }
 
     /// The host on which SIPp runs.
