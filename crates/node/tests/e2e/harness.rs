@@ -4,6 +4,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod dialog;
 pub(crate) mod direct_site;
