@@ -14,7 +14,7 @@
 
 mod doors;
 mod examine;
-mod names;
+mod named;
 
 use std::fmt;
 use std::fs::Metadata;
@@ -35,8 +35,8 @@ use crate::config::Config;
 use crate::config::tls::TlsFiles;
 
 pub(crate) use doors::{Doors, Way, Why};
-pub(crate) use examine::{Examined, Fault, examine};
-use names::Named;
+pub(crate) use examine::{Examined, Fault, examine, names};
+use named::Named;
 
 /// Bytes of a file of certificates or of a key; a larger one is not read.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -128,7 +128,7 @@ impl Tls {
 
     /// The sites that a certificate names.
     pub(crate) fn named_by(&self, certificate: &CertificateDer<'_>) -> Vec<SiteId> {
-        names::named_by(&self.peers, certificate)
+        named::named_by(&self.peers, certificate)
     }
 
     /// How long this end's certificate is valid still.
@@ -251,4 +251,4 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -213,6 +213,14 @@ impl Outbound {
         }
     }
 
+    /// Removes the mark of a removal of that very stamp: of a copy that is void.
+    pub(crate) fn remove_void(&mut self, key: CallKey, stamp: Stamp) {
+        let what = self.mark(key).map(|mark| mark.what);
+        if matches!(what, Some(What::Removal(tombstone)) if tombstone.stamp == stamp) {
+            self.remove(key);
+        }
+    }
+
     /// Keys of all marked records.
     pub(crate) fn records(&self) -> impl Iterator<Item = CallKey> {
         let of_records = self.marks.iter().filter(|(_, mark)| mark.what == What::Record);

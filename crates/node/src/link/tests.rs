@@ -101,7 +101,7 @@ async fn a_link_that_was_full_goes_on_when_the_peer_reads() {
         batch(id, 256 << 10).encode_into(outbox.buffer());
     }
     outbox.flush().unwrap();
-    assert!(outbox.is_stuck);
+    assert!(matches!(outbox.to, To::Plain { is_stuck: true, .. }));
     let (_, LinkWord::Up(_open)) = next(&mut inbox_there).await else { panic!("not up") };
     let (mut came, mut times_writable) = (0, 0);
     while came < BATCHES {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, RootCertStore, client::WebPkiServerVerifier};

@@ -11,6 +11,7 @@ pub(crate) mod direct_site;
 pub(crate) mod figures;
 pub(crate) mod many;
 pub(crate) mod many_sites;
+pub(crate) mod mesh;
 pub(crate) mod netns;
 pub(crate) mod pair;
 pub(crate) mod process;

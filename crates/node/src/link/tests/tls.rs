@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::certificates::{Authority, CertificateFiles, LONG, Valid};
+use crate::certificates::{Authority, CertificateFiles};
 use crate::config::tls::TlsFiles;
 use crate::scratch::Scratch;
+use crate::tls::tests::{Valid, issue};
 use crate::tls::{Tls, Way, Why};
 
 /// What an end is given: its files, and the peers that it knows, by their default names.
@@ -32,7 +33,7 @@ fn folder(scratch: &Scratch, name: &str) -> std::path::PathBuf {
 
 /// Site 2 listens, with a good certificate, and knows sites 1 and 3.
 async fn listening(scratch: &Scratch, ca: &Authority) -> (Links, Receiver<Event>, SocketAddr) {
-    let files = ca.issue(&folder(scratch, "site2"), "site2.rehome", LONG);
+    let files = ca.issue(&folder(scratch, "site2"), "site2.rehome");
     let (links, inbox) = end(tls(&files, &[1, 3]));
     let address = listen(&links).await;
     (links, inbox, address)
@@ -61,7 +62,7 @@ async fn lets_in(
     scratch: &Scratch,
     ca: &Authority,
 ) {
-    let files = ca.issue(&folder(scratch, "site1"), "site1.rehome", LONG);
+    let files = ca.issue(&folder(scratch, "site1"), "site1.rehome");
     let (here, mut inbox_here) = end(tls(&files, &[2]));
     let dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
     let (_, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
@@ -80,7 +81,7 @@ async fn a_good_pair_speaks_and_each_knows_who_the_other_is() {
     let scratch = Scratch::new("link_tls_good");
     let ca = Authority::new("good");
     let (_there, mut inbox_there, address) = listening(&scratch, &ca).await;
-    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (here, mut inbox_here) = end(tls(&files, &[2]));
     let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
 
@@ -138,7 +139,7 @@ async fn nobody_reads_what_crosses() {
             }
         }
     });
-    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (here, mut inbox_here) = end(tls(&files, &[2]));
     let dialling = here.dial::<SiteFrame>(between, LinkId::ToSite(SiteId(2), 0));
     let (_, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
@@ -165,13 +166,13 @@ async fn another_ca_is_refused_by_both_ends() {
     let scratch = Scratch::new("link_tls_ca");
     let (ca, other) = (Authority::new("one"), Authority::new("other"));
     let (there, mut inbox_there, address) = listening(&scratch, &ca).await;
-    let theirs = other.issue(&folder(&scratch, "stranger"), "site1.rehome", LONG);
+    let theirs = other.issue(&folder(&scratch, "stranger"), "site1.rehome");
     // Who dials does not take what it is shown.
     let (here, _inbox) = end(tls(&theirs, &[2]));
     assert!(dial(&here, address).await.is_err());
     counted(&here, Way::Dialled, Why::Certificate).await;
     // Who is dialled does not, either, where the one that dials would take it.
-    let good = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let good = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (here, _inbox) = end(tls(&CertificateFiles { ca_file: good.ca_file, ..theirs }, &[2]));
     let refused = there.doors.of(Way::Taken, Why::Certificate);
     assert!(dial(&here, address).await.is_err());
@@ -189,13 +190,13 @@ async fn a_certificate_that_names_another_is_refused_by_both_ends() {
     let ca = Authority::new("names");
     let (there, mut inbox_there, address) = listening(&scratch, &ca).await;
     // Site 9 is nobody's peer.
-    let nine = ca.issue(&folder(&scratch, "site9"), "site9.rehome", LONG);
+    let nine = ca.issue(&folder(&scratch, "site9"), "site9.rehome");
     let (here, _inbox) = end(tls(&nine, &[2]));
     assert!(dial(&here, address).await.is_err());
     counted(&there, Way::Taken, Why::Name).await;
     counted(&here, Way::Dialled, Why::Certificate).await;
     // Site 1 dials what should be site 3, and site 2 answers.
-    let one = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let one = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (here, _inbox) = end(tls(&one, &[2, 3]));
     let to_three = LinkId::ToSite(SiteId(3), 0);
     assert!(here.dial_once::<SiteFrame>(address, to_three).await.is_err());
@@ -209,7 +210,7 @@ async fn certificates_that_are_not_valid_at_the_moment_are_refused() {
     let ca = Authority::new("dates");
     let (there, mut inbox_there, address) = listening(&scratch, &ca).await;
     for (name, valid) in [("ended", Valid::Ended), ("later", Valid::Later)] {
-        let files = ca.issue(&folder(&scratch, name), "site1.rehome", valid);
+        let files = issue(&ca, &folder(&scratch, name), "site1.rehome", valid);
         let (here, _inbox) = end(tls(&files, &[2]));
         assert!(dial(&here, address).await.is_err(), "{name}");
         counted(&here, Way::Dialled, Why::Certificate).await;
@@ -217,10 +218,10 @@ async fn certificates_that_are_not_valid_at_the_moment_are_refused() {
     assert_eq!(there.doors.of(Way::Taken, Why::Certificate), 2);
     assert!(inbox_there.try_recv().is_err());
     // The same at the end that is dialled.
-    let files = ca.issue(&folder(&scratch, "ended2"), "site2.rehome", Valid::Ended);
+    let files = issue(&ca, &folder(&scratch, "ended2"), "site2.rehome", Valid::Ended);
     let (old, _inbox) = end(tls(&files, &[1]));
     let address = listen(&old).await;
-    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (here, _inbox) = end(tls(&files, &[2]));
     assert!(dial(&here, address).await.is_err());
     counted(&here, Way::Dialled, Why::Certificate).await;
@@ -231,7 +232,7 @@ async fn the_secret_is_wanted_inside_too() {
     let scratch = Scratch::new("link_tls_secret");
     let ca = Authority::new("secret");
     let (there, mut inbox_there, address) = listening(&scratch, &ca).await;
-    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (links, _inbox) = links(8);
     let here = Links { tls: tls(&files, &[2]), ..links };
     assert!(dial(&here, address).await.is_err());
@@ -251,7 +252,7 @@ async fn plain_and_tls_do_not_meet() {
     counted(&there, Way::Taken, Why::Plain).await;
     assert!(inbox_there.try_recv().is_err());
     // The other way round both know at once.
-    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (here, _inbox) = end(tls(&files, &[2]));
     let address = listen(&plain).await;
     assert!(dial(&here, address).await.is_err());
@@ -334,7 +335,7 @@ async fn hostile_bytes_are_closed_and_nothing_is_told() {
     lets_in(&mut inbox_there, address, &scratch, &ca).await;
 
     // A peer that has proven itself, and then says a frame of 2^63 bytes.
-    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome", LONG);
+    let files = ca.issue(&folder(&scratch, "site1"), "site1.rehome");
     let (here, mut inbox_here) = end(tls(&files, &[2]));
     let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
     let (_, LinkWord::Up(mut outbox)) = next(&mut inbox_here).await else { panic!("not up") };
@@ -358,13 +359,13 @@ async fn a_renewed_certificate_is_taken_without_a_restart() {
     let scratch = Scratch::new("link_tls_renewed");
     let ca = Authority::new("renewed");
     let at = folder(&scratch, "site1");
-    let ended = ca.issue(&at, "site1.rehome", Valid::Ended);
+    let ended = issue(&ca, &at, "site1.rehome", Valid::Ended);
     let (_there, mut inbox_there, address) = listening(&scratch, &ca).await;
     let (here, mut inbox_here) = end(tls(&ended, &[2]));
     let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
     counted(&here, Way::Dialled, Why::Certificate).await;
     // A certificate whose key has not come yet is not used, and breaks nothing.
-    let elsewhere = ca.issue(&folder(&scratch, "new"), "site1.rehome", LONG);
+    let elsewhere = ca.issue(&folder(&scratch, "new"), "site1.rehome");
     replace(&elsewhere.cert_file, &ended.cert_file);
     let failed = here.doors.of(Way::Dialled, Why::Certificate);
     while here.doors.of(Way::Dialled, Why::Certificate) == failed {
@@ -382,4 +383,41 @@ fn replace(new: &Path, old: &Path) {
     let beside = old.with_extension("new");
     std::fs::copy(new, &beside).unwrap();
     std::fs::rename(&beside, old).unwrap();
+}
+
+/// A site may say that it is the one that its certificate names, and no other.
+#[tokio::test(flavor = "current_thread")]
+async fn a_site_that_says_it_is_another_is_not_believed() {
+    use crate::site::SiteLinks;
+    let scratch = Scratch::new("link_tls_misnamed");
+    let ca = Authority::new("misnamed");
+    let (there, mut inbox_there, address) = listening(&scratch, &ca).await;
+    let text = format!(
+        "role = \"state\"\n[site]\nid = 2\ndata_dir = {:?}\nsecret = \"{}\"\n\
+         [tier]\nlisten = \"127.0.0.1:9000\"\n[sites]\nlisten = \"127.0.0.1:9100\"\n\
+         [[sites.peer]]\nid = 1\naddress = \"127.0.0.1:1\"\n\
+         [[sites.peer]]\nid = 3\naddress = \"127.0.0.1:2\"\n",
+        scratch.path(),
+        "01".repeat(32),
+    );
+    let (config, _) = crate::config::parse("site.toml", &text, None).unwrap();
+    let mut sites = SiteLinks::new(&config, None);
+    sites.open();
+    for (certificate, is_believed) in [("site3.rehome", false), ("site1.rehome", true)] {
+        let files = ca.issue(&folder(&scratch, certificate), certificate);
+        let (here, _inbox_here) = end(tls(&files, &[2]));
+        let _dialling = here.dial::<SiteFrame>(address, LinkId::ToSite(SiteId(2), 0));
+        let (link, LinkWord::Up(outbox)) = next(&mut inbox_there).await else { panic!("not up") };
+        let mut words = std::collections::VecDeque::new();
+        sites.take(link, LinkWord::Up(outbox), &mut words);
+        // Both say that they are site 1.
+        sites.take(link, LinkWord::Frame(hello(1)), &mut words);
+        assert_eq!(words.len(), usize::from(is_believed), "{certificate}");
+        if !is_believed {
+            assert!(matches!(next(&mut inbox_there).await.1, LinkWord::Down), "it is closed");
+        }
+    }
+    let misnamed = sites.counters().into_iter().find(|(name, _)| *name == "links_misnamed");
+    assert_eq!(misnamed, Some(("links_misnamed", 1)));
+    drop(there);
 }

@@ -26,7 +26,7 @@ fn waiting(scratch: &Scratch, partition: u16) -> Site {
     let clock = Clock::start();
     let (events, _) = crate::event::channel();
     let (events_to, secret) = (events.clone(), setting::secret(&config));
-    let doors = Arc::default();
+    let doors = std::sync::Arc::default();
     let links = Links { events: events_to, secret, bytes_max: 1, tls: None, doors };
     let name = setting::name(&config);
     let partition = setting::partition(&config);

@@ -22,21 +22,7 @@ pub(crate) struct CertificateFiles {
     pub(crate) ca_file: PathBuf,
 }
 
-/// When a certificate is valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Valid {
-    /// From yesterday on, for so long from now.
-    For(Duration),
-    /// Until yesterday.
-    Ended,
-    /// From tomorrow on.
-    Later,
-}
-
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// As long as any test.
-pub(crate) const LONG: Valid = Valid::For(Duration::from_secs(365 * 24 * 3600));
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
@@ -49,28 +35,25 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Writes what one end needs into `folder`: a certificate for `name` at both ends of a link.
-    pub(crate) fn issue(&self, folder: &Path, name: &str, valid: Valid) -> CertificateFiles {
-        use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
-        self.issue_for(folder, name, valid, &[ServerAuth, ClientAuth])
+    /// Writes what one end needs into `folder`: a certificate for `name` at both ends of a link,
+    /// valid since yesterday and for a year.
+    pub(crate) fn issue(&self, folder: &Path, name: &str) -> CertificateFiles {
+        self.issue_with(folder, name, |_| {})
     }
 
-    pub(crate) fn issue_for(
+    pub(crate) fn issue_with(
         &self,
         folder: &Path,
         name: &str,
-        valid: Valid,
-        purposes: &[ExtendedKeyUsagePurpose],
+        change: impl FnOnce(&mut CertificateParams),
     ) -> CertificateFiles {
+        use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         let now = SystemTime::now();
-        let (from, to) = match valid {
-            Valid::For(time) => (now - DAY, now + time),
-            Valid::Ended => (now - 10 * DAY, now - DAY),
-            Valid::Later => (now + DAY, now + 10 * DAY),
-        };
-        (params.not_before, params.not_after) = (from.into(), to.into());
-        params.extended_key_usages = purposes.to_vec();
+        params.not_before = (now - DAY).into();
+        params.not_after = (now + 365 * DAY).into();
+        params.extended_key_usages = vec![ServerAuth, ClientAuth];
+        change(&mut params);
         let key = KeyPair::generate().expect("keys can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority signs");
         let file = |what: &str, text: &str| {
