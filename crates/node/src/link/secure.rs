@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
@@ -25,6 +26,9 @@ use crate::tls::{Tls, Why};
 /// The first byte of a TLS record that holds a handshake.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
+/// Time for the last words of a link that its owner gave up.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A proven link.
 pub(super) struct Secured {
     stream: TlsStream<TcpStream>,
@@ -36,6 +40,7 @@ pub(super) struct Secured {
 pub(super) struct Pipe {
     waiting: Mutex<Waiting>,
     changed: Notify,
+    written: Notify,
     /// The owner gave the link up.
     gone: Notify,
 }
@@ -83,6 +88,13 @@ impl Pipe {
 
     fn note_written(&self, bytes: usize) {
         self.waiting().bytes -= bytes;
+        self.written.notify_one();
+    }
+
+    async fn drained(&self) {
+        while self.waiting().bytes > 0 {
+            self.written.notified().await;
+        }
     }
 }
 
@@ -191,10 +203,17 @@ impl Links {
             return Closed::ByOwner;
         }
         let (from, into) = tokio::io::split(stream);
+        let writing = write_secure(into, &pipe);
+        tokio::pin!(writing);
         let closed = tokio::select! {
             closed = self.read_secure::<F>(from, link) => closed,
-            () = write_secure(into, &pipe) => Closed::ByPeer,
-            () = pipe.gone.notified() => Closed::ByPeer,
+            () = &mut writing => Closed::ByPeer,
+            () = pipe.gone.notified() => {
+                // What was said before it was given up goes out, as the kernel sees to it elsewhere.
+                let rest = async { tokio::select! { () = writing => {}, () = pipe.drained() => {} } };
+                drop(tokio::time::timeout(LINGER, rest).await);
+                Closed::ByPeer
+            }
         };
         // The outbox learns of it when it is written to.
         pipe.close();
