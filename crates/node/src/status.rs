@@ -282,6 +282,7 @@ fn tier_counters(
         handed_back,
         evacuated,
         copies_voided,
+        shipped,
         in_stored,
         in_stale,
         in_superseded,

@@ -16,6 +16,7 @@ mod random;
 mod rng;
 mod seats;
 mod shared;
+mod ship;
 mod spill;
 mod spill_pair;
 mod spill_random;

@@ -404,6 +404,20 @@ pub struct Crossing {
     pub refill_per_s: Option<u32>,
     /// Calls that are given back in one second.
     pub hand_back_per_s: Option<u32>,
+    /// Which replica of a partition builds the batches.
+    #[serde(default)]
+    pub sender: Sender,
+}
+
+/// Which replica of a partition builds the batches for other sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sender {
+    /// The primary.
+    #[default]
+    Primary,
+    /// The member that joined last.
+    Youngest,
 }
 
 /// `[limits]`. What is absent is the core's default.
