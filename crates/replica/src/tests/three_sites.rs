@@ -13,8 +13,12 @@ const CALL: u8 = 1;
 
 struct World {
     sites: Vec<(SiteId, Option<Bench>)>,
+    /// How often each has started.
+    starts: [u64; 3],
     /// Who does not hear whom.
     cut: Vec<(SiteId, SiteId)>,
+    /// What the replicas said that no engine has done yet.
+    said: Vec<(SiteId, Output)>,
 }
 
 fn bench_of(here: SiteId, backup_to: Option<SiteId>) -> Bench {
@@ -25,8 +29,9 @@ impl World {
     fn new(backups: [Option<SiteId>; 3]) -> Self {
         let sites = [ONE, TWO, THREE].into_iter().zip(backups);
         let sites = sites.map(|(site, backup)| (site, Some(bench_of(site, backup))));
-        let mut world = Self { sites: sites.collect(), cut: Vec::new() };
-        world.greet(&[]);
+        let mut world =
+            Self { sites: sites.collect(), starts: [1; 3], cut: Vec::new(), said: Vec::new() };
+        world.greet();
         world
     }
 
@@ -35,24 +40,25 @@ impl World {
         found.and_then(|(_, bench)| bench.as_mut()).expect("it lives")
     }
 
-    /// Every living site hears of every other that it can hear; `again` started a second time.
-    fn greet(&mut self, again: &[SiteId]) {
+    /// Every living site hears of every other that it can hear.
+    fn greet(&mut self) {
         let living: Vec<SiteId> = self.living();
-        for here in &living {
+        for site in &living {
             let mut others = living.clone();
-            others.retain(|site| site != here && !self.cut.contains(&(*site, *here)));
+            others.retain(|other| other != site && !self.cut.contains(&(*other, *site)));
             let alive = others.into_iter().map(|site| SiteStatus {
                 site,
                 state: SiteState::Serving,
-                start: 1 + u64::from(again.contains(&site)),
+                start: self.starts[usize::from(site.0) - 1],
                 dictionary: 1,
                 course: Course::default(),
             });
             let alive = alive.collect();
-            let bench = self.at(*here);
+            let bench = self.at(*site);
             let (here, waiting, steering) =
                 (SiteState::Serving, Vec::new(), bench.replica.steering);
-            bench.site(SiteInput::Status { here, alive, waiting, steering });
+            let said = bench.site(SiteInput::Status { here, alive, waiting, steering });
+            self.work(*site, said);
         }
     }
 
@@ -67,7 +73,7 @@ impl World {
                 *bench = None;
             }
         }
-        self.greet(&[]);
+        self.greet();
     }
 
     /// It comes back empty.
@@ -77,12 +83,12 @@ impl World {
                 *bench = Some(bench_of(site, backup_to));
             }
         }
-        self.greet(&[site]);
+        self.starts[usize::from(site.0) - 1] += 1;
+        self.greet();
     }
 
-    /// Carries what crosses, for a while. What else was said, by whom.
-    fn carry(&mut self) -> Vec<(SiteId, Output)> {
-        let mut said = Vec::new();
+    /// Carries what crosses, for a while.
+    fn carry(&mut self) {
         for _ in 0..10 {
             for from in self.living() {
                 let outputs = self.at(from).pass(ms(100));
@@ -91,17 +97,12 @@ impl World {
                         continue;
                     }
                     entries.into_iter().for_each(|entry| self.apply(to, entry));
-                    said.extend(
-                        self.at(from)
-                            .site(SiteInput::BatchStored { site: to, id })
-                            .into_iter()
-                            .map(|output| (from, output)),
-                    );
+                    let stored = self.at(from).site(SiteInput::BatchStored { site: to, id });
+                    self.work(from, stored);
                 }
-                said.extend(outputs.into_iter().map(|output| (from, output)));
+                self.work(from, outputs);
             }
         }
-        said
     }
 
     fn apply(&mut self, to: SiteId, entry: Entry) {
@@ -110,35 +111,57 @@ impl World {
             Entry::Record(record) => bench.store_dormant(record),
             Entry::Tombstone(Tombstone { key, stamp }) => bench.store_tombstone(key, stamp),
         };
+        let said = bench.said.clone();
+        self.work(to, said);
     }
 
-    /// A message wakes the call.
-    fn wake(&mut self, site: SiteId) -> Stamp {
+    /// The engine of `site` wakes the calls that it was handed for that.
+    fn work(&mut self, site: SiteId, outputs: Vec<Output>) {
+        for (_, key, token, cause, record, _) in grants(&outputs) {
+            if cause == Cause::Activate {
+                self.put_woken(site, key, token, record);
+            }
+        }
+        self.said.extend(outputs.into_iter().map(|output| (site, output)));
+    }
+
+    fn put_woken(
+        &mut self,
+        site: SiteId,
+        key: CallKey,
+        token: LockToken,
+        old: Option<Record>,
+    ) -> Stamp {
         let backup = self.at(site).replica.config.backup_to;
         let bench = self.at(site);
-        let (token, old) = bench.lock(A, key(CALL));
         let old = old.expect("it sleeps here");
-        let stamp = bench.put_next(key(CALL), token, Some(old), BOUNDARY, |record| {
+        let stamp = bench.put_next(key, token, Some(old), BOUNDARY, |record| {
             let stamp = &mut record.header.stamp;
             stamp.epoch = stamp.epoch.woken_at(site);
             record.header.backup = backup;
         });
-        bench.unlock(A, key(CALL), token);
+        bench.unlock(A, key, token);
         stamp
     }
 
+    /// A message wakes the call.
+    fn wake(&mut self, site: SiteId) -> Stamp {
+        let (token, old) = self.at(site).lock(A, key(CALL));
+        self.put_woken(site, key(CALL), token, old)
+    }
+
     /// An engine gives the call to `to`, as the replica asked it to.
-    fn give(&mut self, from: SiteId, to: SiteId, said: &[(SiteId, Output)]) -> Stamp {
-        let of_giver = said.iter().filter(|(site, _)| *site == from);
-        let outputs: Vec<Output> = of_giver.map(|(_, output)| output.clone()).collect();
+    fn give(&mut self, from: SiteId, to: SiteId) {
+        let of_giver = std::mem::take(&mut self.said).into_iter();
+        let outputs: Vec<Output> =
+            of_giver.filter(|(site, _)| *site == from).map(|(_, output)| output).collect();
         let wanted = grants(&outputs).into_iter().find(|it| it.3 == Cause::HandBack { to });
         let (_, key, token, _, record, _) = wanted.expect("it is to be given");
         let bench = self.at(from);
-        let stamp = bench.put_next(key, token, record, BOUNDARY, |record| {
+        bench.put_next(key, token, record, BOUNDARY, |record| {
             record.header.stamp.epoch = record.header.stamp.epoch.given_to(to);
         });
         bench.unlock(A, key, token);
-        stamp
     }
 
     /// Where the call is held: whose home it has, and whether it is active.
@@ -191,19 +214,19 @@ fn in_a_ring_the_new_home_s_own_backup_site_gets_the_call() {
     world.carry();
     assert_eq!(world.held(), [(THREE, THREE, true)]);
     assert_eq!(world.at_risk(THREE), 1, "its backup site is dead");
-    // Site 1 is back: it is the backup site, and the call's origin. It gets a copy, then the call.
+    // Site 1 is back: it is the backup site, and the call's origin. The call goes home.
     world.start_again(ONE, Some(TWO));
-    let said = world.carry();
-    assert_eq!(world.held(), [(ONE, THREE, false), (THREE, THREE, true)]);
-    world.give(THREE, ONE, &said);
     world.carry();
-    assert!(world.held().contains(&(ONE, ONE, false)), "home, to be woken there");
-    world.wake(ONE);
+    world.give(THREE, ONE);
+    world.carry();
+    assert!(world.held().contains(&(ONE, ONE, true)), "{:?}", world.held());
+    assert_eq!(world.at_risk(ONE), 1, "its backup site is dead");
     world.start_again(TWO, Some(THREE));
     world.carry();
     let active: Vec<_> = world.held().into_iter().filter(|held| held.2).collect();
     assert_eq!(active, [(ONE, ONE, true)]);
     assert!(world.held().contains(&(TWO, ONE, false)), "backed up again");
+    assert_eq!(world.at_risk(ONE), 0);
 }
 
 #[test]
@@ -238,19 +261,20 @@ fn one_way_a_woken_call_crosses_nowhere_and_goes_home_all_the_same() {
     assert_eq!(world.held(), [(TWO, TWO, true)]);
     assert_eq!(world.at_risk(TWO), 0);
     world.start_again(ONE, Some(TWO));
-    let said = world.carry();
-    world.give(TWO, ONE, &said);
     world.carry();
-    assert!(world.held().contains(&(ONE, ONE, false)), "home, to be woken there");
+    world.give(TWO, ONE);
+    world.carry();
+    assert_eq!(world.held(), [(ONE, ONE, true), (TWO, ONE, false)], "home, and backed up again");
 }
 
 /// Evacuates site 1 to site 3.
 fn evacuate(world: &mut World) {
     let steering = Steering { evacuate_to: Some(THREE), ..world.at(ONE).replica.steering };
     let said = steer(world.at(ONE), steering);
-    let mut said: Vec<_> = said.into_iter().map(|output| (ONE, output)).collect();
-    said.extend(world.carry());
-    world.give(ONE, THREE, &said);
+    world.work(ONE, said);
+    world.carry();
+    world.give(ONE, THREE);
+    world.carry();
 }
 
 #[test]
@@ -258,24 +282,20 @@ fn an_evacuated_call_is_backed_up_as_its_new_home_says_and_its_old_copy_is_void(
     let mut world = World::new([Some(TWO), Some(ONE), Some(ONE)]);
     world.begin();
     evacuate(&mut world);
-    world.carry();
-    assert!(!world.held().iter().any(|(at, ..)| *at == TWO), "{:?}", world.held());
-    world.wake(THREE);
-    world.carry();
     assert_eq!(world.held(), [(ONE, THREE, false), (THREE, THREE, true)]);
+    assert_eq!(world.at_risk(THREE), 0);
 }
 
 #[test]
 fn a_giver_that_dies_before_its_backup_site_hears_leaves_no_copy_that_could_wake() {
     let mut world = World::new([Some(TWO), Some(ONE), Some(ONE)]);
-    // The giver's word to site 2 is not heard any more.
     world.begin();
+    // The giver's word to site 2 is not heard any more.
     world.cut = vec![(ONE, TWO)];
     evacuate(&mut world);
-    world.carry();
     world.kill(ONE);
     world.carry();
-    assert_eq!(world.held(), [(THREE, THREE, false)], "site 3 has said that it is void");
+    assert_eq!(world.held(), [(THREE, THREE, true)], "site 3 has said that it is void");
     // A batch of site 1 that was on its way changes nothing.
     let late = record(key(CALL), Stamp { version: Version(9), ..stamp(65_536, ONE, 9) }, ONE);
     assert_eq!(world.at(TWO).store_dormant(late), DormantOutcome::Stale);
