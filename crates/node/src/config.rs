@@ -2,7 +2,8 @@
 //!
 //! Three passes: the TOML grammar and its types (`file`), what the values mean together
 //! (`check`), and how a mistake is told (`mistake`): file, line, what is wrong, what to do about
-//! it. Nothing is read here but the file itself and the files of secrets and certificates; no address is bound.
+//! it. Nothing is read here but the file itself and the files of secrets and certificates; no
+//! address is bound.
 
 pub mod check;
 pub mod database;

@@ -310,7 +310,7 @@ impl Links {
                 tokio::spawn(async move {
                     let proven = tokio::select! {
                         proven = links.admit(stream, link) => proven,
-                        () = crowded => Err(Failed::of(Why::Crowded, "others came before it spoke")),
+                        () = crowded => Err(Failed::of(Why::Crowded, "others came meanwhile")),
                     };
                     let full = || Failed::of(Why::Full, "all links are taken");
                     let proven = proven

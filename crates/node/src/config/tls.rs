@@ -94,7 +94,7 @@ fn told(examined: &Examined, findings: &mut Findings<'_>) {
             Fault::Ended(days) => findings.mistake(
                 &cert,
                 format!("the certificate, or one that it is signed by, ended {days} days ago"),
-                "put a new certificate in its place; a process that runs takes it without a restart",
+                "put a new one in its place; a process that runs takes it without a restart",
             ),
             Fault::NotYetValid => findings.mistake(
                 &cert,

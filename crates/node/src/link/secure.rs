@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use rustls::PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon;
+use rustls::{AlertDescription, CertificateError, Error};
 use tier_protocol::frame::Decoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -132,9 +133,7 @@ fn why(error: &Error) -> Why {
             | AlertDescription::CertificateRequired
             | AlertDescription::AccessDenied,
         )
-        | Error::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon) => {
-            Why::Certificate
-        }
+        | Error::PeerIncompatible(NoCertificateRequestSignatureSchemesInCommon) => Why::Certificate,
         // What is no record at all: the other end is plain.
         Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => Why::Plain,
         _ => Why::Broken,
@@ -209,8 +208,10 @@ impl Links {
             closed = self.read_secure::<F>(from, link) => closed,
             () = &mut writing => Closed::ByPeer,
             () = pipe.gone.notified() => {
-                // What was said before it was given up goes out, as the kernel sees to it elsewhere.
-                let rest = async { tokio::select! { () = writing => {}, () = pipe.drained() => {} } };
+                // What was said before that goes out, as the kernel sees to it elsewhere.
+                let rest = async {
+                    tokio::select! { () = writing => {}, () = pipe.drained() => {} }
+                };
                 drop(tokio::time::timeout(LINGER, rest).await);
                 Closed::ByPeer
             }
