@@ -13,6 +13,9 @@
 mod accounting;
 mod admin;
 mod balancer_shell;
+#[cfg(test)]
+#[path = "../tests/e2e/harness/certificates.rs"]
+mod certificates;
 mod clock;
 pub mod config;
 mod coordination;
@@ -36,6 +39,7 @@ mod setting;
 mod site;
 mod start_count;
 mod status;
+mod tls;
 mod udp;
 mod witness_shell;
 
