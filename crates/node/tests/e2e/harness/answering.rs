@@ -18,7 +18,8 @@ use super::stage::Stage;
 /// How long its thread waits for a datagram before it looks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Call-ID, number in the dialog's order, method: what a repetition has in common with its first.
+/// Call-ID and tag of who asks, number in the dialog's order, method: what a repetition has in
+/// common with its first. Clones of one call share the Call-ID of its caller.
 type Asked = (String, u32, String);
 type Journal = Arc<Mutex<BTreeMap<Asked, f64>>>;
 
@@ -52,7 +53,7 @@ impl Answering {
         Self { journal, is_over, thread: Some(std::thread::spawn(answer)) }
     }
 
-    /// When each request came first, by the dialog's Call-ID. ACKs are none.
+    /// When each request came first. ACKs are none.
     pub(crate) fn asked(&self) -> Vec<(Asked, f64)> {
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         journal.iter().map(|(asked, at)| (asked.clone(), *at)).collect()
@@ -74,8 +75,10 @@ fn answer(bytes: &Bytes, journal: &Journal) -> Option<Bytes> {
 
 fn asked(request: &Request) -> Asked {
     let call_id = request.headers.call_id().expect("checked by the parser");
+    let from = request.headers.from().expect("checked by the parser");
+    let dialog = [call_id, from.tag().unwrap_or(call_id)].map(|part| String::from_utf8_lossy(part));
     let number = request.headers.cseq().expect("checked by the parser").number;
-    (String::from_utf8_lossy(call_id).into_owned(), number, request.method.as_str().into_owned())
+    (dialog.join(" "), number, request.method.as_str().into_owned())
 }
 
 impl Drop for Answering {

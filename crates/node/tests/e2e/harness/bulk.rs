@@ -131,9 +131,9 @@ pub(crate) fn run(ground: &mut Ground, wake: &Wake) -> Woken {
         },
     );
     let mut refreshed: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for ((call_id, _, method), at) in peers.iter().flat_map(Answering::asked) {
+    for ((dialog, _, method), at) in peers.iter().flat_map(Answering::asked) {
         assert!(["UPDATE", "INVITE"].contains(&method.as_str()), "a call was ended: {method}");
-        refreshed.entry(call_id).or_default().push(at - ordered);
+        refreshed.entry(dialog).or_default().push(at - ordered);
     }
     let too_early = refreshed.values().flatten().filter(|at| **at < 0.0).count();
     let (meanwhile, set_ups_ms) = (set_ups.len(), half_and_most(set_ups));
