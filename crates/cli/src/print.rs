@@ -405,6 +405,25 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_is_away_or_was_damaged_is_told() {
+        let told = |queue: QueueStatus| {
+            let (role, queue) = ("all".into(), Some(queue));
+            status(&StatusReply { role, queue, ..StatusReply::default() })
+        };
+        let sound = QueueStatus::default();
+        assert!(told(sound.clone()).contains("queue              there\n"));
+        let why = Some("the disk is full".into());
+        let away = told(QueueStatus { away: true, why, ..sound.clone() });
+        assert!(away.contains("AWAY: calls of other sites are not protected here: the disk is"));
+        for (damaged, words) in [(1, "there; DAMAGED: cut\n"), (3, "DAMAGED 3 times, last: cut\n")]
+        {
+            let damage = Some("cut".into());
+            let text = told(QueueStatus { damaged, damage, ..sound.clone() });
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
     fn a_lag_is_told_once_something_has_crossed() {
         let range = |up_to_ms, calls| admin_api::LagRange { up_to_ms, calls };
         let lag = |calls| CrossingLag {
