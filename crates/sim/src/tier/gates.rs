@@ -4,7 +4,7 @@
 //! way is over; those of other processes travel on the replicas' links.
 
 use replica::gate::{Gate, GateInput, GateOutput};
-use tier_protocol::{GateBound, PartitionView, SiteInput};
+use tier_protocol::{GateBound, PartitionView, SiteInput, SiteMap};
 use vocab::{PartitionId, ReplicaId};
 
 use super::event::{Node, Sleeper, Word};
@@ -100,6 +100,18 @@ impl World {
                     return;
                 }
             }
+        }
+    }
+
+    /// A process dials whoever is new on its map; here the link may have stood before.
+    pub(crate) fn note_seated(&mut self, place: usize, before: &SiteMap) {
+        let Some(process) = &self.places[place].process else { return };
+        let is_new = |replica: &ReplicaId| before.seat(*replica).is_none();
+        let seats = process.map.seats.iter().map(|seat| seat.replica).filter(is_new);
+        let node = Node::State(place);
+        let is_up = |replica: &ReplicaId| self.links.to(node, Party::Replica(*replica)).is_some();
+        for replica in seats.filter(is_up).collect::<Vec<_>>() {
+            self.inner(place, Inner::Gate(GateInput::ReplicaUp { replica }));
         }
     }
 

@@ -400,10 +400,11 @@ impl World {
                 }
                 replica::Output::Store(ask) => self.ask_store(place, life, id, ask),
                 replica::Output::Map(map) => {
-                    process.map = map.clone();
+                    let before = std::mem::replace(&mut process.map, map.clone());
                     self.tell_views(place);
                     let input = GateInput::Map { replica: id, map };
                     self.inner(place, Inner::Gate(input));
+                    self.note_seated(place, &before);
                 }
                 replica::Output::Expelled => self.reborn(place),
                 replica::Output::WakeAt(at, _) => {

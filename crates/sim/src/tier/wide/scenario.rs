@@ -3,15 +3,17 @@
 //! The faults of one site happen at either; beside them whole sites die and come back, the links
 //! between them break, their queues misbehave, and operators steer and send calls astray.
 
+use sip_message::Method;
 use tier_protocol::Return;
 use vocab::SiteId;
 
 use super::super::scenario::{
     Action, CALLS_FROM_MS, FAULTS_UNTIL_MS, SPILLING_SESSION, Scenario, Shard, Sizes, at_ms, ms,
 };
+use crate::agent::{Answer, Manner};
 use crate::network::Weather;
 use crate::rng::Rng;
-use crate::scenario::{Placed, draw_call};
+use crate::scenario::{Party, Placed, draw_call};
 use crate::site::SESSION;
 
 /// Calls of the longest run.
@@ -126,6 +128,23 @@ impl Scenario {
         }
     }
 
+    /// A call that is answered at once; its number.
+    pub(super) fn plain_call(&mut self, rng: &mut Rng, begins: u64) -> usize {
+        let call = self.calls.len();
+        let answer = Answer::After(ms(rng.below(500)));
+        let caller = Manner { answer: Answer::Never, allows_update: rng.chance(500) };
+        self.calls.push((caller, Manner { answer, allows_update: rng.chance(500) }));
+        self.add(begins, Action::Call(call));
+        call
+    }
+
+    /// A request inside a call, of whichever party.
+    pub(super) fn ask(&mut self, rng: &mut Rng, at: u64, call: usize) {
+        let party = if rng.chance(500) { Party::Caller } else { Party::Callee };
+        let method = if rng.chance(500) { Method::Invite } else { Method::Info };
+        self.add(at, Action::Ask(call, party, method));
+    }
+
     /// The partition whose primary keeps a site's gate.
     fn keeper(&self, rng: &mut Rng) -> Shard {
         (self.site(rng), 0)
@@ -190,17 +209,26 @@ impl Scenario {
         match rng.below(4) {
             0 => self.add(at, Action::KillPrimary(keeper, for_)),
             1 => self.add(at, Action::PausePrimary(keeper, for_)),
-            _ => {
-                self.add(at, Action::IsolatePrimary(keeper, ms(3_000 + rng.below(12_000))));
-                if rng.chance(500) {
-                    // Calls come to the other site meanwhile, which asks for them.
-                    let (home, other) = (keeper.0, SiteId(3 - keeper.0.0));
-                    let astray = at + 1_500 + rng.below(2_000);
-                    self.add(astray, Action::Route(home, other));
-                    self.add(astray + 6_000 + rng.below(6_000), Action::Route(home, home));
-                }
+            2 => self.add(at, Action::IsolatePrimary(keeper, ms(3_000 + rng.below(12_000)))),
+            _ => self.draw_deposed_keeper(rng, at, keeper),
+        }
+    }
+
+    /// A keeper is left out and does not hear of it. Calls begin without it, and their requests come
+    /// to the other site, which asks it for them.
+    fn draw_deposed_keeper(&mut self, rng: &mut Rng, at: u64, keeper: Shard) {
+        let (home, other) = (keeper.0, SiteId(3 - keeper.0.0));
+        self.add(at, Action::IsolatePrimary(keeper, ms(9_000 + rng.below(6_000))));
+        let astray = at + 3_700;
+        for _ in 0..4 {
+            let begins = at + 1_700 + rng.below(1_500);
+            let call = self.plain_call(rng, begins);
+            for _ in 0..3 {
+                self.ask(rng, astray + 50 + rng.below(4_000), call);
             }
         }
+        self.add(astray, Action::Route(home, other));
+        self.add(astray + 5_000 + rng.below(3_000), Action::Route(home, home));
     }
 
     fn draw_queue_fault(&mut self, rng: &mut Rng) {

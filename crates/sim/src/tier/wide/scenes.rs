@@ -11,7 +11,7 @@ use super::super::run::until;
 use super::super::scenario::{Action, Scenario, Sizes, at_ms, ms};
 use super::super::world::World;
 use super::{Outcome, become_settled, go, hang_up_all, outcome};
-use crate::agent::{Answer, Fact, Manner, Standing};
+use crate::agent::{Fact, Standing};
 use crate::invariants::Violation;
 use crate::network::Weather;
 use crate::outside::{addr_of, callee_addr, caller_addr};
@@ -64,25 +64,6 @@ fn sizes() -> Sizes {
 
 fn failed(invariant: &'static str, seen: String) -> Result<(), Violation> {
     Err(Violation { invariant, seen })
-}
-
-impl Scenario {
-    /// A call that is answered at once; its number.
-    fn plain_call(&mut self, rng: &mut Rng, begins: u64) -> usize {
-        let call = self.calls.len();
-        let answer = Answer::After(ms(rng.below(500)));
-        let caller = Manner { answer: Answer::Never, allows_update: rng.chance(500) };
-        self.calls.push((caller, Manner { answer, allows_update: rng.chance(500) }));
-        self.add(begins, Action::Call(call));
-        call
-    }
-
-    /// A request inside a call, of whichever party.
-    fn ask(&mut self, rng: &mut Rng, at: u64, call: usize) {
-        let party = if rng.chance(500) { Party::Caller } else { Party::Callee };
-        let method = if rng.chance(500) { Method::Invite } else { Method::Info };
-        self.add(at, Action::Ask(call, party, method));
-    }
 }
 
 fn play(
