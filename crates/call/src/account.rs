@@ -2,7 +2,7 @@
 //! its end, and however often.
 //!
 //! A record is decided in the step in which the caller's leg ends, so that it is stored with that
-//! step and leaves with its messages. Its id is a function of the call's state alone: an engine that
+//! step and leaves with its messages. Its id is a function of the call's state: an engine that
 //! takes up what another one left, and a site that woke a copy of a call which lives on elsewhere,
 //! give the same one. Deliberately absent: prices, and requests other than INVITE.
 

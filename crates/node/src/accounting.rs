@@ -152,8 +152,14 @@ impl Writer {
 
     /// Gives the file a name by the moment, so that a new one takes its place.
     fn turn(&self) -> io::Result<()> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}", wall_time().0));
+        // Two may be turned in one moment, and a clock may be set back.
+        let named = |moment: u64| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{moment}"));
+            PathBuf::from(name)
+        };
+        let free = (wall_time().0..).map(named).find(|name| !name.exists());
+        let name = free.unwrap_or_else(|| named(u64::MAX));
         match std::fs::rename(&self.path, &name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vocab::{Instant, WallTime};
 
-/// The start of the process, nine years after the first instant: calls are older than a process that
-/// took them over, and what happened in them has an instant too.
+/// The start of the process, nine years after the first instant: a call may be older than the
+/// process that took it over, and what happened in it has an instant too.
 const START: Instant = Instant(1 << 58);
 
 /// The process's monotonic clock. Copies agree with each other.

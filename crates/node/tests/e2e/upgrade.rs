@@ -20,8 +20,8 @@ const PER_SECOND: u32 = 50;
 /// Longer than it takes to replace two processes, so that calls meet both versions.
 const HOLD: Duration = Duration::from_secs(8);
 
-/// Engines one by one, then state processes one by one; as `docs/operating/upgrade.md` says, where it
-/// says by which signal engines end, too.
+/// Engines one by one, then state processes one by one, as `docs/operating/upgrade.md` says; which
+/// says by what signal engines end, too.
 fn roll(many: &mut Many, to: &Path, signal: &str) -> Duration {
     let began = Instant::now();
     for index in 0..many.engines.len() {
@@ -87,8 +87,8 @@ fn d42_d43_a_rolling_upgrade_and_the_way_back_lose_no_call() {
     assert_eq!(undecodable + newer, 0);
 }
 
-/// Site 1 dies, returns, and dies for good: its calls cross, are refilled, cross again, and are hung
-/// up at site 2.
+/// Site 1 dies, returns, and dies for good: its calls cross, are refilled, cross again, and are
+/// hung up at site 2.
 fn lost_and_taken_over(stage: &Stage, calls: u32) -> [u64; 3] {
     let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
     let mut sites = TwoSites::start(stage, callee_at);
