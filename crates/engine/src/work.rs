@@ -121,6 +121,10 @@ impl Engine {
                 | Cause::Resume
                 | Cause::Quarantined => self.work_active(now, key, turn, grant, record),
             },
+            Homing::Wake if !idle && self.may_be_answered(now, key, &mut turn, record) => {
+                self.unlock(key, grant.token);
+                self.await_answered(now, key, turn);
+            }
             Homing::Wake => match grant.cause {
                 Cause::Due
                 | Cause::Resume

@@ -218,6 +218,8 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         due,
         resumed,
         activated,
+        early_put_off,
+        early_in_doubt,
         handed_back,
         hand_back_later,
         forwarded_out,

@@ -375,6 +375,7 @@ impl Gate {
             alive: alive.iter().map(|status| (status.site, status.state)).collect(),
             wakes_on_message: wakes.copied().collect(),
             inbox: if self.is_loaded { self.inbox.len() as u64 } else { 1 },
+            waiting: self.inbox.senders(),
         };
         self.tell_engine(engine, word);
     }

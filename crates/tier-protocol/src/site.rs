@@ -219,6 +219,8 @@ pub enum GateWord {
         wakes_on_message: Vec<SiteId>,
         /// Batches from other sites that wait on the queue or are with an engine.
         inbox: u64,
+        /// The sites that sent them. A gate of before says none.
+        waiting: Vec<SiteId>,
     },
     /// Answer to `EngineWord::Pull`, after all asked sites answered or fell silent.
     Pulled {

@@ -119,6 +119,7 @@ fn a_returning_home_pulls_the_call_of_a_forwarded_message() {
             alive: vec![(SiteId(2), SiteState::Serving)],
             wakes_on_message: vec![SiteId(2)],
             inbox: 0,
+            waiting: Vec::new(),
         },
     );
     let mut alice = call.alice.clone();

@@ -447,13 +447,10 @@ fn engine_word() -> impl Strategy<Value = EngineWord> {
 fn gate_word() -> impl Strategy<Value = GateWord> {
     let id = any::<u64>;
     let sites = (state(), id(), vec((site(), state()), 0..4), vec(site(), 0..4), id());
+    let sites = (sites, vec(site(), 0..4));
     prop_oneof![
-        sites.prop_map(|(here, start, alive, wakes_on_message, inbox)| GateWord::Sites {
-            here,
-            start,
-            alive,
-            wakes_on_message,
-            inbox
+        sites.prop_map(|((here, start, alive, wakes_on_message, inbox), waiting)| {
+            GateWord::Sites { here, start, alive, wakes_on_message, inbox, waiting }
         }),
         (key(), id(), answer()).prop_map(|(key, turn, answer)| GateWord::Pulled {
             key,

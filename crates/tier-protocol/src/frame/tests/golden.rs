@@ -199,6 +199,7 @@ fn links() -> Vec<(&'static str, TierFrame)> {
         alive: vec![(SiteId(2), SiteState::Returning), (SiteId(3), SiteState::Serving)],
         wakes_on_message: vec![SiteId(2)],
         inbox: 4,
+        waiting: Vec::new(),
     };
     let engine = EngineWord::ForwardTo { site: SiteId(2), message: message("192.0.2.1:5060") };
     let bytes = Bytes::from_static(b"batch");
