@@ -290,6 +290,7 @@ fn tier_counters(
         pulls,
         refilled,
         refill_missed,
+        old_keeper,
         unconfirmed,
         tombstones_lost,
         strikes,

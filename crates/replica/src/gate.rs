@@ -27,9 +27,10 @@ use std::time::Duration;
 use tier_protocol::{
     EngineWord, GateWord, Progress, Return, SiteOrder, SiteState, SiteWord, SlotSet, Steering,
 };
-use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
+use crate::keeper::Heard;
 use crate::steering::wants_calls;
 
 pub use door::{
@@ -65,6 +66,10 @@ pub struct Gate {
     partitions: Vec<(PartitionId, SlotSet)>,
     /// Of a site of several processes: the life up to which the map says that it is settled.
     settled: u64,
+    /// Of a site of several processes: the newest view of its map.
+    view: ViewNumber,
+    /// The keeper of which this closed gate was told.
+    heard: Heard,
     /// Of a site of several processes: this one's replica, the primaries, and who is linked.
     me: Option<ReplicaId>,
     primaries: Vec<ReplicaId>,
@@ -101,6 +106,8 @@ impl Gate {
             is_open: !config.is_shared,
             partitions: dealt(&config.partitions),
             settled: 0,
+            view: ViewNumber::default(),
+            heard: Heard::default(),
             me: None,
             primaries: Vec::new(),
             reachable: BTreeSet::new(),
@@ -159,7 +166,7 @@ impl Gate {
             }
             GateInput::Steer(steer) => self.steer(now, steer),
             // Its own words.
-            GateInput::Steered(_) => {}
+            GateInput::Steered { .. } => {}
             GateInput::LinkUp { site } => self.link_up(now, site),
             GateInput::LinkDown { site } => self.link_down(now, site),
             GateInput::FromSite { site, word } => self.hear_site(now, site, word),
@@ -353,7 +360,8 @@ impl Gate {
         if (Told { has_inbox: self.told.has_inbox, ..told.clone() }) != self.told {
             let (here, steering) = (self.state, self.steering);
             let (alive, waiting) = (told.alive.clone(), told.waiting.clone());
-            let status = SiteInput::Status { here, alive, waiting, steering };
+            let view = self.view;
+            let status = SiteInput::Status { view, here, alive, waiting, steering };
             self.out.push_back(GateOutput::ToReplicas(status));
         }
         self.told = told;

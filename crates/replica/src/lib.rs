@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tier_protocol::{Command, Reply, Return, Strike};
+use tier_protocol::{Command, Reply, Return, SiteState, Strike};
 use vocab::{CallKey, EngineId, Instant, LockToken, SiteId, ViewNumber};
 
 mod agenda;
@@ -28,6 +28,7 @@ mod hand;
 pub mod hint;
 mod homing;
 mod inbound;
+mod keeper;
 pub mod lag;
 mod lock;
 mod membership;
@@ -66,6 +67,7 @@ use change::Change;
 use compare::Comparing;
 use confirmed::Unconfirmed;
 use copy::Copying;
+use keeper::Heard;
 use lock::Ending;
 use membership::Membership;
 use outbound::Outbound;
@@ -112,6 +114,9 @@ pub struct Replica {
     starts: BTreeMap<SiteId, u64>,
     /// Sites whose batches still wait on this site's queue.
     waiting: BTreeSet<SiteId>,
+    /// The newest keeper of the gate that was heard, and what it says of this site.
+    keeper: Heard,
+    here: Option<SiteState>,
     refill: Refill,
     bulks: BTreeMap<(BulkKind, SiteId), Bulk>,
     activate_pacer: Pacer,
@@ -170,6 +175,8 @@ impl Replica {
             sites: BTreeMap::new(),
             starts: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            keeper: Heard::default(),
+            here: None,
             refill,
             bulks: BTreeMap::new(),
             activate_pacer: Pacer::new(pace.activate_per_s),
@@ -357,13 +364,19 @@ impl Replica {
 
     fn site(&mut self, now: Instant, input: SiteInput) {
         match input {
-            SiteInput::Status { here: _, alive, waiting, steering } => {
+            SiteInput::Status { view, .. } | SiteInput::LinkDown { view, .. }
+                if !self.keeper.believes(view) =>
+            {
+                self.counts.old_keeper += 1;
+            }
+            SiteInput::Status { view: _, here, alive, waiting, steering } => {
+                self.here = Some(here);
                 self.status(now, &alive, &waiting);
                 self.steer(steering);
             }
             SiteInput::BatchStored { site, id } => self.batch_stored(now, site, id),
             SiteInput::BatchRefused { site, id } => self.batch_refused(now, site, id),
-            SiteInput::LinkDown { site } => self.link_down(now, site),
+            SiteInput::LinkDown { view: _, site } => self.link_down(now, site),
             SiteInput::Superseded(calls) => {
                 for call in &calls {
                     self.note_away(now, call.key, call.epoch);

@@ -269,6 +269,8 @@ pub struct Counts {
     pub refilled: u64,
     /// Refills given up: nobody had the record.
     pub refill_missed: u64,
+    /// Words about other sites, of a keeper of the gate that had been replaced.
+    pub old_keeper: u64,
     /// Answers to other sites that were put off, as not every other replica confirmed the view.
     pub unconfirmed: u64,
     /// Tombstones that left for lack of room while a site had yet to acknowledge them.

@@ -310,7 +310,7 @@ impl Bench {
             .map(|site| SiteStatus { site: *site, state, start, dictionary: 1, course })
             .collect();
         let (here, waiting, steering) = (SiteState::Serving, Vec::new(), self.replica.steering);
-        self.site(SiteInput::Status { here, alive, waiting, steering })
+        self.site(SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering })
     }
 
     fn held(&self, key: CallKey) -> Option<Stamp> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tier_protocol::Record;
+use tier_protocol::{Record, SiteState};
 use vocab::{CallKey, Instant};
 
 use crate::Replica;
@@ -41,6 +41,12 @@ impl Replica {
             spill: self.spill_stats(now),
             counts: self.counts,
         }
+    }
+
+    /// Whether the site takes traffic, as the keeper of its gate says.
+    #[must_use]
+    pub fn is_site_serving(&self) -> bool {
+        self.here == Some(SiteState::Serving)
     }
 
     fn view_stats(&self, now: Instant) -> ViewStats {

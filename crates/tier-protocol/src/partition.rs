@@ -107,6 +107,10 @@ pub enum SiteOrder {
 pub enum SiteInput {
     /// Which sites answer. Said at the start and at each change, to every replica.
     Status {
+        /// The newest view that the gate's keeper knows of: what one says that was replaced
+        /// meanwhile is not believed. 0 where nobody else can be the keeper, and of a release
+        /// before.
+        view: ViewNumber,
         /// This site's own state.
         here: SiteState,
         /// The other sites that answer.
@@ -132,6 +136,8 @@ pub enum SiteInput {
     },
     /// The link is gone: what was not acknowledged is sent again when the site answers again.
     LinkDown {
+        /// As of a status.
+        view: ViewNumber,
         /// The other end.
         site: SiteId,
     },

@@ -195,7 +195,12 @@ pub enum GateInput {
     Steer(Steer),
     /// What the keeper of the site's gate told this process's replica of it: what a closed gate
     /// opens with.
-    Steered(Steering),
+    Steered {
+        /// The newest view that the keeper knew of.
+        view: ViewNumber,
+        /// What operators ordered.
+        steering: Steering,
+    },
     /// What the queue held, even when that is nothing. Until it comes, batches are refused and
     /// nobody is told that a call does not exist. Also the answer to [`GateOutput::Open`]; and
     /// later what a gate that was replaced put there still, in rows that no other batch has.

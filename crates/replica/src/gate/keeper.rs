@@ -54,8 +54,10 @@ impl Gate {
                 self.reachable.remove(replica);
                 false
             }
-            GateInput::Steered(steering) => {
-                self.steering = *steering;
+            GateInput::Steered { view, steering } => {
+                if self.heard.believes(*view) {
+                    self.steering = *steering;
+                }
                 false
             }
             GateInput::Map { .. }
@@ -109,6 +111,7 @@ impl Gate {
         let partitions: BTreeSet<PartitionId> = self.partition_ids().into_iter().collect();
         self.progress.retain(|partition, _| partitions.contains(partition));
         self.settled = map.settled;
+        self.view = map.newest_view();
         let primaries: Vec<ReplicaId> =
             map.partitions.iter().filter_map(PartitionView::primary).collect();
         let has_changed = primaries != self.primaries;

@@ -128,7 +128,7 @@ impl Gate {
         }
         self.keyset.forget(now, site);
         self.pull_link_down(site);
-        self.tell_primaries(&SiteInput::LinkDown { site });
+        self.tell_primaries(&SiteInput::LinkDown { view: self.view, site });
     }
 
     fn say_hello(&mut self, site: SiteId) {

@@ -221,7 +221,7 @@ fn a_broken_link_ends_it_at_once_and_partitions_hear_of_both() {
     bench.input(up(A));
     bench.up(THERE);
     let said = bench.input(GateInput::LinkDown { site: THERE });
-    assert_eq!(to_replica(&said), [SiteInput::LinkDown { site: THERE }]);
+    assert_eq!(to_replica(&said), [SiteInput::LinkDown { view: ViewNumber::default(), site: THERE }]);
     assert_eq!(told(&said), Some((SiteState::Serving, vec![], 0)));
     let said = bench.up(THERE);
     assert!(said.iter().any(|output| matches!(
@@ -235,7 +235,7 @@ fn a_link_that_takes_another_s_place_voids_what_was_on_its_way() {
     let mut bench = Bench::new();
     bench.up(THERE);
     let said = bench.input(GateInput::LinkUp { site: THERE });
-    assert_eq!(to_replica(&said), [SiteInput::LinkDown { site: THERE }]);
+    assert_eq!(to_replica(&said), [SiteInput::LinkDown { view: ViewNumber::default(), site: THERE }]);
 }
 
 #[test]

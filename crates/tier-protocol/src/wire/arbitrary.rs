@@ -323,12 +323,16 @@ fn site_order() -> impl Strategy<Value = SiteOrder> {
 fn site_input() -> impl Strategy<Value = SiteInput> {
     let id = any::<u64>;
     prop_oneof![
-        (state(), vec(site_status(), 0..4), vec(site(), 0..4), steering()).prop_map(
-            |(here, alive, waiting, steering)| SiteInput::Status { here, alive, waiting, steering }
+        (id(), state(), vec(site_status(), 0..4), vec(site(), 0..4), steering()).prop_map(
+            |(view, here, alive, waiting, steering)| {
+                let view = ViewNumber(view);
+                SiteInput::Status { view, here, alive, waiting, steering }
+            }
         ),
         (site(), id()).prop_map(|(site, id)| SiteInput::BatchStored { site, id }),
         (site(), id()).prop_map(|(site, id)| SiteInput::BatchRefused { site, id }),
-        site().prop_map(|site| SiteInput::LinkDown { site }),
+        (id(), site())
+            .prop_map(|(view, site)| SiteInput::LinkDown { view: ViewNumber(view), site }),
         superseded().prop_map(SiteInput::Superseded),
         (site(), of(key()), id()).prop_map(|(site, cursor, ask)| SiteInput::KeysetAsk {
             site,

@@ -179,6 +179,9 @@ pub(crate) struct SiteInput {
     on: bool,
     #[prost(message, optional, tag = "12")]
     steering: Option<Steer>,
+    /// The newest view that the keeper of the gate knows of.
+    #[prost(uint64, tag = "13")]
+    view: u64,
 }
 
 const STATUS: u32 = 1;
@@ -206,8 +209,9 @@ impl From<&partition::SiteInput> for SiteInput {
             |kind, site: vocab::SiteId| Self { kind, site: u32::from(site.0), ..Self::default() };
         let none = Self::default();
         match word {
-            Word::Status { here, alive, waiting, steering } => Self {
+            Word::Status { view, here, alive, waiting, steering } => Self {
                 kind: STATUS,
+                view: view.0,
                 here: state_to_wire(*here),
                 alive: alive.iter().map(Status::from).collect(),
                 waiting: waiting.iter().map(|site| u32::from(site.0)).collect(),
@@ -216,7 +220,7 @@ impl From<&partition::SiteInput> for SiteInput {
             },
             Word::BatchStored { site, id } => Self { id: *id, ..of(BATCH_STORED, *site) },
             Word::BatchRefused { site, id } => Self { id: *id, ..of(BATCH_REFUSED, *site) },
-            Word::LinkDown { site } => of(LINK_DOWN, *site),
+            Word::LinkDown { view, site } => Self { view: view.0, ..of(LINK_DOWN, *site) },
             Word::Superseded(calls) => {
                 Self { kind: SUPERSEDED, superseded: list::pack(calls), ..none }
             }
@@ -255,9 +259,10 @@ impl TryFrom<SiteInput> for partition::SiteInput {
     type Error = DecodeError;
 
     fn try_from(wire: SiteInput) -> Result<Self, DecodeError> {
-        let (id, site) = (wire.id, || word::site(wire.site));
+        let (id, view, site) = (wire.id, ViewNumber(wire.view), || word::site(wire.site));
         Ok(match wire.kind {
             STATUS => Self::Status {
+                view,
                 here: state_from_wire(wire.here)?,
                 alive: word::all(wire.alive)?,
                 waiting: wire.waiting.into_iter().map(word::site).collect::<Result<_, _>>()?,
@@ -265,7 +270,7 @@ impl TryFrom<SiteInput> for partition::SiteInput {
             },
             BATCH_STORED => Self::BatchStored { site: site()?, id },
             BATCH_REFUSED => Self::BatchRefused { site: site()?, id },
-            LINK_DOWN => Self::LinkDown { site: site()? },
+            LINK_DOWN => Self::LinkDown { view, site: site()? },
             SUPERSEDED => Self::Superseded(list::unpack(&wire.superseded)?),
             KEYSET_ASK => {
                 Self::KeysetAsk { site: site()?, cursor: wire.key.map(Into::into), ask: id }

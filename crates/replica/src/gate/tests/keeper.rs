@@ -1,6 +1,6 @@
 //! The gate of a site of several processes: whose it is, and what a new keeper knows.
 
-use tier_protocol::{PartitionView, Seat, SiteMap, SiteOrder, SlotSet};
+use tier_protocol::{PartitionView, Seat, SiteMap, SiteOrder, SlotSet, Steering};
 use vocab::ReplicaId;
 
 use super::*;
@@ -87,6 +87,37 @@ fn words_about_a_call_go_to_the_partition_that_has_its_slot() {
     let input = SiteInput::Order(order);
     let to = |partition| GateOutput::ToReplica { partition, input: input.clone() };
     assert_eq!(said, [to(ONLY), to(UPPER)], "an order is for all");
+}
+
+#[test]
+fn what_it_says_of_other_sites_has_the_newest_view_of_its_map() {
+    let views = |said: &[GateOutput]| {
+        let views = said.iter().filter_map(|output| match output {
+            GateOutput::ToReplicas(SiteInput::Status { view, .. })
+            | GateOutput::ToReplica { input: SiteInput::LinkDown { view, .. }, .. } => Some(*view),
+            _ => None,
+        });
+        views.max()
+    };
+    let mut bench = shared();
+    let said = bench.keep(map([ME, OTHER], [0, 0], 0));
+    assert_eq!(views(&said), Some(ViewNumber(5)));
+    bench.up(THERE);
+    let later = SiteMap { last: ViewNumber(9), ..map([ME, ReplicaId(9)], [0, 0], 0) };
+    assert_eq!(views(&bench.map(later)), Some(ViewNumber(9)));
+    let said = bench.input(GateInput::LinkDown { site: THERE });
+    assert_eq!(views(&said), Some(ViewNumber(9)));
+}
+
+#[test]
+fn a_closed_gate_opens_with_what_the_newest_keeper_told() {
+    let steering = |to| Steering { evacuate_to: Some(to), ..Steering::default() };
+    let told = |view, to| GateInput::Steered { view: ViewNumber(view), steering: steering(to) };
+    let mut bench = shared();
+    bench.input(told(6, THERE));
+    bench.input(told(5, THIRD));
+    bench.keep(map([ME, OTHER], [0, 0], 0));
+    assert_eq!(bench.gate.stats(bench.now).steering, steering(THERE));
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn a_new_keeper_of_the_gate_goes_on_with_what_its_replica_was_told() {
     let mut bench = Bench::with(1, |config| config.is_shared = true);
     bench.input(GateInput::Map { replica: me, map: map(other) });
     let steering = Steering { evacuate_to: Some(THERE), ..Steering::default() };
-    assert_eq!(bench.input(GateInput::Steered(steering)), []);
+    assert_eq!(bench.input(GateInput::Steered { view: ViewNumber(6), steering }), []);
     let said = bench.input(GateInput::Map { replica: me, map: map(me) });
     assert_eq!(steered(&said), Some(steering));
     assert_eq!(
@@ -148,7 +148,7 @@ fn a_new_keeper_of_the_gate_goes_on_with_what_its_replica_was_told() {
         Some(true)
     );
     // What it says itself it does not learn from itself.
-    bench.input(GateInput::Steered(Steering::default()));
+    bench.input(GateInput::Steered { view: ViewNumber(7), steering: Steering::default() });
     assert_eq!(bench.gate.stats(bench.now).steering, steering);
 }
 

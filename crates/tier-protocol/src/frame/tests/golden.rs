@@ -361,18 +361,21 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         backed_up_at: Some(site),
     };
     let entries = vec![KeysetEntry { key, epoch: EPOCH, kind: KeysetKind::Moved }];
+    let status_of = |view, alive, steering| {
+        let waiting = waiting.clone();
+        SiteInput::Status { view, here, alive, waiting, steering }
+    };
     let order = SiteInput::Order;
     let pulled = |from| SiteInput::Pulled { from, key, answer: PullAnswer::NoSuch };
     let page = SiteInput::KeysetPage { from: site, entries: entries.clone() };
     let to = [
-        ("status", SiteInput::Status { here, alive, waiting: waiting.clone(), steering }),
-        (
-            "status_steered",
-            SiteInput::Status { here, alive: on_course, waiting, steering: steered },
-        ),
+        ("status", status_of(NO_VIEW, alive, steering)),
+        ("status_steered", status_of(NO_VIEW, on_course.clone(), steered)),
+        ("status_in_view", status_of(VIEW, on_course, steered)),
         ("batch_stored", SiteInput::BatchStored { site, id }),
         ("batch_refused", SiteInput::BatchRefused { site, id }),
-        ("link_down", SiteInput::LinkDown { site }),
+        ("link_down", SiteInput::LinkDown { view: NO_VIEW, site }),
+        ("link_down_in_view", SiteInput::LinkDown { view: VIEW, site }),
         ("superseded", SiteInput::Superseded(vec![Superseded { key, epoch: EPOCH }])),
         ("keyset_ask", SiteInput::KeysetAsk { site, cursor: Some(key), ask }),
         ("pull", SiteInput::Pull { site, key, ask }),
