@@ -47,6 +47,13 @@ impl Call {
         (local.transactions() > 0).then_some(local)
     }
 
+    /// Whether it rings as another site could go on with it: its next boundary makes another call
+    /// of it.
+    #[must_use]
+    pub fn rings(&self) -> bool {
+        self.early_transactions().is_some()
+    }
+
     /// The next deadline that another site would have to keep.
     pub(crate) fn crossing_deadline(&self) -> Option<Instant> {
         let askings = self.local.askings.iter().filter(|one| self.is_early_asking(one));

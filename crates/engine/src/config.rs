@@ -54,6 +54,9 @@ pub struct Limits {
     pub seek_every: Duration,
     /// How long a message waits for such a call.
     pub seek_wait: Duration,
+    /// How long a message of a sleeping call that rings waits while its home's batches are on the
+    /// queue: they may hold the answered call. Longer than the lease of a batch.
+    pub early_wait: Duration,
     /// Smallest `Retry-After` of a 503, whole seconds; the answers are spread up to twice it.
     pub retry_after: Duration,
     /// Decoded calls that are kept between turns; 0 keeps none.
@@ -80,6 +83,7 @@ impl Default for Limits {
             tier_patience: Duration::from_secs(1),
             seek_every: Duration::from_millis(20),
             seek_wait: Duration::from_secs(2),
+            early_wait: Duration::from_secs(12),
             retry_after: Duration::from_secs(5),
             cache_calls_max: 10_000,
             inbox_commands_max: 256,

@@ -13,11 +13,15 @@ use crate::door::Output;
 use crate::engine::Engine;
 use crate::forward;
 use crate::homing::is_stub;
+use crate::step;
 use crate::turn::{Believed, State, Turn};
 
 /// Asks of one turn for a call that is elsewhere, pauses included. A bound against sites that
 /// send a turn in circles; time bounds the usual case.
 const TRIES_MAX: u32 = 256;
+
+/// A call that may be answered is asked for again after so many pauses: the queue may take seconds.
+const EARLY_PAUSES: u32 = 5;
 
 impl Engine {
     /// No record of the call here.
@@ -104,6 +108,35 @@ impl Engine {
     fn pause(&mut self, now: Instant, key: CallKey, mut turn: Turn) {
         turn.state = State::Pause;
         turn.until = now + self.config.limits.seek_every;
+        turn.wake_at = turn.until;
+        self.keep_turn(key, turn);
+    }
+
+    /// Whether the copy that sleeps here rings, while batches of its home wait on the queue: the
+    /// answered call may be in them, and woken now it would be lost. Not for ever: a queue that
+    /// does not drain keeps nobody from what is here.
+    pub(crate) fn may_be_answered(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        turn: &mut Turn,
+        record: &Record,
+    ) -> bool {
+        if !self.sites.waits_from(record.header.home()) || !step::rings(key, record, now) {
+            return false;
+        }
+        let first = turn.seek.early_since.is_none();
+        let since = *turn.seek.early_since.get_or_insert(now);
+        let may_wait = now < since + self.config.limits.early_wait;
+        self.stats.early_put_off += u64::from(first);
+        self.stats.early_in_doubt += u64::from(!may_wait);
+        may_wait
+    }
+
+    /// Asks for the call again in a moment.
+    pub(crate) fn await_answered(&mut self, now: Instant, key: CallKey, mut turn: Turn) {
+        turn.state = State::Pause;
+        turn.until = now + self.config.limits.seek_every * EARLY_PAUSES;
         turn.wake_at = turn.until;
         self.keep_turn(key, turn);
     }

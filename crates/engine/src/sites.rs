@@ -12,6 +12,7 @@ pub(crate) struct Sites {
     alive: Vec<SiteId>,
     wakes_on_message: Vec<SiteId>,
     inbox: u64,
+    waiting: Vec<SiteId>,
     has_gate: bool,
 }
 
@@ -25,19 +26,21 @@ impl Sites {
             alive,
             wakes_on_message,
             inbox: 0,
+            waiting: Vec::new(),
             has_gate: false,
         }
     }
 
     /// Takes over `GateWord::Sites`; other words say nothing of the sites.
     pub(crate) fn note(&mut self, word: GateWord) {
-        if let GateWord::Sites { here, start, alive, wakes_on_message, inbox } = word {
+        if let GateWord::Sites { here, start, alive, wakes_on_message, inbox, waiting } = word {
             self.state = here;
             self.start = start;
             let others = alive.into_iter().map(|(site, _)| site).filter(|site| *site != self.here);
             self.alive = others.collect();
             self.wakes_on_message = wakes_on_message;
             self.inbox = inbox;
+            self.waiting = waiting;
             self.has_gate = true;
         }
     }
@@ -73,6 +76,11 @@ impl Sites {
     /// Whether batches from other sites are not applied yet.
     pub(crate) fn inbox_waits(&self) -> bool {
         self.inbox > 0
+    }
+
+    /// Whether batches of this site are not applied yet.
+    pub(crate) fn waits_from(&self, site: SiteId) -> bool {
+        self.waiting.contains(&site)
     }
 
     /// The epoch of a call that begins here.

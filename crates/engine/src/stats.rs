@@ -62,6 +62,10 @@ pub struct Stats {
     pub redirected: u64,
     /// Calls that woke here.
     pub activated: u64,
+    /// Messages of sleeping calls that ring, put off as newer states may be on the queue.
+    pub early_put_off: u64,
+    /// Calls that woke ringing all the same, as the queue was not drained in time.
+    pub early_in_doubt: u64,
     /// Calls handed back to another site.
     pub handed_back: u64,
     /// Hand-backs put off because the call was not steady.

@@ -137,6 +137,14 @@ pub(crate) fn form_at_rest(key: CallKey, record: &Record, now: Instant) -> Optio
     (form.boundary && !form.ended && steady).then_some(form)
 }
 
+/// Whether the record is of a call that rings. One that cannot be read does not.
+pub(crate) fn rings(key: CallKey, record: &Record, now: Instant) -> bool {
+    let rings = catch_unwind(AssertUnwindSafe(|| {
+        decode(key, record, now).is_ok_and(|(call, _)| call.rings())
+    }));
+    rings.unwrap_or(false)
+}
+
 impl<'a> Start<'a> {
     /// Whether the call is active here already.
     pub(crate) fn is_active(&self) -> bool {

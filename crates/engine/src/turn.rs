@@ -108,6 +108,8 @@ pub(crate) struct Seek {
     /// A dormant record of it is here, given to the site that forwarded the message and still on
     /// its way: "no such call" is then not believed.
     pub(crate) is_given: bool,
+    /// When the turn first found the call ringing, with newer states of its home's on the queue.
+    pub(crate) early_since: Option<Instant>,
     /// No site holds it; the first arrival is a 2xx that must not be left without ACK and BYE.
     pub(crate) ghost: bool,
 }

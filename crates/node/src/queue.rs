@@ -57,6 +57,9 @@ pub(crate) enum Answer {
     Back,
     /// What was found to be damaged, and is replaced by what is known to be good.
     Damaged(Damage),
+    /// Another life of the server answers than before: the one before may have held less on its
+    /// disk than it had acknowledged.
+    Restarted,
 }
 
 /// A file that is not, or may not be, what was written.

@@ -229,6 +229,8 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         due,
         resumed,
         activated,
+        early_put_off,
+        early_in_doubt,
         handed_back,
         hand_back_later,
         forwarded_out,
@@ -313,6 +315,7 @@ fn tier_counters(
         pulls,
         refilled,
         refill_missed,
+        old_keeper,
         unconfirmed,
         tombstones_lost,
         strikes,
@@ -357,6 +360,9 @@ fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64
         pulls_put_off,
         keyset_fetched,
         keyset_pages_given,
+        unconfirmed,
+        sweeps_wanted,
+        sweep_words_dropped,
         words_dropped,
     );
 }

@@ -93,6 +93,7 @@ impl WitnessShell {
             | Ask::Delete(_)
             | Ask::Replication(..)
             | Ask::Retarget(_)
+            | Ask::Sweep(_)
             | Ask::Evacuate(_)
             | Ask::Return(_)
             | Ask::Forget(_) => Err(Refusal::wrong_role(

@@ -11,6 +11,7 @@
 //! closed, and it opens with nothing: what has to outlive it is on the queue, in the replicas and
 //! on the map.
 
+mod confirm;
 mod door;
 mod forward;
 mod inbox;
@@ -20,6 +21,7 @@ mod peers;
 mod pulls;
 mod roster;
 mod steer;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -27,16 +29,18 @@ use std::time::Duration;
 use tier_protocol::{
     EngineWord, GateWord, Progress, Return, SiteOrder, SiteState, SiteWord, SlotSet, Steering,
 };
-use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, Slot, ViewNumber};
 
 use crate::Planted;
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
+use crate::keeper::Heard;
 use crate::steering::wants_calls;
 
 pub use door::{
     ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch, SenderStats, Steer,
 };
 
+use confirm::Confirming;
 use inbox::Inbox;
 use keyset::Keyset;
 use peers::{Greeting, Peers};
@@ -66,6 +70,10 @@ pub struct Gate {
     partitions: Vec<(PartitionId, SlotSet)>,
     /// Of a site of several processes: the life up to which the map says that it is settled.
     settled: u64,
+    /// Of a site of several processes: the newest view of its map.
+    view: ViewNumber,
+    /// The keeper of which this closed gate was told.
+    heard: Heard,
     /// Of a site of several processes: this one's replica, the primaries, and who is linked.
     me: Option<ReplicaId>,
     primaries: Vec<ReplicaId>,
@@ -77,11 +85,14 @@ pub struct Gate {
     inbox: Inbox,
     pulls: Pulls,
     keyset: Keyset,
+    confirming: Confirming,
     steering: Steering,
     /// How much is left of what is steered.
     progress: BTreeMap<PartitionId, Progress>,
     /// The backup site that was ordered has every call.
     is_backed_up: bool,
+    /// Sites that may have sent what is lost, and have yet to be asked to sweep.
+    sweeps_wanted: BTreeSet<SiteId>,
     told: Told,
     planted: Option<Planted>,
     out: VecDeque<GateOutput>,
@@ -103,6 +114,8 @@ impl Gate {
             is_open: !config.is_shared,
             partitions: dealt(&config.partitions),
             settled: 0,
+            view: ViewNumber::default(),
+            heard: Heard::default(),
             me: None,
             primaries: Vec::new(),
             reachable: BTreeSet::new(),
@@ -112,9 +125,11 @@ impl Gate {
             inbox: Inbox::new(&config),
             pulls: Pulls::default(),
             keyset: Keyset::new(now, &config, knows),
+            confirming: Confirming::default(),
             steering: Steering::default(),
             progress: BTreeMap::new(),
             is_backed_up: false,
+            sweeps_wanted: BTreeSet::new(),
             told: Told::default(),
             planted: None,
             out: VecDeque::new(),
@@ -148,6 +163,7 @@ impl Gate {
         self.greet(now);
         self.end_pulls(now);
         self.end_asked_pages(now);
+        self.end_confirming(now);
         self.return_home(now);
         self.tell_settled();
         self.tell_changes();
@@ -174,7 +190,7 @@ impl Gate {
             }
             GateInput::Steer(steer) => self.steer(now, steer),
             // Its own words.
-            GateInput::Steered(_) => {}
+            GateInput::Steered { .. } => {}
             GateInput::LinkUp { site } => self.link_up(now, site),
             GateInput::LinkDown { site } => self.link_down(now, site),
             GateInput::FromSite { site, word } => self.hear_site(now, site, word),
@@ -197,6 +213,7 @@ impl Gate {
                 self.is_loaded = true;
                 self.inbox.load(now, batches);
             }
+            GateInput::QueueMayHaveLost => self.want_sweeps(),
             GateInput::QueueAppended { row } => self.appended(now, row),
             GateInput::QueueRefused { row } => self.append_failed(row),
             GateInput::Wake => {}
@@ -254,6 +271,7 @@ impl Gate {
                 if self.peers.greeted(site, Greeting { start, state, dictionary, course }) {
                     self.keyset.forget(now, site);
                 }
+                self.ask_sweeps();
             }
             SiteWord::Hello { .. } => self.stats.words_dropped += 1,
             SiteWord::Batch { id, partition, view, bytes } => {
@@ -283,6 +301,7 @@ impl Gate {
             }
             SiteWord::Pulled { key, ask, answer } => self.pulled(site, key, ask, answer),
             SiteWord::Forward(message) => self.forwarded(site, message),
+            SiteWord::Sweep { ask, word } => self.swept(now, site, ask, word),
         }
     }
 
@@ -320,6 +339,8 @@ impl Gate {
                 self.ask_sites(now, pulls::Asker::Partition(partition), key);
             }
             GateBound::Progress(progress) => self.progressed(partition, progress),
+            GateBound::Sweep { site, ask, word } => self.sweep(site, ask, word),
+            GateBound::Keeper { ask, is_confirmed } => self.keeper_told(now, ask, is_confirmed),
         }
     }
 
@@ -347,7 +368,10 @@ impl Gate {
 
     /// The partition that holds `key`.
     fn partition_of(&self, key: CallKey) -> PartitionId {
-        let slot = key.slot();
+        self.partition_of_slot(key.slot())
+    }
+
+    fn partition_of_slot(&self, slot: Slot) -> PartitionId {
         let holds = |(_, slots): &&(PartitionId, SlotSet)| slots.contains(slot);
         self.partitions.iter().find(holds).map_or(PartitionId(0), |(partition, _)| *partition)
     }
@@ -368,7 +392,8 @@ impl Gate {
         if (Told { has_inbox: self.told.has_inbox, ..told.clone() }) != self.told {
             let (here, steering) = (self.state, self.steering);
             let (alive, waiting) = (told.alive.clone(), told.waiting.clone());
-            let status = SiteInput::Status { here, alive, waiting, steering };
+            let view = self.view;
+            let status = SiteInput::Status { view, here, alive, waiting, steering };
             self.out.push_back(GateOutput::ToReplicas(status));
         }
         self.told = told;
@@ -390,6 +415,7 @@ impl Gate {
             alive: alive.iter().map(|status| (status.site, status.state)).collect(),
             wakes_on_message: wakes.copied().collect(),
             inbox: if self.is_loaded { self.inbox.len() as u64 } else { 1 },
+            waiting: self.inbox.senders(),
         };
         self.tell_engine(engine, word);
     }
@@ -412,6 +438,7 @@ impl Gate {
         note(self.greet_at(), Reason::Heartbeat);
         note(self.peers.silent_at(self.now, self.config.silent_after), Reason::Heartbeat);
         note(self.pulls.first_end(), Reason::Wait);
+        note(self.confirming.wake_at(), Reason::Wait);
         note(self.inbox.wake_at(self.now), Reason::Wait);
         note(self.keyset.wake_at(self.now, self.state, self.returns()), Reason::Wait);
         next

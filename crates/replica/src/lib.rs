@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tier_protocol::{Command, Reply, Return, Strike};
+use tier_protocol::{Command, Reply, Return, SiteState, Strike};
 use vocab::{CallKey, EngineId, Instant, LockToken, SiteId, ViewNumber};
 
 mod agenda;
@@ -28,6 +28,7 @@ mod hand;
 pub mod hint;
 mod homing;
 mod inbound;
+mod keeper;
 pub mod lag;
 mod lock;
 mod membership;
@@ -46,6 +47,7 @@ mod spill;
 pub mod stats;
 mod steering;
 mod store;
+mod sweep;
 mod told;
 mod tombs;
 
@@ -68,6 +70,7 @@ use change::Change;
 use compare::Comparing;
 use confirmed::Unconfirmed;
 use copy::Copying;
+use keeper::Heard;
 use lock::Ending;
 use membership::Membership;
 use outbound::Outbound;
@@ -77,6 +80,7 @@ use refill::Refill;
 use spill::Spilling;
 use stats::{BulkKind, Counts, InboundStats};
 use store::Store;
+use sweep::Sweeping;
 use tombs::Tombs;
 
 /// Removals remembered to answer a repeated `Delete` alike, and to refuse a put of a broken lock
@@ -118,6 +122,9 @@ pub struct Replica {
     starts: BTreeMap<SiteId, u64>,
     /// Sites whose batches still wait on this site's queue.
     waiting: BTreeSet<SiteId>,
+    /// The newest keeper of the gate that was heard, and what it says of this site.
+    keeper: Heard,
+    here: Option<SiteState>,
     refill: Refill,
     bulks: BTreeMap<(BulkKind, SiteId), Bulk>,
     activate_pacer: Pacer,
@@ -145,6 +152,7 @@ pub struct Replica {
     struck: Vec<(CallKey, Strike)>,
     quarantine: Quarantine,
     unconfirmed: Unconfirmed,
+    sweeping: Sweeping,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -178,6 +186,8 @@ impl Replica {
             sites: BTreeMap::new(),
             starts: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            keeper: Heard::default(),
+            here: None,
             refill,
             bulks: BTreeMap::new(),
             activate_pacer: Pacer::new(pace.activate_per_s),
@@ -197,6 +207,7 @@ impl Replica {
             struck: Vec::new(),
             quarantine,
             unconfirmed: Unconfirmed::default(),
+            sweeping: Sweeping::default(),
             planted: None,
             out: VecDeque::new(),
             config,
@@ -246,6 +257,7 @@ impl Replica {
             self.send_batches(now);
             self.ask_refills(now);
             self.run_compare(now);
+            self.run_sweep(now);
         }
         self.run_spill(now);
         self.end_unconfirmed(now);
@@ -365,13 +377,19 @@ impl Replica {
 
     fn site(&mut self, now: Instant, input: SiteInput) {
         match input {
-            SiteInput::Status { here: _, alive, waiting, steering } => {
+            SiteInput::Status { view, .. } | SiteInput::LinkDown { view, .. }
+                if !self.keeper.believes(view) =>
+            {
+                self.counts.old_keeper += 1;
+            }
+            SiteInput::Status { view: _, here, alive, waiting, steering } => {
+                self.here = Some(here);
                 self.status(now, &alive, &waiting);
                 self.steer(steering);
             }
             SiteInput::BatchStored { site, id } => self.batch_stored(now, site, id),
             SiteInput::BatchRefused { site, id } => self.batch_refused(now, site, id),
-            SiteInput::LinkDown { site } => self.link_down(now, site),
+            SiteInput::LinkDown { view: _, site } => self.link_down(now, site),
             SiteInput::Superseded(calls) => {
                 for call in &calls {
                     self.note_away(now, call.key, call.epoch);
@@ -385,6 +403,8 @@ impl Replica {
             SiteInput::Settled { life } => self.membership.settles = Some(life),
             SiteInput::Order(order) => self.site_order(order),
             SiteInput::ProgressAsk => self.tell_gate(GateBound::Progress(self.progress())),
+            SiteInput::Sweep { site, ask, word } => self.hear_sweep(now, site, ask, word),
+            SiteInput::KeeperAsk { keeper, ask } => self.keeper_asked(now, keeper, ask),
         }
     }
 
@@ -417,6 +437,7 @@ impl Replica {
             SiteOrder::DropBackup { site } => self.begin_bulk(BulkKind::Drop, site),
             SiteOrder::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
             SiteOrder::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            SiteOrder::Compare { site } => self.begin_sweep(site),
         }
     }
 
@@ -469,6 +490,7 @@ impl Replica {
             note(outbound.overdue_at(), Reason::Batch);
         }
         note(self.bulk_at(), Reason::Pace);
+        note(self.sweep_at(), Reason::Pace);
         let refill_at = self.refill.wake_at();
         note(refill_at.filter(|_| self.steering.returning == Return::Runs), Reason::Pace);
         (next.0.max(self.now), next.1)

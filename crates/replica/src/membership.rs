@@ -165,7 +165,7 @@ impl Replica {
                 Some(_) | None => (shared.join_after * 2).clamp(JOIN_AFTER_MIN, JOIN_AFTER_MAX),
             };
         }
-        Self::new(now, config)
+        Self { here: self.here, keeper: self.keeper, ..Self::new(now, config) }
     }
 
     /// Whether this replica answers reads and keeps the locks.

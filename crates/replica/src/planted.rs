@@ -22,4 +22,14 @@ pub enum Planted {
     KeysetOfOnePartition,
     /// A primary tells other sites that a call is nowhere without asking the other replicas.
     DeniedUnconfirmed,
+    /// A sweep finds copies that are older, but not those that are not there at all.
+    SweepSkipsAbsent,
+}
+
+impl crate::Replica {
+    /// A copy is gone, and nobody was told: the simulator's fault that a sweep has to find.
+    #[doc(hidden)]
+    pub fn lose_copy(&mut self, key: vocab::CallKey) {
+        self.forget(key);
+    }
 }

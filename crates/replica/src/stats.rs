@@ -46,6 +46,8 @@ pub struct Stats {
     pub outbound: BTreeMap<SiteId, OutboundStats>,
     /// What came from other sites, by the home of the calls.
     pub inbound: BTreeMap<SiteId, InboundStats>,
+    /// Sweeps of the copies at other sites.
+    pub sweeps: BTreeMap<SiteId, tier_protocol::partition::Sweep>,
     /// Bulk orders, by kind and site, running or ended.
     pub bulk: Vec<BulkStats>,
     /// The view, and how whole it is.
@@ -271,6 +273,8 @@ pub struct Counts {
     pub refilled: u64,
     /// Refills given up: nobody had the record.
     pub refill_missed: u64,
+    /// Words about other sites, of a keeper of the gate that had been replaced.
+    pub old_keeper: u64,
     /// Answers to other sites that were put off, as not every other replica confirmed the view.
     pub unconfirmed: u64,
     /// Tombstones that left for lack of room while a site had yet to acknowledge them.

@@ -21,6 +21,7 @@ mod spill;
 mod spill_pair;
 mod spill_random;
 mod steering;
+mod sweep;
 mod three_sites;
 mod timers;
 
@@ -313,7 +314,7 @@ impl Bench {
             .map(|site| SiteStatus { site: *site, state, start, dictionary: 1, course })
             .collect();
         let (here, waiting, steering) = (SiteState::Serving, Vec::new(), self.replica.steering);
-        self.site(SiteInput::Status { here, alive, waiting, steering })
+        self.site(SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering })
     }
 
     fn held(&self, key: CallKey) -> Option<Stamp> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tier_protocol::Record;
+use tier_protocol::{Record, SiteState};
 use vocab::{CallKey, Instant};
 
 use crate::Replica;
@@ -36,11 +36,18 @@ impl Replica {
             refills_left: self.refill.len() as u64,
             outbound: outbound.collect(),
             inbound: self.inbound.clone(),
+            sweeps: self.sweeps().into_iter().collect(),
             bulk: self.bulk_stats(),
             view: self.view_stats(now),
             spill: self.spill_stats(now),
             counts: self.counts,
         }
+    }
+
+    /// Whether the site takes traffic, as the keeper of its gate says.
+    #[must_use]
+    pub fn is_site_serving(&self) -> bool {
+        self.here == Some(SiteState::Serving)
     }
 
     fn view_stats(&self, now: Instant) -> ViewStats {

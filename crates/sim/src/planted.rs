@@ -54,11 +54,13 @@ pub enum Planted {
     KeysetOfOnePartition,
     /// A primary that may have been removed tells other sites that a call is nowhere.
     DeniedUnconfirmed,
+    /// A sweep finds copies that are older, but not those that are not there at all.
+    SweepSkipsAbsent,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SendBeforeStored,
         Self::OldTokenAccepted,
         Self::DormantTimersArmed,
@@ -72,6 +74,7 @@ impl Planted {
         Self::AcknowledgedBeforeStored,
         Self::KeysetOfOnePartition,
         Self::DeniedUnconfirmed,
+        Self::SweepSkipsAbsent,
     ];
 
     /// Its name on the command line.
@@ -91,6 +94,7 @@ impl Planted {
             Self::AcknowledgedBeforeStored => "acknowledged-before-stored",
             Self::KeysetOfOnePartition => "keyset-of-one-partition",
             Self::DeniedUnconfirmed => "denied-unconfirmed",
+            Self::SweepSkipsAbsent => "sweep-skips-absent",
         }
     }
 
@@ -104,7 +108,7 @@ impl Planted {
     #[must_use]
     pub fn worlds(self) -> &'static [World] {
         match self {
-            Self::DormantTimersArmed => &[World::Sites],
+            Self::DormantTimersArmed | Self::SweepSkipsAbsent => &[World::Sites],
             Self::SendBeforeStored | Self::OldTokenAccepted | Self::DueForgotten => {
                 &[World::Sites, World::Tier]
             }
@@ -134,7 +138,8 @@ impl Planted {
             | Self::SpilledBeforeStored
             | Self::AcknowledgedBeforeStored
             | Self::KeysetOfOnePartition
-            | Self::DeniedUnconfirmed => None,
+            | Self::DeniedUnconfirmed
+            | Self::SweepSkipsAbsent => None,
         }
     }
 
@@ -155,6 +160,7 @@ impl Planted {
             Self::OldViewAccepted => Some(replica::Planted::OldViewAccepted),
             Self::SpilledBeforeStored => Some(replica::Planted::SpilledBeforeStored),
             Self::DeniedUnconfirmed => Some(replica::Planted::DeniedUnconfirmed),
+            Self::SweepSkipsAbsent => Some(replica::Planted::SweepSkipsAbsent),
             Self::SendBeforeStored
             | Self::UnlockBeforeAllStored
             | Self::NotHereBelieved

@@ -259,6 +259,13 @@ impl SiteMap {
         self.partitions.iter().map(|view| view.life).max().unwrap_or_default()
     }
 
+    /// The newest view that it has, or had: it grows whenever another replica becomes primary.
+    #[must_use]
+    pub fn newest_view(&self) -> ViewNumber {
+        let views = self.partitions.iter().map(|view| view.number);
+        views.max().unwrap_or_default().max(self.last)
+    }
+
     /// The seat of a replica.
     #[must_use]
     pub fn seat(&self, replica: ReplicaId) -> Option<&Seat> {

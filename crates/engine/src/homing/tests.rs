@@ -61,6 +61,7 @@ fn sites(alive: &[SiteId], wakes: &[SiteId]) -> Sites {
         alive: alive.iter().map(|site| (*site, SiteState::Serving)).collect(),
         wakes_on_message: wakes.to_vec(),
         inbox: 0,
+        waiting: Vec::new(),
     });
     sites
 }

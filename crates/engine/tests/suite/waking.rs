@@ -8,7 +8,7 @@ use engine::Limits;
 use servlet::{Application, Cx, Decision, Hint, NextHop, OutboundLeg, Reply};
 use sip_message::{HeaderName, Request, StatusCode};
 use tier_protocol::{Command, Course, Entry, Hint as Said, Refusal, Reply as Told, SiteState};
-use vocab::{EngineId, SiteId};
+use vocab::{EngineId, SiteId, ViewNumber};
 
 use crate::basic::{Answered, answered};
 use crate::inbox::apply;
@@ -101,6 +101,7 @@ fn the_old_home_runs_on_activate_when_the_call_comes_back() {
     let serving = replica::SiteStatus { site, state, start: 2, dictionary: 0, course };
     sites.backup.sites(&[1], &[1], 0);
     sites.backup.tell_replica(replica::Input::Site(replica::SiteInput::Status {
+        view: ViewNumber::default(),
         here: SiteState::Serving,
         alive: vec![serving],
         waiting: Vec::new(),

@@ -413,6 +413,7 @@ pub(crate) fn sites(here: SiteState, alive: &[u16], wakes: &[u16], inbox: u64) -
         alive: alive.iter().map(|site| (SiteId(*site), SiteState::Serving)).collect(),
         wakes_on_message: wakes.iter().map(|site| SiteId(*site)).collect(),
         inbox,
+        waiting: Vec::new(),
     }
 }
 

@@ -426,6 +426,10 @@ pub struct Crossing {
     /// Which replica of a partition builds the batches.
     #[serde(default)]
     pub sender: Sender,
+    /// Pause between two sweeps of the copies at the backup site; none are begun by time when 0.
+    pub sweep_every_s: Option<u64>,
+    /// Calls that a sweep compares in one second.
+    pub sweep_per_s: Option<u32>,
 }
 
 /// Which replica of a partition builds the batches for other sites.

@@ -48,7 +48,6 @@ pub(crate) struct TierSeat {
     engines: BTreeMap<u64, EngineLink>,
     engine_links: BTreeMap<EngineId, u64>,
     pub(crate) sites: SiteLinks,
-    is_serving: bool,
     replica_wake_at: Instant,
     gate_wake_at: Instant,
     /// The call that [`Self::record`] asks for at this moment: its answer goes to no engine.
@@ -122,7 +121,6 @@ impl TierSeat {
             engines: BTreeMap::new(),
             engine_links: BTreeMap::new(),
             sites,
-            is_serving: false,
             replica_wake_at: Instant::NEVER,
             gate_wake_at: Instant::NEVER,
             asked: None,
@@ -164,7 +162,11 @@ impl TierSeat {
             queue::Answer::Refused(row) => return Some(GateInput::QueueRefused { row }),
             queue::Answer::Away { why } => self.queue_away = Some(why),
             queue::Answer::Back => self.queue_away = None,
-            queue::Answer::Damaged(damage) => self.queue_damage.note(damage),
+            queue::Answer::Damaged(damage) => {
+                self.queue_damage.note(damage);
+                return Some(GateInput::QueueMayHaveLost);
+            }
+            queue::Answer::Restarted => return Some(GateInput::QueueMayHaveLost),
         }
         None
     }
@@ -184,7 +186,7 @@ impl TierSeat {
 
     /// What the gate last said of this site.
     pub(crate) fn is_serving(&self) -> bool {
-        self.is_serving
+        self.replica.is_site_serving()
     }
 
     /// What `site` last said of itself; it may be dead since.
@@ -382,12 +384,10 @@ impl TierSeat {
 
     /// Takes a word of the gate to this process's replica.
     fn take_from_gate(&mut self, input: SiteInput, words: &mut VecDeque<Word>) {
-        if let SiteInput::Status { here, .. } = &input {
-            self.is_serving = *here == SiteState::Serving;
-        }
-        if let (SiteInput::Status { steering, .. }, Some(_)) = (&input, &self.shared) {
+        if let (SiteInput::Status { view, steering, .. }, Some(_)) = (&input, &self.shared) {
             // If the gate comes to this process it goes on with that.
-            words.push_back(Word::Gate(GateInput::Steered(*steering)));
+            let (view, steering) = (*view, *steering);
+            words.push_back(Word::Gate(GateInput::Steered { view, steering }));
         }
         words.push_back(Word::Replica(replica::Input::Site(input)));
     }

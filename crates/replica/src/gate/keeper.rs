@@ -8,7 +8,8 @@
 //! ```
 //! Two processes may take themselves for the keeper for a moment, as maps travel. That is
 //! harmless: a batch may be stored or applied twice, a question asked twice. What could lose a
-//! call, the word that it is nowhere, is the replicas' to confirm, and not the gate's.
+//! call, the word that it is nowhere, or that a batch is safe, waits until the replicas have
+//! confirmed it (`gate::confirm`, `confirmed`).
 //!
 //! The site starts anew, for other sites, with each partition that begins without calls: its start
 //! is one more than its newest life. A gate that opens before the other sites have said what they
@@ -21,6 +22,7 @@ use tier_protocol::{PartitionView, SiteMap, SiteState};
 use vocab::{Instant, PartitionId, ReplicaId};
 
 use crate::door::SiteInput;
+use crate::gate::confirm::Confirming;
 use crate::gate::inbox::Inbox;
 use crate::gate::keyset::Keyset;
 use crate::gate::peers::Peers;
@@ -54,8 +56,10 @@ impl Gate {
                 self.reachable.remove(replica);
                 false
             }
-            GateInput::Steered(steering) => {
-                self.steering = *steering;
+            GateInput::Steered { view, steering } => {
+                if self.heard.believes(*view) {
+                    self.steering = *steering;
+                }
                 false
             }
             GateInput::Map { .. }
@@ -67,6 +71,7 @@ impl Gate {
             | GateInput::Order(_)
             | GateInput::Steer(_)
             | GateInput::QueueLoaded(_)
+            | GateInput::QueueMayHaveLost
             | GateInput::QueueAppended { .. }
             | GateInput::QueueRefused { .. }
             | GateInput::Wake => false,
@@ -84,6 +89,9 @@ impl Gate {
         self.peers = Peers::new(now, &self.config);
         self.inbox = Inbox::new(&self.config);
         self.pulls = Pulls::default();
+        self.confirming = Confirming::default();
+        // The keeper before may have acknowledged what its queue has lost since.
+        self.sweeps_wanted = self.config.peers.iter().copied().collect();
         self.keyset = Keyset::new(now, &self.config, knows);
         self.progress.clear();
         self.is_backed_up = false;
@@ -109,6 +117,7 @@ impl Gate {
         let partitions: BTreeSet<PartitionId> = self.partition_ids().into_iter().collect();
         self.progress.retain(|partition, _| partitions.contains(partition));
         self.settled = map.settled;
+        self.view = map.newest_view();
         let primaries: Vec<ReplicaId> =
             map.partitions.iter().filter_map(PartitionView::primary).collect();
         let has_changed = primaries != self.primaries;

@@ -66,7 +66,7 @@ fn an_activation_waits_until_the_site_s_last_words_are_applied() {
     let status = |waiting| {
         let steering = Steering::default();
         let (here, alive) = (SiteState::Serving, vec![]);
-        SiteInput::Status { here, alive, waiting, steering }
+        SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering }
     };
     bench.site(status(vec![THERE]));
     bench.input(Input::Order(Order::Site(crate::SiteOrder::ActivateAll {

@@ -171,7 +171,7 @@ fn what_was_refused_or_lost_with_a_link_is_sent_again_in_its_newest_version() {
     assert!(sent(&mut bench, ms(999)).is_empty(), "a full queue is given time");
     let out = sent(&mut bench, ms(1));
     assert_eq!(out.len(), 1);
-    bench.site(SiteInput::LinkDown { site: THERE });
+    bench.site(SiteInput::LinkDown { view: ViewNumber::default(), site: THERE });
     assert!(sent(&mut bench, ms(600_000)).is_empty());
     let newest = bench.turn(key(1), BOUNDARY, |_| {});
     bench.turn(key(2), BOUNDARY, |_| {});
@@ -380,6 +380,7 @@ fn a_batch_has_the_dictionary_that_its_receiver_reads() {
         };
         let alive = vec![status];
         bench.site(SiteInput::Status {
+            view: ViewNumber::default(),
             here: SiteState::Serving,
             alive,
             waiting: Vec::new(),

@@ -75,7 +75,7 @@ fn an_end_that_is_not_acknowledged_is_told_again_after_the_record_is_gone() {
     assert_eq!(crossed(&mut bench, ms(150)).len(), 1);
     let end = bench.turn(key(1), ENDED, |_| {});
     assert_eq!(batches(&bench.pass(ms(50))).len(), 1);
-    bench.site(SiteInput::LinkDown { site: THERE });
+    bench.site(SiteInput::LinkDown { view: ViewNumber::default(), site: THERE });
     bench.delete(key(1));
     bench.pass(ms(60_000));
     assert_eq!(marks(&bench), (0, 0, 1));
@@ -176,7 +176,7 @@ fn a_removal_that_is_awaited_is_not_lost_to_a_call_that_is_refused() {
     let mut bench = bench();
     bench.turn(key(1), BOUNDARY, |_| {});
     assert_eq!(crossed(&mut bench, ms(150)).len(), 1);
-    bench.site(SiteInput::LinkDown { site: THERE });
+    bench.site(SiteInput::LinkDown { view: ViewNumber::default(), site: THERE });
     bench.delete(key(1));
     bench.turn(key(1), BUSY, |_| {});
     let end = bench.turn(key(1), ENDED, |_| {});

@@ -221,6 +221,7 @@ impl Script {
                     .collect();
                 let (here, waiting) = (SiteState::Serving, Vec::new());
                 bench.site(SiteInput::Status {
+                    view: ViewNumber::default(),
                     here,
                     alive,
                     waiting,
@@ -229,7 +230,7 @@ impl Script {
             }
             ("linkdown", []) => {
                 self.under_way.retain(|(to, _)| *to != site);
-                bench.site(SiteInput::LinkDown { site });
+                bench.site(SiteInput::LinkDown { view: ViewNumber::default(), site });
             }
             ("stored" | "refused", []) => {
                 let at = self.under_way.iter().position(|(to, _)| *to == site);

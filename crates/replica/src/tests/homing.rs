@@ -198,7 +198,7 @@ fn calls_go_home_when_their_site_serves_and_they_are_steady() {
     let batch = out.iter().find(|batch| mine(batch)).expect("on its way home at once");
     let stats = bench.replica.stats(bench.now);
     assert_eq!((stats.counts.handed_back, stats.dormant[&THERE]), (1, 1));
-    bench.site(SiteInput::LinkDown { site: THERE });
+    bench.site(SiteInput::LinkDown { view: ViewNumber::default(), site: THERE });
     bench.alive(&[THERE]);
     let again = batches(&bench.pass(ms(100)));
     let batch = again.iter().find(|batch| mine(batch)).unwrap_or(batch);

@@ -253,7 +253,8 @@ impl Site {
         let (here, steering) = (SiteState::Serving, Steering::default());
         for number in self.everybody() {
             let (alive, waiting) = (vec![status], Vec::new());
-            let input = SiteInput::Status { here, alive, waiting, steering };
+            let input =
+                SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering };
             self.input(number, Input::Site(input));
         }
     }

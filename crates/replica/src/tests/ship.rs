@@ -22,7 +22,13 @@ fn site(sender: Sender) -> Site {
     for number in MEMBERS {
         let (here, waiting) = (SiteState::Serving, Vec::new());
         let steering = crate::Steering::default();
-        let status = SiteInput::Status { here, alive: alive.clone(), waiting, steering };
+        let status = SiteInput::Status {
+            view: ViewNumber::default(),
+            here,
+            alive: alive.clone(),
+            waiting,
+            steering,
+        };
         site.input(number, Input::Site(status));
     }
     site.gates.clear();

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Progress, Steering};
 use tier_protocol::Return;
 
-const AWAY: Course = Course { evacuates: true, backup_to: None };
+const AWAY: Course = Course { evacuates: true, backup_to: None, sweeps: false };
 
 /// What the gate tells with its next status.
 pub(super) fn steer(bench: &mut Bench, steering: Steering) -> Vec<Output> {
@@ -12,7 +12,7 @@ pub(super) fn steer(bench: &mut Bench, steering: Steering) -> Vec<Output> {
     let alive = bench.replica.sites.values().copied().collect();
     bench.replica.steering = before;
     let (here, waiting) = (SiteState::Serving, Vec::new());
-    bench.site(SiteInput::Status { here, alive, waiting, steering })
+    bench.site(SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering })
 }
 
 fn evacuate(bench: &mut Bench, to: Option<SiteId>) -> Vec<Output> {
@@ -271,7 +271,7 @@ fn copies_of_a_site_that_is_kept_elsewhere_go_and_those_of_a_returning_one_stay(
     let mut bench = Bench::new();
     bench.store_dormant(from_there(1, 1));
     bench.alive(&[THERE]);
-    let moved = |site| Course { evacuates: false, backup_to: Some(site) };
+    let moved = |site| Course { backup_to: Some(site), ..Course::default() };
     bench.on_course(&[THERE], SiteState::Returning, 1, moved(THIRD));
     bench.pass(ms(1_000));
     assert_eq!(bench.replica.progress().dormant, [(THERE, 1)], "it may have to fetch it");
@@ -305,4 +305,41 @@ fn calls_of_a_living_site_are_woken_by_force_alone() {
     said.extend(bench.pass(ms(60_000)));
     assert_eq!(grants(&said), []);
     assert_eq!(bench.replica.stats(bench.now).active, 2);
+}
+
+#[test]
+fn a_keeper_that_was_replaced_is_not_believed() {
+    let mut bench = Bench::new();
+    let steering = |to| Steering { evacuate_to: to, ..Steering::default() };
+    let tell = |bench: &mut Bench, view, sites: &[SiteId], to| {
+        let status = |site: &SiteId| SiteStatus {
+            site: *site,
+            state: SiteState::Serving,
+            start: 1,
+            dictionary: 1,
+            course: Course::default(),
+        };
+        bench.site(SiteInput::Status {
+            view: ViewNumber(view),
+            here: SiteState::Serving,
+            alive: sites.iter().map(status).collect(),
+            waiting: Vec::new(),
+            steering: steering(to),
+        });
+    };
+    let knows = |bench: &Bench| {
+        (bench.replica.sites.contains_key(&THERE), bench.replica.steering.evacuate_to)
+    };
+    tell(&mut bench, 8, &[THERE], None);
+    // It stood still while an operator ordered, and took back, that calls go away.
+    tell(&mut bench, 7, &[], Some(THERE));
+    assert_eq!(knows(&bench), (true, None));
+    bench.site(SiteInput::LinkDown { view: ViewNumber(7), site: THERE });
+    assert_eq!(knows(&bench), (true, None), "its links broke, those of the keeper did not");
+    assert_eq!(bench.replica.stats(bench.now).counts.old_keeper, 2);
+    tell(&mut bench, 8, &[THERE], Some(THERE));
+    assert_eq!(knows(&bench), (true, Some(THERE)), "the keeper of now");
+    // Of a release that says no view.
+    tell(&mut bench, 0, &[], None);
+    assert_eq!(knows(&bench), (false, None));
 }

@@ -57,7 +57,13 @@ impl World {
             let bench = self.at(*site);
             let (here, waiting, steering) =
                 (SiteState::Serving, Vec::new(), bench.replica.steering);
-            let said = bench.site(SiteInput::Status { here, alive, waiting, steering });
+            let said = bench.site(SiteInput::Status {
+                view: ViewNumber::default(),
+                here,
+                alive,
+                waiting,
+                steering,
+            });
             self.work(*site, said);
         }
     }

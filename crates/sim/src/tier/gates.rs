@@ -167,9 +167,10 @@ impl World {
     /// Takes a word of the gate to the replica of a process.
     pub(crate) fn take_from_gate(&mut self, place: usize, input: SiteInput) {
         self.note_site_input(place, &input);
-        if let SiteInput::Status { steering, .. } = &input {
+        if let SiteInput::Status { view, steering, .. } = &input {
             // If the gate comes to this process it goes on with that.
-            self.inner(place, Inner::Gate(GateInput::Steered(*steering)));
+            let (view, steering) = (*view, *steering);
+            self.inner(place, Inner::Gate(GateInput::Steered { view, steering }));
         }
         self.replica(place, replica::Input::Site(input));
     }
@@ -193,6 +194,8 @@ impl World {
             | SiteInput::Pull { .. }
             | SiteInput::Settled { .. }
             | SiteInput::Order(_)
+            | SiteInput::Sweep { .. }
+            | SiteInput::KeeperAsk { .. }
             | SiteInput::ProgressAsk => {}
         }
     }

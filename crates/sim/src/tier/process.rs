@@ -215,6 +215,7 @@ pub(crate) fn no_other_site() -> GateWord {
         alive: Vec::new(),
         wakes_on_message: Vec::new(),
         inbox: 0,
+        waiting: Vec::new(),
     }
 }
 

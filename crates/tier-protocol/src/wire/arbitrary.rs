@@ -14,7 +14,9 @@ use vocab::{
 use crate::batch::Entry;
 use crate::command::{Command, PutFlags, Veto};
 use crate::frame::{SiteFrame, TierFrame};
-use crate::partition::{GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering};
+use crate::partition::{
+    GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering, Sweep,
+};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
@@ -23,6 +25,7 @@ use crate::site::{
     Course, EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
+use crate::sweep::SweepWord;
 use crate::view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};
 
 fn key() -> impl Strategy<Value = CallKey> {
@@ -302,8 +305,31 @@ fn site_status() -> impl Strategy<Value = SiteStatus> {
 }
 
 fn course() -> impl Strategy<Value = Course> {
-    (any::<bool>(), of(real_site()))
-        .prop_map(|(evacuates, backup_to)| Course { evacuates, backup_to })
+    (any::<bool>(), of(real_site()), any::<bool>())
+        .prop_map(|(evacuates, backup_to, sweeps)| Course { evacuates, backup_to, sweeps })
+}
+
+fn sweep_word() -> impl Strategy<Value = SweepWord> {
+    let slot = || (0..vocab::SLOTS).prop_map(vocab::Slot);
+    prop_oneof![
+        (slot(), any::<u64>(), any::<u64>()).prop_map(|(slot, calls, digest)| SweepWord::Digest {
+            slot,
+            calls,
+            digest
+        }),
+        slot().prop_map(|slot| SweepWord::Same { slot }),
+        slot().prop_map(|slot| SweepWord::Differs { slot }),
+        (slot(), stamps()).prop_map(|(slot, calls)| SweepWord::Calls { slot, calls }),
+        (slot(), vec(key(), 0..4)).prop_map(|(slot, keys)| SweepWord::Lacks { slot, keys }),
+        Just(SweepWord::Wanted),
+    ]
+}
+
+fn sweep() -> impl Strategy<Value = Sweep> {
+    (any::<u32>(), any::<[u64; 5]>()).prop_map(|(slots_left, numbers)| {
+        let [done, found, repaired, unanswered, ended_ms] = numbers;
+        Sweep { slots_left, done, found, repaired, unanswered, ended_ms }
+    })
 }
 
 fn steering() -> impl Strategy<Value = Steering> {
@@ -316,8 +342,9 @@ fn steering() -> impl Strategy<Value = Steering> {
 fn progress() -> impl Strategy<Value = Progress> {
     let counts = || vec((site(), any::<u64>()), 0..4);
     let numbers = (any::<u64>(), any::<u64>(), of(real_site()));
-    (numbers, counts(), counts(), counts(), counts()).prop_map(
-        |((active, refills, backed_up_at), moved, dormant, ordered, at_risk)| Progress {
+    let swept = vec((site(), sweep()), 0..3);
+    (numbers, counts(), counts(), counts(), counts(), swept).prop_map(
+        |((active, refills, backed_up_at), moved, dormant, ordered, at_risk, swept)| Progress {
             active,
             moved,
             refills,
@@ -325,6 +352,7 @@ fn progress() -> impl Strategy<Value = Progress> {
             ordered,
             at_risk,
             backed_up_at,
+            swept,
         },
     )
 }
@@ -336,18 +364,23 @@ fn site_order() -> impl Strategy<Value = SiteOrder> {
         site().prop_map(|site| SiteOrder::DropBackup { site }),
         (site(), any::<bool>()).prop_map(|(site, on)| SiteOrder::Replication { site, on }),
         site().prop_map(|site| SiteOrder::Sweep { site }),
+        site().prop_map(|site| SiteOrder::Compare { site }),
     ]
 }
 
 fn site_input() -> impl Strategy<Value = SiteInput> {
     let id = any::<u64>;
     prop_oneof![
-        (state(), vec(site_status(), 0..4), vec(site(), 0..4), steering()).prop_map(
-            |(here, alive, waiting, steering)| SiteInput::Status { here, alive, waiting, steering }
+        (id(), state(), vec(site_status(), 0..4), vec(site(), 0..4), steering()).prop_map(
+            |(view, here, alive, waiting, steering)| {
+                let view = ViewNumber(view);
+                SiteInput::Status { view, here, alive, waiting, steering }
+            }
         ),
         (site(), id()).prop_map(|(site, id)| SiteInput::BatchStored { site, id }),
         (site(), id()).prop_map(|(site, id)| SiteInput::BatchRefused { site, id }),
-        site().prop_map(|site| SiteInput::LinkDown { site }),
+        (id(), site())
+            .prop_map(|(view, site)| SiteInput::LinkDown { view: ViewNumber(view), site }),
         superseded().prop_map(SiteInput::Superseded),
         (site(), of(key()), id()).prop_map(|(site, cursor, ask)| SiteInput::KeysetAsk {
             site,
@@ -365,6 +398,12 @@ fn site_input() -> impl Strategy<Value = SiteInput> {
         id().prop_map(|life| SiteInput::Settled { life }),
         site_order().prop_map(SiteInput::Order),
         Just(SiteInput::ProgressAsk),
+        (replica(), id()).prop_map(|(keeper, ask)| SiteInput::KeeperAsk { keeper, ask }),
+        (site(), id(), sweep_word()).prop_map(|(site, ask, word)| SiteInput::Sweep {
+            site,
+            ask,
+            word
+        }),
     ]
 }
 
@@ -384,6 +423,13 @@ fn gate_bound() -> impl Strategy<Value = GateBound> {
             .prop_map(|(site, ask, key, answer)| GateBound::PullAnswer { site, ask, key, answer }),
         key().prop_map(|key| GateBound::Pull { key }),
         progress().prop_map(GateBound::Progress),
+        (id(), any::<bool>())
+            .prop_map(|(ask, is_confirmed)| GateBound::Keeper { ask, is_confirmed }),
+        (site(), id(), sweep_word()).prop_map(|(site, ask, word)| GateBound::Sweep {
+            site,
+            ask,
+            word
+        }),
     ]
 }
 
@@ -448,6 +494,7 @@ fn site_word() -> impl Strategy<Value = SiteWord> {
             answer
         }),
         message().prop_map(SiteWord::Forward),
+        (id(), sweep_word()).prop_map(|(ask, word)| SiteWord::Sweep { ask, word }),
     ]
 }
 
@@ -466,13 +513,10 @@ fn engine_word() -> impl Strategy<Value = EngineWord> {
 fn gate_word() -> impl Strategy<Value = GateWord> {
     let id = any::<u64>;
     let sites = (state(), id(), vec((site(), state()), 0..4), vec(site(), 0..4), id());
+    let sites = (sites, vec(site(), 0..4));
     prop_oneof![
-        sites.prop_map(|(here, start, alive, wakes_on_message, inbox)| GateWord::Sites {
-            here,
-            start,
-            alive,
-            wakes_on_message,
-            inbox
+        sites.prop_map(|((here, start, alive, wakes_on_message, inbox), waiting)| {
+            GateWord::Sites { here, start, alive, wakes_on_message, inbox, waiting }
         }),
         (key(), id(), answer()).prop_map(|(key, turn, answer)| GateWord::Pulled {
             key,

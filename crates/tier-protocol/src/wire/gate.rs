@@ -111,6 +111,8 @@ pub(crate) struct GateWord {
     bytes: Bytes,
     #[prost(uint64, tag = "14")]
     waited_ms: u64,
+    #[prost(uint32, repeated, tag = "15")]
+    waiting: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -139,7 +141,7 @@ impl From<&site::GateWord> for GateWord {
         use site::GateWord as Word;
         let none = Self::default();
         match word {
-            Word::Sites { here, start, alive, wakes_on_message, inbox } => Self {
+            Word::Sites { here, start, alive, wakes_on_message, inbox, waiting } => Self {
                 kind: SITES,
                 here: state_to_wire(*here),
                 start: *start,
@@ -152,6 +154,7 @@ impl From<&site::GateWord> for GateWord {
                     .collect(),
                 wakes_on_message: wakes_on_message.iter().map(|site| u32::from(site.0)).collect(),
                 inbox: *inbox,
+                waiting: waiting.iter().map(|site| u32::from(site.0)).collect(),
                 ..none
             },
             Word::Pulled { key, turn, answer } => Self {
@@ -194,6 +197,7 @@ impl TryFrom<GateWord> for site::GateWord {
                     .map(word::site)
                     .collect::<Result<_, _>>()?,
                 inbox: wire.inbox,
+                waiting: wire.waiting.into_iter().map(word::site).collect::<Result<_, _>>()?,
             },
             PULLED => Self::Pulled {
                 key: word::key(wire.key)?,

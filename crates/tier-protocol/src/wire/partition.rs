@@ -1,10 +1,11 @@
 //! The words between a site's gate and the replicas of its partitions.
 
 use bytes::Bytes;
-use vocab::ViewNumber;
+use vocab::{ReplicaId, ViewNumber};
 
 use super::list;
 use super::site::{PullAnswer, state_from_wire, state_to_wire};
+use super::sweep::SweepWord;
 use super::word::{self, Key, need};
 use crate::error::DecodeError;
 use crate::partition::{self, Return, SiteOrder, SiteStatus, Steering};
@@ -25,15 +26,18 @@ struct Status {
     /// 0 for none.
     #[prost(uint32, tag = "6")]
     backup_to: u32,
+    #[prost(bool, tag = "7")]
+    sweeps: bool,
 }
 
 impl From<&SiteStatus> for Status {
     fn from(status: &SiteStatus) -> Self {
         let SiteStatus { site, state, start, dictionary, course } = *status;
-        let Course { evacuates, backup_to } = course;
+        let Course { evacuates, backup_to, sweeps } = course;
         let (site, dictionary) = (u32::from(site.0), u32::from(dictionary));
         let backup_to = word::no_site(backup_to);
-        Self { site, state: state_to_wire(state), start, dictionary, evacuates, backup_to }
+        let state = state_to_wire(state);
+        Self { site, state, start, dictionary, evacuates, backup_to, sweeps }
     }
 }
 
@@ -44,7 +48,7 @@ impl TryFrom<Status> for SiteStatus {
         let (site, state) = (word::site(wire.site)?, state_from_wire(wire.state)?);
         let dictionary = word::small(wire.dictionary, "dictionary")?;
         let (evacuates, backup_to) = (wire.evacuates, word::some_site(wire.backup_to)?);
-        let course = Course { evacuates, backup_to };
+        let course = Course { evacuates, backup_to, sweeps: wire.sweeps };
         Ok(Self { site, state, start: wire.start, dictionary, course })
     }
 }
@@ -114,12 +118,15 @@ struct Progress {
     /// 0 for none.
     #[prost(uint32, tag = "7")]
     backed_up_at: u32,
+    #[prost(bytes = "bytes", tag = "8")]
+    swept: Bytes,
 }
 
 impl From<&partition::Progress> for Progress {
     fn from(progress: &partition::Progress) -> Self {
         use partition::Progress as Told;
-        let Told { active, moved, refills, dormant, ordered, at_risk, backed_up_at } = progress;
+        let Told { active, moved, refills, dormant, ordered, at_risk, backed_up_at, swept } =
+            progress;
         Self {
             active: *active,
             refills: *refills,
@@ -128,6 +135,7 @@ impl From<&partition::Progress> for Progress {
             ordered: list::pack(ordered),
             at_risk: list::pack(at_risk),
             backed_up_at: word::no_site(*backed_up_at),
+            swept: list::pack(swept),
         }
     }
 }
@@ -144,6 +152,7 @@ impl TryFrom<Progress> for partition::Progress {
             ordered: list::unpack(&wire.ordered)?,
             at_risk: list::unpack(&wire.at_risk)?,
             backed_up_at: word::some_site(wire.backed_up_at)?,
+            swept: list::unpack(&wire.swept)?,
         })
     }
 }
@@ -179,6 +188,13 @@ pub(crate) struct SiteInput {
     on: bool,
     #[prost(message, optional, tag = "12")]
     steering: Option<Steer>,
+    /// The newest view that the keeper of the gate knows of.
+    #[prost(uint64, tag = "13")]
+    view: u64,
+    #[prost(uint64, tag = "14")]
+    replica: u64,
+    #[prost(message, optional, tag = "15")]
+    sweep: Option<SweepWord>,
 }
 
 const STATUS: u32 = 1;
@@ -192,12 +208,15 @@ const KEYSET_PAGE: u32 = 8;
 const PULLED: u32 = 9;
 const SETTLED: u32 = 10;
 const PROGRESS_ASK: u32 = 11;
+const KEEPER_ASK: u32 = 12;
+const SWEEP_WORD: u32 = 13;
 const ACTIVATE_ALL: u32 = 20;
 const STOP_ACTIVATING: u32 = 21;
 const DROP_BACKUP: u32 = 22;
 const REPLICATION: u32 = 23;
 // 24 and 26 were orders that steering has taken the place of.
 const SWEEP: u32 = 25;
+const COMPARE: u32 = 27;
 
 impl From<&partition::SiteInput> for SiteInput {
     fn from(word: &partition::SiteInput) -> Self {
@@ -206,8 +225,9 @@ impl From<&partition::SiteInput> for SiteInput {
             |kind, site: vocab::SiteId| Self { kind, site: u32::from(site.0), ..Self::default() };
         let none = Self::default();
         match word {
-            Word::Status { here, alive, waiting, steering } => Self {
+            Word::Status { view, here, alive, waiting, steering } => Self {
                 kind: STATUS,
+                view: view.0,
                 here: state_to_wire(*here),
                 alive: alive.iter().map(Status::from).collect(),
                 waiting: waiting.iter().map(|site| u32::from(site.0)).collect(),
@@ -216,7 +236,7 @@ impl From<&partition::SiteInput> for SiteInput {
             },
             Word::BatchStored { site, id } => Self { id: *id, ..of(BATCH_STORED, *site) },
             Word::BatchRefused { site, id } => Self { id: *id, ..of(BATCH_REFUSED, *site) },
-            Word::LinkDown { site } => of(LINK_DOWN, *site),
+            Word::LinkDown { view, site } => Self { view: view.0, ..of(LINK_DOWN, *site) },
             Word::Superseded(calls) => {
                 Self { kind: SUPERSEDED, superseded: list::pack(calls), ..none }
             }
@@ -238,6 +258,12 @@ impl From<&partition::SiteInput> for SiteInput {
             },
             Word::Settled { life } => Self { kind: SETTLED, id: *life, ..none },
             Word::ProgressAsk => Self { kind: PROGRESS_ASK, ..none },
+            Word::KeeperAsk { keeper, ask } => {
+                Self { kind: KEEPER_ASK, id: *ask, replica: keeper.0, ..none }
+            }
+            Word::Sweep { site, ask, word } => {
+                Self { id: *ask, sweep: Some(word.into()), ..of(SWEEP_WORD, *site) }
+            }
             Word::Order(order) => match *order {
                 SiteOrder::ActivateAll { site, force } => {
                     Self { on: force, ..of(ACTIVATE_ALL, site) }
@@ -246,6 +272,7 @@ impl From<&partition::SiteInput> for SiteInput {
                 SiteOrder::DropBackup { site } => of(DROP_BACKUP, site),
                 SiteOrder::Replication { site, on } => Self { on, ..of(REPLICATION, site) },
                 SiteOrder::Sweep { site } => of(SWEEP, site),
+                SiteOrder::Compare { site } => of(COMPARE, site),
             },
         }
     }
@@ -255,9 +282,10 @@ impl TryFrom<SiteInput> for partition::SiteInput {
     type Error = DecodeError;
 
     fn try_from(wire: SiteInput) -> Result<Self, DecodeError> {
-        let (id, site) = (wire.id, || word::site(wire.site));
+        let (id, view, site) = (wire.id, ViewNumber(wire.view), || word::site(wire.site));
         Ok(match wire.kind {
             STATUS => Self::Status {
+                view,
                 here: state_from_wire(wire.here)?,
                 alive: word::all(wire.alive)?,
                 waiting: wire.waiting.into_iter().map(word::site).collect::<Result<_, _>>()?,
@@ -265,7 +293,7 @@ impl TryFrom<SiteInput> for partition::SiteInput {
             },
             BATCH_STORED => Self::BatchStored { site: site()?, id },
             BATCH_REFUSED => Self::BatchRefused { site: site()?, id },
-            LINK_DOWN => Self::LinkDown { site: site()? },
+            LINK_DOWN => Self::LinkDown { view, site: site()? },
             SUPERSEDED => Self::Superseded(list::unpack(&wire.superseded)?),
             KEYSET_ASK => {
                 Self::KeysetAsk { site: site()?, cursor: wire.key.map(Into::into), ask: id }
@@ -281,11 +309,17 @@ impl TryFrom<SiteInput> for partition::SiteInput {
             },
             SETTLED => Self::Settled { life: id },
             PROGRESS_ASK => Self::ProgressAsk,
+            KEEPER_ASK => Self::KeeperAsk { keeper: ReplicaId(wire.replica), ask: id },
             ACTIVATE_ALL => Self::Order(SiteOrder::ActivateAll { site: site()?, force: wire.on }),
             STOP_ACTIVATING => Self::Order(SiteOrder::StopActivating { site: site()? }),
             DROP_BACKUP => Self::Order(SiteOrder::DropBackup { site: site()? }),
             REPLICATION => Self::Order(SiteOrder::Replication { site: site()?, on: wire.on }),
             SWEEP => Self::Order(SiteOrder::Sweep { site: site()? }),
+            COMPARE => Self::Order(SiteOrder::Compare { site: site()? }),
+            SWEEP_WORD => {
+                let word = need(wire.sweep, "sweep")?.try_into()?;
+                Self::Sweep { site: site()?, ask: id, word }
+            }
             value => return Err(DecodeError::Unknown { what: "word of the gate", value }),
         })
     }
@@ -313,6 +347,11 @@ pub(crate) struct GateBound {
     answer: Option<PullAnswer>,
     #[prost(message, optional, tag = "9")]
     progress: Option<Progress>,
+    /// Whether it is as was asked.
+    #[prost(bool, tag = "10")]
+    yes: bool,
+    #[prost(message, optional, tag = "11")]
+    sweep: Option<SweepWord>,
 }
 
 const PUBLISH: u32 = 1;
@@ -320,6 +359,8 @@ const PAGE: u32 = 2;
 const PULL_ANSWER: u32 = 3;
 const ASK: u32 = 4;
 const PROGRESS: u32 = 5;
+const KEEPER: u32 = 6;
+const SAID: u32 = 7;
 
 impl From<&partition::GateBound> for GateBound {
     fn from(word: &partition::GateBound) -> Self {
@@ -354,6 +395,16 @@ impl From<&partition::GateBound> for GateBound {
             Word::Progress(progress) => {
                 Self { kind: PROGRESS, progress: Some(progress.into()), ..none }
             }
+            Word::Sweep { site, ask, word } => Self {
+                kind: SAID,
+                site: u32::from(site.0),
+                id: *ask,
+                sweep: Some(word.into()),
+                ..none
+            },
+            Word::Keeper { ask, is_confirmed } => {
+                Self { kind: KEEPER, id: *ask, yes: *is_confirmed, ..none }
+            }
         }
     }
 }
@@ -384,6 +435,11 @@ impl TryFrom<GateBound> for partition::GateBound {
             },
             ASK => Self::Pull { key: word::key(wire.key)? },
             PROGRESS => Self::Progress(need(wire.progress, "progress")?.try_into()?),
+            KEEPER => Self::Keeper { ask: wire.id, is_confirmed: wire.yes },
+            SAID => {
+                let word = need(wire.sweep, "sweep")?.try_into()?;
+                Self::Sweep { site: site()?, ask: wire.id, word }
+            }
             value => return Err(DecodeError::Unknown { what: "word to the gate", value }),
         })
     }

@@ -1,16 +1,16 @@
 //! The gate of a site of several processes: whose it is, and what a new keeper knows.
 
-use tier_protocol::{PartitionView, Seat, SiteMap, SiteOrder, SlotSet};
+use tier_protocol::{PartitionView, Seat, SiteMap, SiteOrder, SlotSet, Steering};
 use vocab::ReplicaId;
 
 use super::*;
 
-const ME: ReplicaId = ReplicaId(7);
-const OTHER: ReplicaId = ReplicaId(8);
+pub(super) const ME: ReplicaId = ReplicaId(7);
+pub(super) const OTHER: ReplicaId = ReplicaId(8);
 const UPPER: PartitionId = PartitionId(1);
 
 /// Two partitions of one half each, with these primaries.
-fn map(primaries: [ReplicaId; 2], lives: [u64; 2], settled: u64) -> SiteMap {
+pub(super) fn map(primaries: [ReplicaId; 2], lives: [u64; 2], settled: u64) -> SiteMap {
     let view = |index: usize| {
         let number = u16::try_from(index).expect("two");
         let alone = PartitionView::alone(PartitionId(number), ViewNumber(5), primaries[index]);
@@ -28,17 +28,17 @@ fn map(primaries: [ReplicaId; 2], lives: [u64; 2], settled: u64) -> SiteMap {
     SiteMap { partitions, settled, seats: seats.to_vec(), ..SiteMap::default() }
 }
 
-fn shared() -> Bench {
+pub(super) fn shared() -> Bench {
     Bench::with(1, |config| config.is_shared = true)
 }
 
 impl Bench {
-    fn map(&mut self, map: SiteMap) -> Vec<GateOutput> {
+    pub(super) fn map(&mut self, map: SiteMap) -> Vec<GateOutput> {
         self.input(GateInput::Map { replica: ME, map })
     }
 
     /// Keeps the gate, with its queue read, and linked to the other primary.
-    fn keep(&mut self, map: SiteMap) -> Vec<GateOutput> {
+    pub(super) fn keep(&mut self, map: SiteMap) -> Vec<GateOutput> {
         let mut said = self.map(map);
         said.extend(self.input(GateInput::QueueLoaded(Vec::new())));
         said.extend(self.input(GateInput::ReplicaUp { replica: OTHER }));
@@ -104,6 +104,37 @@ fn words_about_a_call_go_to_the_partition_that_has_its_slot() {
 }
 
 #[test]
+fn what_it_says_of_other_sites_has_the_newest_view_of_its_map() {
+    let views = |said: &[GateOutput]| {
+        let views = said.iter().filter_map(|output| match output {
+            GateOutput::ToReplicas(SiteInput::Status { view, .. })
+            | GateOutput::ToReplica { input: SiteInput::LinkDown { view, .. }, .. } => Some(*view),
+            _ => None,
+        });
+        views.max()
+    };
+    let mut bench = shared();
+    let said = bench.keep(map([ME, OTHER], [0, 0], 0));
+    assert_eq!(views(&said), Some(ViewNumber(5)));
+    bench.up(THERE);
+    let later = SiteMap { last: ViewNumber(9), ..map([ME, ReplicaId(9)], [0, 0], 0) };
+    assert_eq!(views(&bench.map(later)), Some(ViewNumber(9)));
+    let said = bench.input(GateInput::LinkDown { site: THERE });
+    assert_eq!(views(&said), Some(ViewNumber(9)));
+}
+
+#[test]
+fn a_closed_gate_opens_with_what_the_newest_keeper_told() {
+    let steering = |to| Steering { evacuate_to: Some(to), ..Steering::default() };
+    let told = |view, to| GateInput::Steered { view: ViewNumber(view), steering: steering(to) };
+    let mut bench = shared();
+    bench.input(told(6, THERE));
+    bench.input(told(5, THIRD));
+    bench.keep(map([ME, OTHER], [0, 0], 0));
+    assert_eq!(bench.gate.stats(bench.now).steering, steering(THERE));
+}
+
+#[test]
 fn a_site_that_was_lost_whole_returns_and_says_when_it_is_settled() {
     let mut bench = shared();
     bench.input(GateInput::EngineUp { engine: A, dictionary: 0 });
@@ -115,7 +146,7 @@ fn a_site_that_was_lost_whole_returns_and_says_when_it_is_settled() {
         start: 3,
         state: SiteState::Returning,
         dictionary: 0,
-        course: Course::default(),
+        course: SWEEPS,
     };
     let said = bench.input(GateInput::LinkUp { site: THERE });
     assert_eq!(said, [GateOutput::ToSite { site: THERE, word: hello }], "one start a life");
@@ -152,7 +183,8 @@ fn a_partition_that_begins_anew_stops_nobody_but_no_call_is_denied_meanwhile() {
     assert!(to_replica(&said).contains(&SiteInput::Settled { life: 1 }));
     let ask = asks(&bench.engine(A, pull), THERE)[0];
     let answer = PullAnswer::NoSuch;
-    let said = bench.word(THERE, SiteWord::Pulled { key: key_of(UPPER), ask, answer });
+    bench.word(THERE, SiteWord::Pulled { key: key_of(UPPER), ask, answer });
+    let said = bench.replica(GateBound::Keeper { ask: 1, is_confirmed: true });
     assert_eq!(pulled(&said), [(A, 4, PullAnswer::NoSuch)]);
 }
 

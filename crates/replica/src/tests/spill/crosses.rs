@@ -39,7 +39,7 @@ fn a_call_leaves_after_it_has_crossed() {
 #[test]
 fn a_call_that_waits_for_a_site_that_is_away_leaves_and_crosses_when_it_is_back() {
     let (mut bench, mut disk) = bench();
-    bench.site(SiteInput::LinkDown { site: THERE });
+    bench.site(SiteInput::LinkDown { view: ViewNumber::default(), site: THERE });
     bench.alive(&[]);
     for number in 0..8_000 {
         bench.turn(wide_key(number), BOUNDARY, |_| {});

@@ -224,7 +224,8 @@ impl Scenario {
             let begins = at + 1_700 + rng.below(1_500);
             let call = self.plain_call(rng, begins);
             for _ in 0..3 {
-                self.ask(rng, astray + 50 + rng.below(4_000), call);
+                let later = rng.below(4_000);
+                self.ask(rng, astray + 50 + later, call);
             }
         }
         self.add(astray, Action::Route(home, other));
