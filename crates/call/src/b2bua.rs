@@ -88,6 +88,7 @@ impl Stepper<'_> {
             min_se_s: 0,
             is_early: false,
             timer: None,
+            answered_at: None,
             newer: Bytes::new(),
         });
         let local_tag = self.call.crossing.fresh_ordinal();

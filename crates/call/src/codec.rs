@@ -1,9 +1,9 @@
 //! The call as bytes: a versioned encoding of its two sections.
 //!
 //! Protocol buffers: hand-annotated structs read them, `writer` writes them; golden bytes of every
-//! schema are kept in `golden/`. What a newer version added within the schema is kept as it came and
-//! written again (`newer-fields`). Instants are written as signed nanoseconds from the moment of
-//! encoding: an instant of one process means nothing in another.
+//! schema are kept in `golden/`. What a newer version added within the schema is kept as it came,
+//! and written again (`newer-fields`). Instants are written as signed nanoseconds from the moment
+//! of encoding: an instant of one process means nothing in another.
 
 use std::fmt;
 use std::time::Duration;

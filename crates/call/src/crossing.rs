@@ -63,6 +63,8 @@ pub(crate) struct Leg {
     pub(crate) is_early: bool,
     /// Runs once the leg is answered.
     pub(crate) timer: Option<SessionTimer>,
+    /// Of a caller's leg: when it was answered. An older version forgets it.
+    pub(crate) answered_at: Option<Instant>,
     pub(crate) newer: Bytes,
 }
 

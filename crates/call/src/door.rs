@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use sip_message::{Request, Response};
 
+use crate::Account;
+
 /// A transport that messages travel on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
@@ -54,6 +56,8 @@ pub enum Effect {
         /// A whole message.
         bytes: Bytes,
     },
+    /// Write this down. Behind all messages of the step.
+    Account(Box<Account>),
 }
 
 /// Where a message is sent.

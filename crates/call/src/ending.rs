@@ -56,15 +56,11 @@ impl Stepper<'_> {
         let Some(leg) = self.call.crossing.leg_mut(id) else { return };
         leg.state = LegState::Leaving;
         leg.timer = None;
-        let application = leg.application;
-        self.ended.push(crate::step::Ended { leg: id, application, why });
+        self.note_end(id, why);
     }
 
     fn ended_at_last(&mut self, id: u16, why: EndReason, cause: Option<&Request>) {
-        if let Some(leg) = self.call.crossing.leg(id) {
-            let application = leg.application;
-            self.ended.push(crate::step::Ended { leg: id, application, why });
-        }
+        self.note_end(id, why);
         self.say_bye(id, cause);
     }
 

@@ -10,7 +10,7 @@ use crate::call::from_tag;
 use crate::compose::{Answer, caller_target, forward_routes, untagged};
 use crate::crossing::{Dialog, Leg, LegState};
 use crate::local::{ServerMachine, is_merged};
-use crate::step::{Ended, Stepper};
+use crate::step::Stepper;
 use crate::transaction::{ServerKey, invite_server, server};
 
 /// The application that takes the initial requests.
@@ -200,6 +200,7 @@ impl Stepper<'_> {
             min_se_s: 0,
             is_early: false,
             timer: None,
+            answered_at: None,
             newer: Bytes::new(),
         });
         if let Some(serving) = self.call.local.serving_mut(serving) {
@@ -210,8 +211,10 @@ impl Stepper<'_> {
 
     /// A caller's leg is answered: of its early dialogs, the one of this fork remains.
     pub(crate) fn confirm_caller(&mut self, leg: u16, fork: u16) {
+        let now = self.now;
         if let Some(leg) = self.call.crossing.leg_mut(leg) {
             leg.state = LegState::Confirmed;
+            leg.answered_at = Some(now);
             leg.dialogs.retain(|dialog| dialog.fork == fork);
         }
     }
@@ -219,10 +222,9 @@ impl Stepper<'_> {
     /// Forgets a leg and tells its application.
     pub(crate) fn forget_leg(&mut self, id: u16, why: EndReason) {
         let Some(leg) = self.call.crossing.leg(id) else { return };
-        let application = leg.application;
         // A leg that was leaving has ended for its application already.
         if leg.state != LegState::Leaving {
-            self.ended.push(Ended { leg: id, application, why });
+            self.note_end(id, why);
         }
         self.call.crossing.remove_leg(id);
     }

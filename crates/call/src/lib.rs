@@ -12,6 +12,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod account;
 mod activate;
 mod application;
 mod b2bua;
@@ -38,6 +39,7 @@ mod tests;
 mod transaction;
 mod veto;
 
+pub use account::Account;
 pub use call::Call;
 pub use codec::{DecodeError, Encoded, SCHEMA};
 pub use door::{Changed, Destination, Effect, Input, Source, Step, Transport};

@@ -32,6 +32,8 @@ pub struct Setting {
     pub applications: Vec<Arc<dyn Application>>,
     /// The applications, by their place among them, whose calls cross while they ring.
     pub early: BTreeSet<u16>,
+    /// Calls that end are written down.
+    pub accounts: bool,
     /// Bounds on one call.
     pub limits: CallLimits,
 }
@@ -54,6 +56,7 @@ impl Setting {
             cseq_gap: 64,
             applications,
             early: BTreeSet::new(),
+            accounts: false,
             limits: CallLimits::default(),
         }
     }

@@ -11,7 +11,7 @@ use sip_message::{Limits, Message, Request, Response, StatusCode, parse_datagram
 use vocab::Instant;
 
 use crate::transaction::{Outcome, Packet};
-use crate::{Call, Changed, Effect, Input, Setting, Step};
+use crate::{Account, Call, Changed, Effect, Input, Setting, Step};
 
 /// Rounds of due deadlines in one step: an application may set a timer that is due at once.
 const DUE_ROUNDS_MAX: usize = 64;
@@ -24,6 +24,8 @@ pub(crate) struct Stepper<'a> {
     pub(crate) effects: Vec<Effect>,
     /// Sessions that ended in this step, of which their applications have not heard.
     pub(crate) ended: Vec<Ended>,
+    /// What is to be written down of them.
+    pub(crate) accounts: Vec<Account>,
 }
 
 /// A session that ended.
@@ -70,11 +72,13 @@ impl Call {
         setting: &Setting,
         run: impl FnOnce(&mut Stepper<'_>),
     ) -> Step {
-        let mut stepper =
-            Stepper { call: self, now, setting, effects: Vec::new(), ended: Vec::new() };
+        let (effects, ended, accounts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stepper = Stepper { call: self, now, setting, effects, ended, accounts };
         run(&mut stepper);
         stepper.tell_ended();
-        let effects = stepper.effects;
+        let mut effects = stepper.effects;
+        let accounts = stepper.accounts.into_iter();
+        effects.extend(accounts.map(|account| Effect::Account(Box::new(account))));
         self.local.sweep();
         let changed = if self.crossing == before.crossing {
             match self.local == before.local {

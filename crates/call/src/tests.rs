@@ -2,6 +2,7 @@
 //!
 //! Every step is taken twice, by the call and by its encoded and decoded twin, and both must agree.
 
+mod accounting;
 mod basic;
 mod cancelling;
 mod failing;
@@ -86,6 +87,8 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) setting: Setting,
     pub(super) changed: Changed,
+    /// What was to be written down.
+    pub(super) accounts: Vec<Effect>,
     /// INVITE of alice's as sent; her later requests are made of it.
     invite: Option<Request>,
     cseq: u32,
@@ -95,7 +98,7 @@ pub(super) struct World {
 pub(super) fn setting() -> Setting {
     let secret = TokenSecret::new(*b"0123456789abcdef0123456789ABCDEF");
     let edge = Edge { host: Host::from("198.51.100.1"), port: 5060 };
-    Setting::new(SiteId(1), secret, edge, vec![Arc::new(ToBob)])
+    Setting { accounts: true, ..Setting::new(SiteId(1), secret, edge, vec![Arc::new(ToBob)]) }
 }
 
 pub(super) fn key() -> CallKey {
@@ -111,7 +114,8 @@ impl World {
         let now = Instant(1_000_000_000_000);
         let call = Call::begin(key(), 7, SiteId(1), now);
         let (invite, cseq, branches) = (None, 1, 0);
-        Self { call, now, setting, changed: Changed::Nothing, invite, cseq, branches }
+        let (changed, accounts) = (Changed::Nothing, Vec::new());
+        Self { call, now, setting, changed, accounts, invite, cseq, branches }
     }
 
     /// Steps the call and its twin.
@@ -123,8 +127,8 @@ impl World {
         assert_eq!(again.changed, changed, "the decoded twin changes alike");
         assert_eq!(twin, self.call, "the decoded twin becomes alike");
         self.changed = changed;
-        let sent = effects.into_iter().map(Sent::from);
-        sent.collect()
+        self.accounts.extend(effects.iter().filter(|effect| is_account(effect)).cloned());
+        messages(effects)
     }
 
     pub(super) fn request(&mut self, request: Request) -> Vec<Sent> {
@@ -280,10 +284,22 @@ pub(super) struct Sent {
 
 impl From<Effect> for Sent {
     fn from(effect: Effect) -> Self {
-        let Effect::Transmit { to, bytes } = effect;
+        let Effect::Transmit { to, bytes } = effect else { panic!("no message: {effect:?}") };
         let message = parse_datagram(&bytes, &Limits::default());
         Self { to, message: message.expect("what is sent is well formed") }
     }
+}
+
+fn is_account(effect: &Effect) -> bool {
+    match effect {
+        Effect::Transmit { .. } => false,
+        Effect::Account(_) => true,
+    }
+}
+
+/// The messages among the effects of a step.
+pub(super) fn messages(effects: Vec<Effect>) -> Vec<Sent> {
+    effects.into_iter().filter(|effect| !is_account(effect)).map(Sent::from).collect()
 }
 
 pub(super) fn to_alice() -> Destination {

@@ -183,6 +183,7 @@ impl Site {
                         moved = true;
                     }
                     Output::Transmit { to: Destination::Host { .. }, .. }
+                    | Output::Account { .. }
                     | Output::Gate(_)
                     | Output::Bounce { .. } => {}
                 }

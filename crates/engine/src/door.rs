@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use call::Destination;
+use call::{Account, Destination};
 use tier_protocol::{Command, EngineWord, GateWord, PartitionView, Reply};
-use vocab::{Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
+use vocab::{Epoch, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
 
 /// What reaches an engine.
 #[derive(Clone, Debug)]
@@ -59,6 +59,14 @@ pub enum Output {
         to: Destination,
         /// The payload.
         bytes: Bytes,
+    },
+    /// Write down that a call ended. The same record may come again, here or elsewhere.
+    Account {
+        /// The record.
+        account: Box<Account>,
+        /// The home epoch of the state that it was decided on: tells records with one id apart that
+        /// were made at two sites which did not hear each other.
+        epoch: Epoch,
     },
     /// Tell a replica.
     Command {

@@ -52,6 +52,8 @@ pub struct Stats {
     pub unchanged: u64,
     /// Effects released.
     pub released: u64,
+    /// Of them, accounting records.
+    pub accounts: u64,
     /// Due calls worked.
     pub due: u64,
     /// Grants whose unreleased effects were sent again.

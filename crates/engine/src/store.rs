@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use call::Effect;
 use tier_protocol::{Command, Refusal};
-use vocab::{CallKey, Instant, PartitionId, ReplicaId, Stamp, ViewNumber};
+use vocab::{CallKey, Epoch, Instant, PartitionId, ReplicaId, Stamp, ViewNumber};
 
 use crate::arrival::Arrival;
 use crate::cache::Cached;
+use crate::door::Output;
 use crate::engine::Engine;
 use crate::held::Stored;
 use crate::planted::Planted;
@@ -27,7 +28,7 @@ impl Engine {
         self.tell_everybody(key, |view| storing.what.command(view));
         if self.planted == Some(Planted::SendBeforeStored) {
             let early = storing.held.leak();
-            self.transmit(early);
+            self.transmit(early, storing.what.epoch());
         }
         let mut turn = Turn::new(Vec::new());
         turn.refusals = refusals;
@@ -75,7 +76,7 @@ impl Engine {
         };
         let Storing { held, token, what, call, became, number: _, repeat: _, stored_by: _ } =
             *storing;
-        self.transmit(held.release(&proof));
+        self.transmit(held.release(&proof), what.epoch());
         match what {
             What::Put { record, .. } => {
                 self.tell_everybody(key, |view| Command::Unlock { view, key, token });
@@ -242,11 +243,17 @@ impl Engine {
         self.repeat_batches(partition);
     }
 
-    pub(crate) fn transmit(&mut self, effects: Vec<Effect>) {
+    /// Lets effects out that were decided in this epoch.
+    pub(crate) fn transmit(&mut self, effects: Vec<Effect>, epoch: Epoch) {
         self.stats.released += effects.len() as u64;
         for effect in effects {
-            let Effect::Transmit { to, bytes } = effect;
-            self.send(to, bytes);
+            match effect {
+                Effect::Transmit { to, bytes } => self.send(to, bytes),
+                Effect::Account(account) => {
+                    self.stats.accounts += 1;
+                    self.push(Output::Account { account, epoch });
+                }
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 use call::Call;
 use tier_protocol::{Command, PullAnswer, PutFlags, Record, Tombstone};
-use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp, ViewNumber};
+use vocab::{CallKey, Epoch, Instant, LockToken, ReplicaId, Stamp, ViewNumber};
 
 use crate::arrival::Arrival;
 use crate::door::Reason;
@@ -210,6 +210,14 @@ impl What {
             Self::Delete { tombstone, base } => {
                 Command::Delete { view, tombstone: *tombstone, base: *base }
             }
+        }
+    }
+
+    /// The home epoch under which it is decided.
+    pub(crate) fn epoch(&self) -> Epoch {
+        match self {
+            Self::Put { record, .. } => record.header.stamp.epoch,
+            Self::Delete { tombstone, .. } => tombstone.epoch(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use call::{Call, Changed, Effect};
 use sip_message::StatusCode;
 use tier_protocol::{Cause, PutFlags, Record, RecordHeader, StrikeKind, Tombstone};
-use vocab::{CallKey, Instant, LockToken, SiteId, Stamp, Version};
+use vocab::{CallKey, Epoch, Instant, LockToken, SiteId, Stamp, Version};
 
 use crate::arrival::Arrival;
 use crate::cache::Cached;
@@ -320,7 +320,7 @@ impl Engine {
             effects = unreleased;
         } else if resume {
             let before = Held::unchanged(unreleased);
-            self.transmit(before.release(&Stored::by_grant(&grant)));
+            self.transmit(before.release(&Stored::by_grant(&grant)), epoch_of(&grant));
         }
         self.stats.due += u64::from(due);
         let stamp = self.next_stamp(work);
@@ -387,7 +387,7 @@ impl Engine {
     fn release_unchanged(&mut self, key: CallKey, grant: Grant, effects: Vec<Effect>) {
         self.stats.unchanged += 1;
         let held = Held::unchanged(effects);
-        self.transmit(held.release(&Stored::by_grant(&grant)));
+        self.transmit(held.release(&Stored::by_grant(&grant)), epoch_of(&grant));
         self.unlock(key, grant.token);
     }
 
@@ -474,6 +474,11 @@ pub(crate) struct Work<'a> {
     pub(crate) start: Start<'a>,
     pub(crate) due: bool,
     pub(crate) resume: bool,
+}
+
+/// The epoch of the record that came with the grant; the lowest of all when none did.
+fn epoch_of(grant: &Grant) -> Epoch {
+    grant.base.map_or(Epoch { n: 0, site: SiteId(0) }, |stamp| stamp.epoch)
 }
 
 /// Tells calls apart that reuse a Call-ID and From tag: no two grants of a site share it, within

@@ -4,6 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use vocab::{Instant, WallTime};
 
+/// The start of the process, nine years after the first instant: a call may be older than the
+/// process that took it over, and what happened in it has an instant too.
+const START: Instant = Instant(1 << 58);
+
 /// The process's monotonic clock. Copies agree with each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -17,7 +21,7 @@ impl Clock {
 
     /// Never zero, so that a core may take zero for "before everything".
     pub(crate) fn now(self) -> Instant {
-        Instant(1) + self.zero.elapsed()
+        START + self.zero.elapsed()
     }
 
     pub(crate) fn uptime(self) -> Duration {
@@ -26,7 +30,7 @@ impl Clock {
 
     /// The runtime's form of `at`, for a timer; far moments are cut to a day.
     pub(crate) fn to_tokio(self, at: Instant) -> tokio::time::Instant {
-        let after = at.since(Instant(1)).min(self.zero.elapsed() + Duration::from_secs(86_400));
+        let after = at.since(START).min(self.zero.elapsed() + Duration::from_secs(86_400));
         tokio::time::Instant::from_std(self.zero + after)
     }
 }

@@ -10,6 +10,7 @@
 //! admin┘
 //! ```
 
+mod accounting;
 mod admin;
 mod balancer_shell;
 mod clock;

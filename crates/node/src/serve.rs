@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use vocab::{EngineId, Instant};
 
+use crate::accounting::Ledger;
 use crate::balancer_shell::BalancerShell;
 use crate::clock::{self, Clock};
 use crate::config::{Config, Role};
@@ -319,7 +320,12 @@ fn engine_seat(
     let view = setting::view(config, start);
     let core = Engine::new(clock.now(), setting::engine(config, id, start, view));
     let name = config.tier.as_ref().map_or_else(String::new, |tier| tier.name.clone());
-    Ok(EngineSeat::new(core, id, name, door, Names::new(sender.clone())))
+    let ledger = config.accounting.as_ref().map(|accounting| {
+        let opened = Ledger::open(&accounting.file, accounting.rotate_bytes);
+        opened.named(|| format!("accounting.file {}", accounting.file.display()))
+    });
+    let names = Names::new(sender.clone());
+    Ok(EngineSeat::new(core, id, name, door, names, ledger.transpose()?))
 }
 
 /// What a site keeps on its disk beside the queue.

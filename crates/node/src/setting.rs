@@ -177,6 +177,7 @@ pub(crate) fn engine(
     // The first and only application.
     let is_early = config.b2bua.as_ref().is_some_and(|b2bua| b2bua.early);
     setting.early = is_early.then_some(0).into_iter().collect();
+    setting.accounts = config.accounting.is_some();
     let timers = &config.timers;
     setting.timers = SipTimers {
         t1: Duration::from_millis(timers.t1_ms),

@@ -24,6 +24,7 @@ use tier_protocol::frame::TierFrame;
 use tier_protocol::{GateWord, SiteState, dictionary};
 use vocab::{EngineId, Instant};
 
+use crate::accounting::Ledger;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::SipDoor;
@@ -52,6 +53,8 @@ pub(crate) struct EngineSeat {
     pub(crate) name: String,
     pub(crate) door: SipDoor,
     pub(crate) names: Names,
+    /// Where calls that ended are written down.
+    pub(crate) ledger: Option<Ledger>,
     /// The gate said that this site serves, and the tier can be reached.
     pub(crate) is_serving: bool,
     pub(crate) transmitted: u64,
@@ -65,6 +68,7 @@ impl EngineSeat {
         name: String,
         door: SipDoor,
         names: Names,
+        ledger: Option<Ledger>,
     ) -> Self {
         Self {
             core,
@@ -72,6 +76,7 @@ impl EngineSeat {
             name,
             door,
             names,
+            ledger,
             is_serving: false,
             transmitted: 0,
             wake_at: Instant::NEVER,
@@ -207,6 +212,11 @@ impl Site {
                     if let Some(to) = to {
                         seat.transmitted += 1;
                         seat.door.transmit(now, to, bytes);
+                    }
+                }
+                engine::Output::Account { account, epoch } => {
+                    if let Some(ledger) = &seat.ledger {
+                        ledger.write(&account, epoch, now);
                     }
                 }
                 engine::Output::Bounce { source, bytes, to } => {

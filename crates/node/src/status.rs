@@ -6,6 +6,7 @@ mod statistics;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use admin_api::{
@@ -215,6 +216,7 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         refused_puts,
         unchanged,
         released,
+        accounts,
         due,
         resumed,
         activated,
@@ -248,6 +250,16 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
     map.insert("udp_send_dropped".into(), seat.door.dropped());
     map.insert("edge_bad_frames".into(), seat.door.bad_frames());
     map.insert("names_dropped".into(), seat.names.dropped());
+    if let Some(ledger) = &seat.ledger {
+        let counts = ledger.counts();
+        for (name, count) in [
+            ("accounting_written", &counts.written),
+            ("accounting_dropped", &counts.dropped),
+            ("accounting_failures", &counts.failures),
+        ] {
+            map.insert(name.into(), count.load(Ordering::Relaxed));
+        }
+    }
 }
 
 fn tier_counters(

@@ -106,6 +106,7 @@ pub(crate) fn setting(here: SiteId, session_expires: Duration) -> Setting {
         session: SessionTimers { session_expires, min_se: Duration::from_secs(2) },
         cseq_gap: 64,
         early: BTreeSet::new(),
+        accounts: true,
         applications: vec![Arc::new(application)],
         limits: CallLimits::default(),
     }

@@ -217,6 +217,7 @@ impl World {
                     let frame = EdgeFrame::Outbound { to, bytes }.encode(&secret());
                     self.send(engine_addr(site, index), EDGE_INNER, &frame);
                 }
+                engine::Output::Account { .. } => {}
                 engine::Output::Bounce { source, bytes, to } => {
                     let frame = EdgeFrame::Bounce { source, to, bytes }.encode(&secret());
                     self.send(engine_addr(site, index), EDGE_INNER, &frame);

@@ -70,6 +70,8 @@ struct Leg {
     timer: Option<SessionTimer>,
     #[prost(bool, tag = "16")]
     is_early: bool,
+    #[prost(sint64, optional, tag = "17")]
+    answered_at: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -136,7 +138,7 @@ impl Fields for Call {
 }
 
 impl Fields for Leg {
-    const LAST: u32 = 16;
+    const LAST: u32 = 17;
 }
 
 impl Fields for Dialog {
@@ -207,6 +209,7 @@ fn encode_leg(crossing: &model::Crossing, leg: &model::Leg, clock: Clock, out: &
         });
     }
     out.bool(16, leg.is_early);
+    out.optional_sint(17, leg.answered_at.map(|at| clock.encode(at)));
     out.newer(&leg.newer);
 }
 
@@ -304,6 +307,7 @@ fn decode_leg(
         is_update_allowed: leg.is_update_allowed,
         min_se_s: leg.min_se_s,
         is_early: leg.is_early,
+        answered_at: leg.answered_at.map(|at| clock.decode(at)),
         timer: leg.timer.map(|timer| session_timer::SessionTimer {
             interval: Duration::from_nanos(timer.interval_ns),
             refresher: if timer.is_ours { Refresher::Us } else { Refresher::Peer },

@@ -33,6 +33,9 @@ pub(super) struct Local {
     /// How many of the last gaps between such requests were short.
     #[prost(uint32, tag = "6")]
     recent_close: u32,
+    /// What is to be written down: unreleased, as those of 4.
+    #[prost(message, repeated, tag = "7")]
+    accounts: Vec<outbox::Account>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -192,7 +195,7 @@ struct Ack {
 }
 
 impl Fields for Local {
-    const LAST: u32 = 6;
+    const LAST: u32 = 7;
 }
 
 impl Fields for Serving {
@@ -220,12 +223,15 @@ pub(super) fn encode(local: &model::Local, unreleased: &[crate::Effect], clock: 
         if !unreleased.is_empty() {
             let stored = outbox::stored(local);
             for effect in unreleased {
-                out.message(4, |out| outbox::encode(effect, &stored, out));
+                outbox::encode(effect, &stored, out);
             }
         }
         if let Some(recent) = &local.recent {
             out.optional_sint(5, Some(clock.encode(recent.last_at)));
             out.uint(6, recent.close);
+        }
+        for effect in unreleased {
+            outbox::encode_account(effect, clock, out);
         }
         out.newer(&local.newer);
     })
@@ -250,7 +256,8 @@ pub(super) fn decode(
     };
     let stored = outbox::stored(&decoded);
     let effects = local.unreleased.into_iter().map(|effect| outbox::decode(effect, &stored));
-    let effects = effects.collect::<Result<_, _>>()?;
+    let accounts = local.accounts.into_iter().map(|account| outbox::decode_account(account, clock));
+    let effects = effects.chain(accounts).collect::<Result<_, _>>()?;
     Ok((decoded, effects))
 }
 

@@ -30,6 +30,29 @@ fn unreleased_effects_come_back_byte_for_byte() {
 }
 
 #[test]
+fn an_unreleased_record_of_an_end_comes_back_whole_and_ages() {
+    let mut world = World::new();
+    let (ok, _) = world.answered();
+    world.now = world.now + Duration::from_secs(60);
+    let bye = world.within(Method::Bye, &ok);
+    let source = Source { addr: ([192, 0, 2, 1], 5060).into() };
+    let step = world.call.step(world.now, Input::Request { request: &bye, source }, &setting());
+    let Some(Effect::Account(account)) = step.effects.last() else { panic!("{step:?}") };
+    assert_eq!(account.answered_at.map(|at| account.ended_at.since(at).as_secs()), Some(60));
+    let encoded = world.call.encode(world.now, &step.effects);
+    let decode = |age: u64, now: vocab::Instant| {
+        let age = Duration::from_secs(age);
+        Call::decode(key(), SCHEMA, &encoded.crossing, &encoded.local, age, now).expect("read").1
+    };
+    assert_eq!(decode(0, world.now), step.effects);
+    let later = world.now + Duration::from_secs(1_000);
+    let Some(Effect::Account(aged)) = decode(5, later).pop() else { panic!("it is there") };
+    assert_eq!(later.since(aged.ended_at), Duration::from_secs(5));
+    assert_eq!(aged.answered_at.map(|at| aged.ended_at.since(at).as_secs()), Some(60));
+    assert_eq!((aged.key, aged.salt, aged.leg), (account.key, account.salt, account.leg));
+}
+
+#[test]
 fn deadlines_move_with_the_age() {
     let mut world = World::new();
     let _ = world.answered();
@@ -129,7 +152,10 @@ fn kept() -> Vec<(&'static str, World)> {
     let to_bob = requests(&early.request(invite)).remove(0);
     let _ = early.response(answer(&to_bob, 180));
 
-    vec![
+    let mut accounted = World::new();
+    let _ = accounted.answered();
+
+    let mut all = vec![
         ("answered", answered),
         ("ringing", ringing),
         ("cancelled", cancelled),
@@ -138,7 +164,12 @@ fn kept() -> Vec<(&'static str, World)> {
         ("unacknowledged", unacknowledged),
         ("paced", paced),
         ("early", early),
-    ]
+    ];
+    // Their bytes were kept before the moment of the answer was.
+    let legs = all.iter_mut().flat_map(|(_, world)| &mut world.call.crossing.legs);
+    legs.for_each(|leg| leg.answered_at = None);
+    all.push(("accounted", accounted));
+    all
 }
 
 macro_rules! golden {
@@ -186,7 +217,8 @@ fn what_is_written_is_what_is_read() {
             bytes: Bytes::from(vec![7; 20_000]),
         };
         let encoded = world.call.encode(world.now, &[effect]);
-        let crossing = Kept::<super::crossing::Call>::decode(encoded.crossing.clone()).expect("it is read");
+        let crossing =
+            Kept::<super::crossing::Call>::decode(encoded.crossing.clone()).expect("it is read");
         let local = Kept::<super::local::Local>::decode(encoded.local.clone()).expect("it is read");
         assert_eq!(crossing.encode_to_vec(), encoded.crossing, "{name}");
         assert_eq!(local.encode_to_vec(), encoded.local, "{name}");
@@ -198,6 +230,7 @@ fn what_is_written_is_what_is_read() {
 fn golden_bytes_of_schema_1_are_read() {
     let golden = golden![
         "answered" "ringing" "cancelled" "deferred" "busy" "unacknowledged" "paced" "early"
+        "accounted"
     ];
     for ((name, world), (golden, crossing, local)) in kept().into_iter().zip(golden) {
         assert_eq!(name, golden);

@@ -151,7 +151,7 @@ fn an_answer_from_a_ghost_is_acknowledged_and_ended() {
     let source = Source { addr: BOB.parse().expect("an address") };
     let (call, step) = Call::ghost(key(), &response, source, world.now, &world.setting)
         .expect("it answers an INVITE of ours");
-    let sent: Vec<Sent> = step.effects.into_iter().map(Sent::from).collect();
+    let sent = messages(step.effects);
     assert_eq!(told(&sent), "ACK>bob BYE>bob");
     world.call = call;
     assert_eq!(world.response(response.clone()), sent[..1]);

@@ -7,7 +7,7 @@ fn torn(world: &mut World) -> Vec<Sent> {
     let again = twin.tear_down(world.now, &world.setting);
     let step = world.call.tear_down(world.now, &world.setting);
     assert_eq!(again.effects, step.effects, "the decoded twin ends alike");
-    step.effects.into_iter().map(Sent::from).collect()
+    messages(step.effects)
 }
 
 #[test]

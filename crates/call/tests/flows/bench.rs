@@ -181,6 +181,7 @@ impl Bench {
                 "min-se" => self.setting.session.min_se = duration(value),
                 "ring-max" => self.setting.timers.ring_max = duration(value),
                 "early" => self.setting.early = [0].into(),
+                "accounts" => self.setting.accounts = true,
                 "cseq-gap" => self.setting.cseq_gap = value.parse().expect("a number"),
                 _ => panic!("no such setting: {key}"),
             }
@@ -316,8 +317,10 @@ impl Bench {
         }
         self.out.extend(noted);
         for effect in &step.effects {
-            let Effect::Transmit { to, bytes } = effect;
-            self.transmit(to, bytes);
+            match effect {
+                Effect::Transmit { to, bytes } => self.transmit(to, bytes),
+                Effect::Account(account) => self.out.push(account_line(account)),
+            }
         }
         if self.carrying == Carrying::Encoded {
             self.carried = self.keep(&step.effects);
@@ -381,6 +384,16 @@ impl Bench {
             self.peers[index].hear(&message);
         }
     }
+}
+
+/// A record of a call that ended: who, how long it was answered, and why it ended.
+fn account_line(account: &call::Account) -> String {
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let answered = account.answered_at.map(|at| clock(account.ended_at.since(at)));
+    let answered =
+        answered.map_or_else(|| "not answered".into(), |time| format!("answered {time}"));
+    let (leg, why) = (account.leg, account.why);
+    format!("account {leg} {} → {}  {answered}, {why:?}", text(&account.from), text(&account.to))
 }
 
 /// Time since the flow began.

@@ -2,6 +2,7 @@
 //!
 //! One file per subject; `world` moves words and time, `ua` speaks SIP.
 
+mod accounting;
 mod away;
 mod basic;
 mod cached;

@@ -44,7 +44,7 @@ impl Pair {
                 Output::WakeAt(..) => return (commands, sent),
                 Output::Command { to, command, .. } => commands.push((to, command)),
                 Output::Transmit { .. } => sent += 1,
-                Output::Gate(_) | Output::Bounce { .. } => {}
+                Output::Account { .. } | Output::Gate(_) | Output::Bounce { .. } => {}
             }
         }
     }

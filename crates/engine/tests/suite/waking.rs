@@ -7,9 +7,7 @@ use std::time::Duration;
 use engine::Limits;
 use servlet::{Application, Cx, Decision, Hint, NextHop, OutboundLeg, Reply};
 use sip_message::{HeaderName, Request, StatusCode};
-use tier_protocol::{
-    Command, Course, Entry, Hint as Said, Refusal, Reply as Told, SiteState,
-};
+use tier_protocol::{Command, Course, Entry, Hint as Said, Refusal, Reply as Told, SiteState};
 use vocab::{EngineId, SiteId};
 
 use crate::basic::{Answered, answered};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use applications::b2bua::{self, B2bua};
 use bytes::Bytes;
-use call::{Destination, Edge, Setting};
+use call::{Account, Destination, Edge, Setting};
 use engine::{Config, Engine, Input, Limits, Output, Stats};
 use replica::Replica;
 use servlet::{Application, NextHop};
@@ -16,7 +16,9 @@ use tier_protocol::{
     Command, EngineWord, GateWord, PartitionView, PutFlags, Record, Reply, SetAside, SiteState,
     Tombstone,
 };
-use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
+use vocab::{
+    CallKey, EngineId, Epoch, Instant, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber,
+};
 
 pub(crate) const ALICE: SocketAddr = addr(1);
 pub(crate) const BOB: SocketAddr = addr(2);
@@ -44,6 +46,8 @@ pub(crate) struct World {
     pub(crate) sent: Vec<(SocketAddr, Message)>,
     pub(crate) words: Vec<EngineWord>,
     pub(crate) bounced: Vec<(SiteId, Bytes)>,
+    /// What was written down of calls that ended.
+    pub(crate) accounts: Vec<(Account, Epoch)>,
     /// Every record that was put.
     pub(crate) puts: Vec<Record>,
     /// What the last put said of itself.
@@ -107,6 +111,7 @@ impl World {
             sent: Vec::new(),
             words: Vec::new(),
             bounced: Vec::new(),
+            accounts: Vec::new(),
             puts: Vec::new(),
             flags: PutFlags::default(),
             deletes: Vec::new(),
@@ -259,6 +264,7 @@ impl World {
                     Output::Command { command, .. } => self.command(id, command),
                     Output::Gate(word) => self.words.push(word),
                     Output::Bounce { bytes, to, .. } => self.bounced.push((to, bytes)),
+                    Output::Account { account, epoch } => self.accounts.push((*account, epoch)),
                 }
                 moved = true;
             }
@@ -338,7 +344,7 @@ impl World {
                 Output::WakeAt(..) => return (commands, sent),
                 Output::Transmit { to, bytes } => sent.push((to, bytes)),
                 Output::Command { command, .. } => commands.push(command),
-                Output::Gate(_) | Output::Bounce { .. } => {}
+                Output::Account { .. } | Output::Gate(_) | Output::Bounce { .. } => {}
             }
         }
     }
@@ -416,7 +422,7 @@ pub(crate) fn secret() -> TokenSecret {
 
 pub(crate) fn setting(here: SiteId, applications: Vec<Arc<dyn Application>>) -> Setting {
     let edge = Edge { host: Host::Ip([198, 51, 100, 1].into()), port: 5060 };
-    Setting::new(here, secret(), edge, applications)
+    Setting { accounts: true, ..Setting::new(here, secret(), edge, applications) }
 }
 
 fn replica_config(here: SiteId, view: PartitionView) -> replica::Config {

@@ -75,6 +75,7 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
         sip(config, findings);
         timers(config, findings);
     }
+    accounting(config, findings);
     tier(config, findings);
     replicas::check(config, findings);
     coordination::check(config, findings);
@@ -224,6 +225,24 @@ fn timers(config: &Config, findings: &mut Findings<'_>) {
         findings.warning(
             &["session_timer", "min_se_s"],
             "RFC 4028 wants a Min-SE of 90 seconds at least; shorter ones are for tests",
+        );
+    }
+}
+
+fn accounting(config: &Config, findings: &mut Findings<'_>) {
+    let Some(accounting) = &config.accounting else { return };
+    if !config.role.has_engine() {
+        findings.mistake(
+            &["accounting"],
+            format!("role `{}` sees no call end", config.role.as_str()),
+            "move [accounting] to the processes of role `engine`, each with a file of its own",
+        );
+    }
+    if accounting.rotate_bytes < 4_096 {
+        findings.mistake(
+            &["accounting", "rotate_bytes"],
+            format!("rotate_bytes = {} makes a file of a few calls", accounting.rotate_bytes),
+            "67108864 (64 MiB) is the default; at least 4096",
         );
     }
 }

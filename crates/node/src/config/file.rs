@@ -85,6 +85,8 @@ pub struct Config {
     pub database: Option<Database>,
     /// When they go there.
     pub spill: Option<Spill>,
+    /// Where calls that ended are written down.
+    pub accounting: Option<Accounting>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -401,6 +403,21 @@ pub struct Crossing {
     pub refill_per_s: Option<u32>,
     /// Calls that are given back in one second.
     pub hand_back_per_s: Option<u32>,
+}
+
+/// `[accounting]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounting {
+    /// Of this process alone.
+    pub file: PathBuf,
+    /// A file that has grown to this is set aside under a name with the moment.
+    #[serde(default = "rotate_bytes")]
+    pub rotate_bytes: u64,
+}
+
+fn rotate_bytes() -> u64 {
+    64 << 20
 }
 
 /// `[limits]`. What is absent is the core's default.

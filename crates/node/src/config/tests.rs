@@ -142,6 +142,9 @@ fn values_that_do_not_fit_together_are_told_at_once() {
     check_golden("timers", &format!("{}[timers]\nt1_ms = 9000\n", whole()), None);
     let spread = format!("{}[crossing]\nactivation_spread_s = 0\n", whole());
     check_golden("activation_spread", &spread, None);
+    let accounting = "[accounting]\nfile = \"calls.jsonl\"\nrotate_bytes = 100\n";
+    check_golden("accounting", &(whole() + accounting), None);
+    check_golden("accounting_nowhere", &(shared() + ETCD + accounting), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! other than its admin API, except for the tier link, which `harness::tap` may cut between two
 //! words to put a crash at an exact step.
 
+mod accounting;
 mod cli;
 mod engine_killed;
 mod harness;

@@ -247,7 +247,7 @@ impl World {
                     let frame = EdgeFrame::Outbound { to, bytes }.encode(&secret());
                     self.send(edge_addr(place), EDGE_INNER, &frame);
                 }
-                engine::Output::Bounce { .. } => {}
+                engine::Output::Bounce { .. } | engine::Output::Account { .. } => {}
                 engine::Output::Command { to, partition: _, command } => {
                     self.watch.commanded(self.now, id, &command);
                     let is_put = words::is_put(&command);

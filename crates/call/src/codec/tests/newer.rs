@@ -24,15 +24,15 @@ struct Level {
 }
 
 const DIALOG: Level = Level { name: "dialog", last: 7, inner: &[] };
-const LEG: Level = Level { name: "leg", last: 16, inner: &[(10, &DIALOG)] };
+const LEG: Level = Level { name: "leg", last: 17, inner: &[(10, &DIALOG)] };
 const APPLICATION: Level = Level { name: "application", last: 4, inner: &[] };
 const SERVING: Level = Level { name: "serving", last: 17, inner: &[] };
 const ASKING: Level = Level { name: "asking", last: 15, inner: &[] };
 /// The transactions of a call that rings and crosses: its own level is written anew.
-const EARLY: Level = Level { name: "", last: 6, inner: &[(2, &SERVING), (3, &ASKING)] };
+const EARLY: Level = Level { name: "", last: 7, inner: &[(2, &SERVING), (3, &ASKING)] };
 const CROSSING: Level =
     Level { name: "call", last: 6, inner: &[(4, &LEG), (5, &APPLICATION), (6, &EARLY)] };
-const LOCAL: Level = Level { name: "local", last: 6, inner: &[(2, &SERVING), (3, &ASKING)] };
+const LOCAL: Level = Level { name: "local", last: 7, inner: &[(2, &SERVING), (3, &ASKING)] };
 
 /// Each field of a message: its number, how it is written, and its bytes, the key included; of a
 /// nested message what is in it, too.

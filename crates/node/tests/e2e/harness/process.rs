@@ -44,7 +44,8 @@ impl Node {
         text: &str,
         admin: SocketAddr,
     ) -> Self {
-        let config = stage.write(&format!("{name}.toml"), text);
+        let text = text.to_owned() + &stage.more(name);
+        let config = stage.write(&format!("{name}.toml"), &text);
         let log = stage.path(&format!("{name}.log"));
         let host = host.cloned();
         let program = stage.program(name);
@@ -77,14 +78,13 @@ impl Node {
         child.wait().expect("it is our child");
     }
 
-    /// SIGTERM, as an operator ends it; then the same configuration with another program.
-    pub(crate) fn replace(&mut self, program: &Path) {
-        self.signal("-TERM");
+    /// Ends it by `signal`, as an operator does, and starts another program with its configuration.
+    pub(crate) fn replace(&mut self, program: &Path, signal: &str) {
+        self.signal(signal);
         let mut child = self.child.take().expect("it was told while it ran");
-        let ended = wait_for("the end of a process", START, || {
-            child.try_wait().expect("it is our child")
-        });
-        assert!(ended.success(), "{} ended badly: {ended}", self.name);
+        let ended =
+            wait_for("the end of a process", START, || child.try_wait().expect("it is our child"));
+        assert!(ended.success() || signal == "-KILL", "{} ended badly: {ended}", self.name);
         self.program = program.to_owned();
         self.start_again();
     }

@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     host: Option<Host>,
     /// What is started as a process whose name begins so; else the program under test.
     programs: Vec<(&'static str, PathBuf)>,
+    /// What is added to the configuration of processes whose names begin so.
+    more: Vec<(&'static str, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -40,8 +42,8 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("rehome-{name}-{}", std::process::id()));
         let _absent = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary directory is writable");
-        let (host, programs) = (None, Vec::new());
-        Self { folder, name, began: Instant::now(), host, programs, _turn: turn }
+        let (host, programs, more) = (None, Vec::new(), Vec::new());
+        Self { folder, name, began: Instant::now(), host, programs, more, _turn: turn }
     }
 
     /// From here on SIPp runs on this host of a network.
@@ -52,6 +54,17 @@ impl Stage {
     /// From here on processes whose names begin with `names` are started of this program.
     pub(crate) fn run_as(&mut self, names: &'static str, program: &Path) {
         self.programs.push((names, program.to_owned()));
+    }
+
+    /// From here on this is added to the configuration of processes whose names begin with `names`.
+    pub(crate) fn configure(&mut self, names: &'static str, more: String) {
+        self.more.push((names, more));
+    }
+
+    /// What is added to the configuration of the process of this name.
+    pub(crate) fn more(&self, name: &str) -> String {
+        let told = self.more.iter().filter(|(names, _)| name.starts_with(names));
+        told.map(|(_, more)| more.as_str()).collect()
     }
 
     /// What is started as the process of this name.
