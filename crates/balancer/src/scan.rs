@@ -81,8 +81,8 @@ impl<'a> Scan<'a> {
         scan
     }
 
-    /// The token of ours that this message carries: in its top branch when it is a response, else in
-    /// its To tag, its topmost Route or its request-URI.
+    /// The token of ours that this message carries: in its top branch when it is a response, else
+    /// in its To tag, its topmost Route or its request-URI.
     pub(crate) fn token(&self, secret: &TokenSecret) -> Option<Token> {
         match self.kind {
             Kind::Response => {

@@ -1,8 +1,8 @@
 //! The SIP door of an engine: plain datagrams, or framed ones from balancers.
 //!
-//! A balancer's ping is answered here with what the gate last said of this site and of others; datagrams go
-//! out by a balancer that was heard of late, so that they leave from the address that the outside
-//! knows.
+//! A balancer's ping is answered here with what the gate last said of this site and of others;
+//! datagrams go out by a balancer that was heard of late, so that they leave from the address that
+//! the outside knows.
 
 use std::net::SocketAddr;
 use std::time::Duration;
