@@ -52,6 +52,7 @@ pub enum Input {
 
 /// What an engine wants done.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, and most are commands")]
 pub enum Output {
     /// Send this datagram.
     Transmit {

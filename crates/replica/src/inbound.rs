@@ -163,7 +163,7 @@ impl Replica {
             crossing_deadline: None,
             hints: Vec::new(),
             crossed: Vec::new(),
-            newer: bytes::Bytes::new(),
+            newer: tier_protocol::Newer::default(),
         };
         Record { header, crossing: bytes::Bytes::new(), local: bytes::Bytes::new() }
     }

@@ -85,7 +85,7 @@ fn record(key: CallKey, stamp: Stamp, origin: SiteId) -> Record {
         crossing_deadline: None,
         hints: vec![(1, Hint::Steady)],
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: tier_protocol::Newer::default(),
     };
     let crossing = Bytes::from(format!("dialog of {} at {:?}", key.0[0], stamp.version));
     Record { header, crossing, local: Bytes::from_static(b"transactions") }

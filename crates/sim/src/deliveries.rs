@@ -191,7 +191,7 @@ fn record(key: CallKey, stamp: Stamp) -> Record {
         crossing_deadline: Some(Duration::from_secs(3_600)),
         hints: vec![(0, Hint::Steady)],
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: tier_protocol::Newer::default(),
     };
     Record { header, crossing: Bytes::from(text), local: Bytes::new() }
 }

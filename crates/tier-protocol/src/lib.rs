@@ -26,7 +26,7 @@ pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
 pub use partition::{GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering};
 pub use peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 pub use quarantine::{SetAside, Strike, StrikeKind};
-pub use record::{Hint, Record, RecordHeader, Tombstone};
+pub use record::{Hint, Newer, Record, RecordHeader, Tombstone};
 pub use reply::{Cause, DormantOutcome, Refusal, Reply};
 pub use site::{
     Course, EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,

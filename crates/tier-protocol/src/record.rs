@@ -47,7 +47,26 @@ pub struct RecordHeader {
     pub crossed: Vec<(SiteId, Stamp)>,
     /// Fields that this build does not know, as a newer one wrote them: they go with the record,
     /// and with what replaces it. Empty, or valid protocol buffers.
-    pub newer: Bytes,
+    pub newer: Newer,
+}
+
+/// Fields of a newer build: nearly always none, and then of the size of a pointer, as records are
+/// kept by the million.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newer(Option<Box<Bytes>>);
+
+impl Newer {
+    /// The fields as they were written.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |fields| fields)
+    }
+}
+
+impl From<Bytes> for Newer {
+    fn from(fields: Bytes) -> Self {
+        Self((!fields.is_empty()).then(|| Box::new(fields)))
+    }
 }
 
 impl RecordHeader {

@@ -50,7 +50,7 @@ fn record(number: u8, epoch: Epoch) -> Record {
         crossing_deadline: None,
         hints: Vec::new(),
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: tier_protocol::Newer::default(),
     };
     Record { header, crossing: Bytes::from_static(b"dialog"), local: Bytes::new() }
 }

@@ -171,5 +171,5 @@ fn a_put_that_leaves_the_crossing_section_as_it_is_makes_nothing_dirty() {
 #[test]
 fn a_call_takes_no_more_memory_for_its_hint() {
     assert_eq!((size_of::<Option<Veto>>(), size_of::<crate::hint::Decision>()), (1, 1));
-    assert_eq!(size_of::<Call>(), 568);
+    assert_eq!(size_of::<Call>(), 576);
 }

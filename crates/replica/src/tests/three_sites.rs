@@ -58,7 +58,7 @@ impl World {
                 state: SiteState::Serving,
                 start: self.starts[usize::from(site.0) - 1],
                 dictionary: 1,
-                course: Course { evacuates: self.evacuating == Some(site), backup_to: None },
+                course: Course { evacuates: self.evacuating == Some(site), ..Course::default() },
             });
             let alive = alive.collect();
             let bench = self.at(*site);

@@ -133,7 +133,7 @@ fn call(n: u64) -> Record {
         crossing_deadline: Some(Duration::from_secs(1800)),
         hints: vec![(1, Hint::Steady)],
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: crate::Newer::default(),
     };
     Record { header, crossing: Bytes::from(crossing), local: Bytes::new() }
 }
@@ -184,7 +184,7 @@ fn d44_a_newer_versions_fields_stay_with_the_record() {
     bytes.extend_from_slice(&newer);
     let bytes = bytes.freeze();
     let mut record = Record::decode(bytes.clone()).expect("a newer version's record is read");
-    assert_eq!(record.header.newer, newer);
+    assert_eq!(record.header.newer.as_bytes(), newer);
     let mut again = BytesMut::new();
     record.encode(&mut again);
     assert_eq!(again, bytes);
@@ -194,7 +194,7 @@ fn d44_a_newer_versions_fields_stay_with_the_record() {
     let (read, bad) = decode_each(&encode(&entries), MAX).expect("a batch");
     assert_eq!((&read[..], &bad[..]), (&entries[..], &[][..]));
     let Entry::Record(read) = &read[0] else { panic!("a record was sent") };
-    assert_eq!(read.header.newer, newer);
+    assert_eq!(read.header.newer.as_bytes(), newer);
 }
 
 /// What was kept of the calls that trained the newest dictionary, and of as many others.

@@ -109,7 +109,7 @@ fn header() -> impl Strategy<Value = RecordHeader> {
             crossing_deadline,
             hints,
             crossed,
-            newer,
+            newer: newer.into(),
         }
     })
 }
