@@ -14,6 +14,8 @@ use crate::harness::two_sites::TwoSites;
 use crate::harness::{let_pass, sized};
 
 const SOON: Duration = Duration::from_secs(30);
+/// A call that has ended is not at risk any more: this is longer than any is to be.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// Calls of site 1 that its loss would cost now, and for how long the oldest has been one.
 fn at_risk(status: &StatusReply) -> (u64, u64) {
@@ -23,7 +25,7 @@ fn at_risk(status: &StatusReply) -> (u64, u64) {
 #[test]
 fn d15_d16_a_slow_disk_and_a_full_one_at_the_queue_harm_no_call() {
     let stage = Stage::new("disk_faults");
-    let seconds = sized(22_u32, 120);
+    let seconds = sized(18_u32, 120);
     let [callee_at, caller_at, inner, edge_2, admin] = [(); 5].map(|()| stage.address());
     let mut sites =
         TwoSites::start_with(&stage, callee_at, inner, edge_2, str::to_owned, |links| {
@@ -44,7 +46,7 @@ fn d15_d16_a_slow_disk_and_a_full_one_at_the_queue_harm_no_call() {
     sites.balancer.admin().route(1, 1, &[(1, 1), (2, 1)]);
     let calls = 30 * seconds;
     let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
-    let load = Load { calls, per_second: 30, hold: Duration::from_secs(2) };
+    let load = Load { calls, per_second: 30, hold: HOLD };
     let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, sites.edge, &load);
 
     sites.two.disk().slow_down(Duration::from_secs(5));
@@ -69,7 +71,7 @@ fn d15_d16_a_slow_disk_and_a_full_one_at_the_queue_harm_no_call() {
         status.queue.as_ref().is_some_and(|queue| !queue.away)
     });
     sites.one.wait_until("has caught up again", SOON, |status| at_risk(status).1 < 1_500);
-    let heard = caller.finish(Duration::from_secs(u64::from(seconds) + 30));
+    let heard = caller.finish(HOLD + Duration::from_secs(u64::from(seconds) + 30));
     let reached = callee.finish(Duration::from_secs(10));
     let counts = sites.two.disk().counts();
     stage.say(&format!(

@@ -176,7 +176,7 @@ fn full_without_a_consumer(stage: &Stage, nats: Option<Nats>) {
     sites.wait_sites();
     sites.wait_engines_of(&[1]);
     let mut callee = Sipp::callee(stage, "uas_patient", callee_at, calls);
-    let hold = Duration::from_secs(u64::from(calls / 40) + 8);
+    let hold = Duration::from_secs(u64::from(calls / 40) + 5);
     let load = Load { calls, per_second: 40, hold };
     let mut caller = Sipp::caller(stage, "uac_hold_logged", caller_at, sites.edge, &load);
     let full = sites.one.wait_until("has all calls, and most at risk", hold, |status| {

@@ -131,6 +131,11 @@ impl Disk {
         self.put(READ_FAIL, fail.into());
     }
 
+    /// Every read of this file fails.
+    pub(crate) fn fail_reads_of(&self, file: &Path) {
+        self.put(READ_FAIL, fs::metadata(file).expect("it is there").ino());
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let bytes = fs::read(&self.control).expect("it is there");
         let at = |place: u64| {

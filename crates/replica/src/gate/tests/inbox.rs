@@ -1,5 +1,9 @@
 //! The inbound queue.
 
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
 use super::*;
 
 fn batch(id: u64) -> SiteWord {
@@ -268,9 +272,17 @@ fn what_lies_on_the_queue_puts_answers_off() {
 
 /// As [`batch`], written with a dictionary: as much of it as a gate reads.
 fn batch_with(id: u64, dictionary: u8) -> SiteWord {
-    let mut bytes = b"RHB\x01\x02 checksum length  ".to_vec();
-    bytes.truncate(21);
-    bytes.extend([0, dictionary, 7]);
+    let (method, raw_bytes, content) = (2, 9_u64, [0, dictionary, 7]);
+    let mut hasher = SipHasher13::new();
+    hasher.write_u8(method);
+    hasher.write_u64(raw_bytes);
+    hasher.write(&content);
+    let mut bytes = b"RHB\x01".to_vec();
+    bytes.push(method);
+    bytes.extend(hasher.finish().to_be_bytes());
+    bytes.extend(raw_bytes.to_be_bytes());
+    bytes.extend(content);
+    assert!(!tier_protocol::batch::is_damaged(&bytes));
     assert_eq!(tier_protocol::batch::dictionary_of(&bytes), u16::from(dictionary));
     let (partition, view, bytes) = (ONLY, ViewNumber(1), Bytes::from(bytes));
     SiteWord::Batch { id, partition, view, bytes }

@@ -25,7 +25,7 @@ struct control {
     volatile uint64_t sync_delay_ms; /* of each sync */
     volatile uint64_t sync_fail_in;  /* the n-th sync from now on fails, once; 0: none */
     volatile int64_t room;           /* bytes by which files may still grow; below 0: no bound */
-    volatile uint64_t read_fail;     /* reads fail while it is 1 */
+    volatile uint64_t read_fail;     /* 1: reads fail; above: those of the file of this inode do */
     volatile uint64_t syncs, writes; /* counted */
     volatile uint64_t syncs_failed, writes_refused, reads_failed;
 };
@@ -168,6 +168,9 @@ ssize_t write(int fd, const void *bytes, size_t length) {
 
 static int read_fails(int fd) {
     if (fd <= 2 || !control || !control->read_fail || !is_ours(fd)) return 0;
+    struct stat status;
+    uint64_t wanted = control->read_fail;
+    if (wanted > 1 && (fstat(fd, &status) || status.st_ino != wanted)) return 0;
     control->reads_failed++;
     errno = EIO;
     return 1;
