@@ -225,6 +225,22 @@ pub fn dictionary_of(bytes: &[u8]) -> u16 {
     }
 }
 
+/// Whether these bytes begin like a batch of this version and are not what was written. Of others
+/// it cannot be told.
+#[must_use]
+pub fn is_damaged(bytes: &[u8]) -> bool {
+    let Some((mut header, content)) = bytes.split_at_checked(HEADER) else {
+        return bytes.starts_with(MAGIC);
+    };
+    if !header.starts_with(MAGIC) {
+        return false;
+    }
+    header.advance(MAGIC.len());
+    let (version, method) = (header.get_u8(), header.get_u8());
+    let (check, raw_bytes) = (header.get_u64(), header.get_u64());
+    version == BATCH_VERSION && checksum(method, raw_bytes, content) != check
+}
+
 fn seal(method: u8, raw_bytes: u64, content: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(HEADER + content.len());
     out.put_slice(MAGIC);

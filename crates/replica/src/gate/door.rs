@@ -276,8 +276,10 @@ pub struct GateStats {
     pub inbox_oldest: Duration,
     /// Batches taken from other sites.
     pub batches_stored: u64,
-    /// Batches refused: no room, an old view, or a disk that failed.
+    /// Batches refused: no room, an old view, damaged, or a disk that failed.
     pub batches_refused: u64,
+    /// Of those, what came was not what was written.
+    pub batches_damaged: u64,
     /// Batches applied.
     pub batches_done: u64,
     /// Batches offered again after a break, a lease or a deferral.

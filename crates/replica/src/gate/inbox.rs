@@ -216,8 +216,8 @@ impl Inbox {
 
 impl Gate {
     /// A batch from another site: it is answered when it is on disk, or refused.
-    pub(super) fn batch(&mut self, mut batch: QueuedBatch) {
-        let (site, partition, id) = (batch.from, batch.partition, batch.id);
+    pub(super) fn batch(&mut self, mut queued: QueuedBatch) {
+        let (site, partition, id) = (queued.from, queued.partition, queued.id);
         if let Some(row) = self.inbox.known.get(&(site, partition, id)) {
             let stage = self.inbox.items.get(row).map(|item| item.stage);
             if stage.is_some_and(|stage| stage != Stage::Writing) {
@@ -225,16 +225,19 @@ impl Gate {
             }
             return;
         }
+        // Acknowledged, it would be set aside, and its sender would count its calls as safe.
+        let is_damaged = batch::is_damaged(&queued.bytes);
+        self.stats.batches_damaged += u64::from(is_damaged);
         let has_room = self.inbox.len() < self.config.inbox_batches_max
-            && self.inbox.bytes + batch.bytes.len() <= self.config.inbox_bytes_max;
-        if !self.is_loaded || !has_room || !self.inbox.note_view(&batch) {
+            && self.inbox.bytes + queued.bytes.len() <= self.config.inbox_bytes_max;
+        if !self.is_loaded || is_damaged || !has_room || !self.inbox.note_view(&queued) {
             self.count_refused(site);
             return self.tell_site(site, SiteWord::BatchRefused { id, partition });
         }
-        batch.row = self.inbox.next_row;
+        queued.row = self.inbox.next_row;
         self.inbox.next_row += 1;
-        self.inbox.add(self.now, batch.clone());
-        self.out.push_back(GateOutput::QueueAppend { batch });
+        self.inbox.add(self.now, queued.clone());
+        self.out.push_back(GateOutput::QueueAppend { batch: queued });
     }
 
     pub(super) fn appended(&mut self, now: Instant, row: u64) {

@@ -295,7 +295,7 @@ fn a_sleeping_call_that_cannot_be_woken_goes_and_a_better_version_lifts_it() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_read_is_kept_with_its_key() {
+fn d21_an_entry_that_cannot_be_read_is_kept_with_its_key_until_a_good_one_comes() {
     let mut bench = Bench::new();
     bench.store_dormant(from_there(1, 3));
     let kind = StrikeKind::Unreadable;

@@ -1,5 +1,9 @@
 //! The inbound queue.
 
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
 use super::*;
 
 fn batch(id: u64) -> SiteWord {
@@ -66,6 +70,36 @@ fn a_disk_that_fails_refuses_the_batch() {
     let said = bench.input(GateInput::QueueRefused { row: appended(&said)[0] });
     assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id: 1, partition: ONLY }]);
     assert_eq!(bench.gate.stats(bench.now).inbox_bytes, 0);
+}
+
+/// Of a batch that its site takes.
+fn whole(id: u64) -> Bytes {
+    let token = vocab::LockToken { view: ViewNumber(1), counter: id };
+    let stamp =
+        vocab::Stamp { epoch: Epoch::of_start(THERE, 1), token, version: vocab::Version(1) };
+    let tombstone = tier_protocol::Tombstone { key: key(1), stamp };
+    tier_protocol::batch::encode(&[tier_protocol::Entry::Tombstone(tombstone)])
+}
+
+#[test]
+fn d21_a_batch_that_was_damaged_on_its_way_is_refused_and_the_next_one_taken() {
+    let mut bench = bench();
+    let (partition, view) = (ONLY, ViewNumber(3));
+    let good = whole(7);
+    // Behind what says that it is a batch, and of which version.
+    for at in 4..good.len() {
+        let mut bytes = good.to_vec();
+        bytes[at] ^= 1 << (at % 8);
+        let id = at as u64;
+        let said = bench.word(THERE, SiteWord::Batch { id, partition, view, bytes: bytes.into() });
+        assert_eq!(appended(&said), []);
+        assert_eq!(to_site(&said, THERE), [SiteWord::BatchRefused { id, partition }]);
+    }
+    let stats = bench.gate.stats(bench.now);
+    let count = good.len() as u64 - 4;
+    assert_eq!((stats.batches_damaged, stats.batches_refused), (count, count));
+    let said = bench.word(THERE, SiteWord::Batch { id: 4, partition, view, bytes: good });
+    assert_eq!(appended(&said).len(), 1);
 }
 
 #[test]
@@ -238,9 +272,17 @@ fn what_lies_on_the_queue_puts_answers_off() {
 
 /// As [`batch`], written with a dictionary: as much of it as a gate reads.
 fn batch_with(id: u64, dictionary: u8) -> SiteWord {
-    let mut bytes = b"RHB\x01\x02 checksum length  ".to_vec();
-    bytes.truncate(21);
-    bytes.extend([0, dictionary, 7]);
+    let (method, raw_bytes, content) = (2, 9_u64, [0, dictionary, 7]);
+    let mut hasher = SipHasher13::new();
+    hasher.write_u8(method);
+    hasher.write_u64(raw_bytes);
+    hasher.write(&content);
+    let mut bytes = b"RHB\x01".to_vec();
+    bytes.push(method);
+    bytes.extend(hasher.finish().to_be_bytes());
+    bytes.extend(raw_bytes.to_be_bytes());
+    bytes.extend(content);
+    assert!(!tier_protocol::batch::is_damaged(&bytes));
     assert_eq!(tier_protocol::batch::dictionary_of(&bytes), u16::from(dictionary));
     let (partition, view, bytes) = (ONLY, ViewNumber(1), Bytes::from(bytes));
     SiteWord::Batch { id, partition, view, bytes }
