@@ -16,6 +16,9 @@ mod clock;
 pub mod config;
 mod coordination;
 mod database;
+#[cfg(test)]
+#[path = "../tests/e2e/harness/disk.rs"]
+mod disk;
 mod edge;
 mod event;
 mod link;
