@@ -82,7 +82,7 @@ pub struct StatusReply {
     pub view: Option<ViewStatus>,
     /// Where calls go that are steady for long; absent without a database.
     pub database: Option<DatabaseStatus>,
-    /// The server that keeps batches of other sites; absent where a file does.
+    /// What keeps batches of other sites: a server, or a file. Absent without other sites.
     pub queue: Option<QueueStatus>,
     /// What the engines of this process did.
     pub engine: Option<EngineStatus>,
@@ -116,7 +116,7 @@ pub struct DatabaseStatus {
     pub lost_last: Option<String>,
 }
 
-/// The server that keeps the batches of other sites until engines have applied them.
+/// What keeps the batches of other sites until engines have applied them: a server, or a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QueueStatus {
@@ -124,6 +124,13 @@ pub struct QueueStatus {
     pub away: bool,
     /// Why, while it is.
     pub why: Option<String>,
+    /// How often its file was found to be damaged, or was given up as the disk failed, since the
+    /// process started.
+    pub damaged: u64,
+    /// Batches that are known to be lost with it.
+    pub lost_batches: u64,
+    /// The last damage: what it was, what it cost, where the file is kept.
+    pub damage: Option<String>,
 }
 
 /// Calls that would be lost, or set back to an earlier state, if this site died now.

@@ -151,11 +151,19 @@ fn lag_line(lines: &mut Lines, site: u16, lag: &CrossingLag) {
 }
 
 fn queue(queue: &QueueStatus) -> String {
-    match &queue.why {
+    let mut words = match &queue.why {
         Some(why) => format!("AWAY: calls of other sites are not protected here: {why}"),
         None if queue.away => "AWAY: calls of other sites are not protected here".to_owned(),
         None => "there".to_owned(),
+    };
+    if let Some(damage) = &queue.damage {
+        let times = match queue.damaged {
+            1 => String::new(),
+            times => format!(" {times} times, last"),
+        };
+        words = format!("{words}; DAMAGED{times}: {damage}");
     }
+    words
 }
 
 fn database(database: &DatabaseStatus) -> String {
@@ -373,6 +381,25 @@ mod tests {
             let at_risk = reply.at_risk.clone();
             let whole = status(&StatusReply { role: "all".into(), at_risk, ..Default::default() });
             assert!(whole.contains(told), "{told:?} is not in\n{whole}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_away_or_was_damaged_is_told() {
+        let told = |queue: QueueStatus| {
+            let (role, queue) = ("all".into(), Some(queue));
+            status(&StatusReply { role, queue, ..StatusReply::default() })
+        };
+        let sound = QueueStatus::default();
+        assert!(told(sound.clone()).contains("queue              there\n"));
+        let why = Some("the disk is full".into());
+        let away = told(QueueStatus { away: true, why, ..sound.clone() });
+        assert!(away.contains("AWAY: calls of other sites are not protected here: the disk is"));
+        for (damaged, words) in [(1, "there; DAMAGED: cut\n"), (3, "DAMAGED 3 times, last: cut\n")]
+        {
+            let damage = Some("cut".into());
+            let text = told(QueueStatus { damaged, damage, ..sound.clone() });
+            assert!(text.contains(words), "{text}");
         }
     }
 

@@ -11,9 +11,10 @@
 //! Remove, SetAside ─► carried out as soon as the queue can; no answer
 //! ```
 //!
-//! The owner never waits here. A queue on a server may be away: `Away` is told, appends are refused
-//! and removals kept until it is `Back`. At the start that means that `Loaded` comes late, and the
-//! process serves without it.
+//! The owner never waits here. A queue may be away, for its server or for its disk: `Away` is told,
+//! appends are refused and removals kept until it is `Back`. At the start that means that `Loaded`
+//! comes late, and the process serves without it. `Damaged` is told when something else was found
+//! than was written; it comes after `Loaded`.
 
 mod nats;
 mod sqlite;
@@ -54,6 +55,18 @@ pub(crate) enum Answer {
         why: String,
     },
     Back,
+    /// What was found to be damaged, and is replaced by what is known to be good.
+    Damaged(Damage),
+}
+
+/// A file that is not, or may not be, what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) why: String,
+    /// Batches that are gone; `None` when that cannot be told.
+    pub(crate) lost: Option<u64>,
+    /// Where the file is kept.
+    pub(crate) kept: Option<PathBuf>,
 }
 
 /// An answer, and which opening of the queue it is of. Who keeps the site's gate again opens the
@@ -123,8 +136,8 @@ enum Way {
 }
 
 impl Queue {
-    /// Opens the queue and starts the thread that uses it. A server is not waited for: it is
-    /// `Away` until it is there.
+    /// Opens the queue and starts the thread that uses it. Neither a server nor a disk is waited
+    /// for: the queue is `Away` until it is there.
     ///
     /// The thread ends when this is dropped and every append is answered.
     pub(crate) fn open<E>(

@@ -103,10 +103,13 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.tombstones = stats.tombstones;
     status.view = Some(partitions::view_status(seat, now));
     status.database = database(&stats.spill);
-    // A file is never away: what cannot be written is refused and logged.
-    status.queue = config.queue.as_ref().map(|_| QueueStatus {
+    let damage = seat.queue_damage();
+    status.queue = (config.queue.is_some() || config.sites.is_some()).then(|| QueueStatus {
         away: seat.queue_away().is_some(),
         why: seat.queue_away().map(str::to_owned),
+        damaged: damage.times,
+        lost_batches: damage.lost,
+        damage: damage.last.clone(),
     });
     let mut crossing = Crossing {
         batches_in: gate.batches_stored,
@@ -320,6 +323,7 @@ fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64
         gate,
         batches_stored,
         batches_refused,
+        batches_damaged,
         batches_done,
         batches_again,
         batches_poison,

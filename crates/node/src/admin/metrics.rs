@@ -213,8 +213,12 @@ fn tier(page: &mut Page, status: &StatusReply) {
         self::view(page, view);
     }
     if let Some(queue) = &status.queue {
-        let help = "Whether the server that keeps other sites' batches cannot be used.";
+        let help = "Whether the server or the file of other sites' batches cannot be used.";
         page.gauge("queue_away", help, u64::from(queue.away));
+        let help = "How often the file of other sites' batches was damaged, and begun anew.";
+        page.counter("queue_damaged", help, queue.damaged);
+        let help = "Batches of other sites that are known to be lost with it.";
+        page.counter("queue_lost_batches", help, queue.lost_batches);
     }
     if let Some(database) = &status.database {
         self::database(page, database);

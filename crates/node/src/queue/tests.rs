@@ -2,7 +2,9 @@
 
 mod away;
 mod conformance;
+mod damage;
 mod desk;
+mod disk;
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +33,8 @@ impl Ground for SqliteGround {
     fn aside(&self, site: u16) -> Vec<Bytes> {
         let Place::Sqlite(file) = self.settings(site).place else { unreachable!("it is a file") };
         let connection = Connection::open(file).unwrap();
+        // The owner may be about to close it.
+        connection.busy_timeout(desk::SOON).unwrap();
         let mut select = connection.prepare("SELECT bytes FROM set_aside ORDER BY row").unwrap();
         let rows = select.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
         rows.map(|row| row.unwrap().into()).collect()

@@ -184,6 +184,28 @@ fn a_queue_that_is_away_is_told() {
 }
 
 #[test]
+fn a_queue_that_was_damaged_is_told_as_long_as_the_process_lives() {
+    let scratch = Scratch::new("queue-damaged");
+    let mut site = site(&scratch, "");
+    let now = site.clock.now();
+    let told = crate::status::of_site(&site, now).queue.expect("there are other sites");
+    assert_eq!((told.damaged, told.damage), (0, None));
+    for (lost, said) in [(Some(3), "3 batches are lost"), (None, "batches may be lost")] {
+        let damage =
+            queue::Damage { why: "bad".into(), lost, kept: Some("/data/queue.sqlite".into()) };
+        site.take(now, of_queue(queue::Answer::Damaged(damage)));
+        let told = crate::status::of_site(&site, now).queue.expect("there are other sites");
+        let words = told.damage.expect("it was told");
+        assert_eq!(words, format!("bad: {said}; it is kept as /data/queue.sqlite"));
+    }
+    let told = crate::status::of_site(&site, now);
+    let page = crate::admin::metrics::print(&told, None);
+    for line in ["\nrehome_queue_damaged_total 2\n", "\nrehome_queue_lost_batches_total 3\n"] {
+        assert!(page.contains(line), "{page}");
+    }
+}
+
+#[test]
 fn an_engine_that_reads_a_call_is_answered() {
     let scratch = Scratch::new("get");
     let engine = EngineId(4);

@@ -38,6 +38,7 @@ pub(crate) struct TierSeat {
     openings: u64,
     /// Why the queue cannot be used.
     queue_away: Option<String>,
+    queue_damage: QueueDamage,
     /// Where calls go that are steady for long.
     database: Option<Database>,
     /// Of a state process among several.
@@ -57,6 +58,31 @@ pub(crate) struct TierSeat {
     pub(super) order_dropped: String,
     /// What did not fit together when it was looked at last.
     conflicts: Vec<String>,
+}
+
+/// What of the queue was found to be damaged since the process started.
+#[derive(Debug, Default)]
+pub(crate) struct QueueDamage {
+    pub(crate) times: u64,
+    /// Batches that are known to be gone.
+    pub(crate) lost: u64,
+    /// The last time, in words.
+    pub(crate) last: Option<String>,
+}
+
+impl QueueDamage {
+    fn note(&mut self, damage: queue::Damage) {
+        let queue::Damage { why, lost, kept } = damage;
+        self.times += 1;
+        self.lost += lost.unwrap_or(0);
+        let lost = match lost {
+            Some(0) => "nothing is lost".to_owned(),
+            Some(lost) => format!("{lost} batches are lost"),
+            None => "batches may be lost".to_owned(),
+        };
+        let kept = kept.map(|kept| format!("; it is kept as {}", kept.display()));
+        self.last = Some(format!("{why}: {lost}{}", kept.unwrap_or_default()));
+    }
 }
 
 /// A link that an engine, or another replica, dialled.
@@ -89,6 +115,7 @@ impl TierSeat {
             open_queue,
             openings: 0,
             queue_away: None,
+            queue_damage: QueueDamage::default(),
             database: None,
             shared,
             own_engine,
@@ -119,6 +146,11 @@ impl TierSeat {
         self.queue_away.as_deref()
     }
 
+    /// What of the queue was found to be damaged since the process started.
+    pub(crate) fn queue_damage(&self) -> &QueueDamage {
+        &self.queue_damage
+    }
+
     /// What the gate hears of an answer of the queue.
     pub(super) fn take_queue(&mut self, told: queue::Told) -> Option<GateInput> {
         if told.opening != self.openings || self.queue.is_none() {
@@ -132,6 +164,7 @@ impl TierSeat {
             queue::Answer::Refused(row) => return Some(GateInput::QueueRefused { row }),
             queue::Answer::Away { why } => self.queue_away = Some(why),
             queue::Answer::Back => self.queue_away = None,
+            queue::Answer::Damaged(damage) => self.queue_damage.note(damage),
         }
         None
     }

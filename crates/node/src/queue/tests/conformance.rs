@@ -71,9 +71,9 @@ fn set_aside(ground: &dyn Ground, site: u16) {
     desk.append(1..=4);
     desk.order(Order::SetAside(3));
     assert_eq!(desk.close(), []);
+    assert_eq!(ground.aside(site), [batch(3).bytes]);
     let (desk, found) = Desk::load(&settings);
     are(&found, [1, 2, 4]);
-    assert_eq!(ground.aside(site), [batch(3).bytes]);
     // One that an earlier life appended.
     desk.order(Order::SetAside(found[0].row));
     assert_eq!(desk.close(), []);

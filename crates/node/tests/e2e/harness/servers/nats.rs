@@ -123,6 +123,31 @@ impl Nats {
         copy(from, &self.data);
     }
 
+    /// While it is dead: one bit of the first file of messages in a folder of this name is another
+    /// one. Which byte it is in.
+    pub(crate) fn flip_a_bit(&self, folder: &str, offset: usize) -> usize {
+        let mut waiting = vec![self.data.clone()];
+        while let Some(next) = waiting.pop() {
+            let entries = std::fs::read_dir(&next).expect("it is our folder");
+            for entry in entries {
+                let path = entry.expect("it is our folder").path();
+                let is_wanted = next.ends_with(folder)
+                    && next.components().any(|part| part.as_os_str() == "REHOME_INBOX_1")
+                    && path.extension().is_some_and(|end| end == "blk");
+                if path.is_dir() {
+                    waiting.push(path);
+                } else if is_wanted {
+                    let mut bytes = std::fs::read(&path).expect("it is our file");
+                    let at = offset % bytes.len();
+                    bytes[at] ^= 1 << (offset % 8);
+                    std::fs::write(&path, bytes).expect("it is our file");
+                    return at;
+                }
+            }
+        }
+        panic!("{} holds no messages", self.data.display());
+    }
+
     /// SIGSTOP: connections are taken by the kernel, and nothing is ever answered.
     pub(crate) fn pause(&self) {
         self.process.as_ref().expect("it runs").signal("-STOP");
