@@ -7,6 +7,7 @@ pub(crate) mod agent;
 pub(crate) mod config;
 pub(crate) mod dialog;
 pub(crate) mod direct_site;
+pub(crate) mod disk;
 pub(crate) mod figures;
 pub(crate) mod many;
 pub(crate) mod many_sites;

@@ -7,6 +7,7 @@
 //! words to put a crash at an exact step.
 
 mod cli;
+mod disk_faults;
 mod engine_killed;
 mod harness;
 mod many_sites;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::harness::config::{self, Door};
 use crate::harness::direct_site::wait_linked;
+use crate::harness::disk::Disk;
 use crate::harness::process::Node;
 use crate::harness::servers::nats::Nats;
 use crate::harness::sipp::{Load, Sipp};
@@ -58,8 +59,9 @@ fn queue_survives_kill9() {
     assert_eq!(reached.successful, u64::from(calls), "a call that had crossed was lost");
 }
 
+/// The sites lose their power: of what their disks were told, only what was synced is there.
 #[test]
-fn queue_on_disk_outlives_both_sites() {
+fn d19_queue_on_disk_outlives_both_sites() {
     outlives_both_sites(&Stage::new("queue_on_disk"), None);
 }
 
@@ -85,7 +87,8 @@ fn outlives_both_sites(stage: &Stage, mut nats: Option<Nats>) {
             + &config::tier_listen(tier)
             + &config::sites(links.two, 1, links.one)
             + &queue;
-        Node::start(stage, "site2", &text, state_admin)
+        let disk = Disk::with_power(&data, &stage.path("disk2"));
+        Node::start_with(disk, stage, "site2", &text, state_admin)
     });
     sites.wait_sites();
     sites.wait_engines_of(&[1]);
@@ -105,6 +108,8 @@ fn outlives_both_sites(stage: &Stage, mut nats: Option<Nats>) {
     if let Some(nats) = &mut nats {
         nats.kill();
     }
+    assert!(sites.two.disk().counts().syncs > 0, "the shim is not there");
+    sites.two.disk().lose_power(|| false);
     sites.two.start_again();
     let mut read = sites.two.wait_serving();
     if let Some(nats) = &mut nats {
@@ -131,7 +136,73 @@ fn outlives_both_sites(stage: &Stage, mut nats: Option<Nats>) {
          its queue; {} BYEs answered, {} reached the callee",
         before.inbox_batches, read.inbox_batches, heard.successful, reached.successful,
     ));
+    assert_eq!(read.start, 2, "the start was counted on a disk that lost its power");
+    assert_eq!(read.queue.map(|queue| queue.damaged), Some(0), "nothing was lost, nothing is told");
     assert_eq!(read.inbox_batches, before.inbox_batches, "an acknowledged batch was lost");
     assert_eq!(heard.successful, u64::from(calls), "a call that had crossed was lost");
     assert_eq!(reached.successful, u64::from(calls), "a call that had crossed was lost");
+}
+
+#[test]
+fn d29_a_full_queue_on_disk_costs_no_call() {
+    full_without_a_consumer(&Stage::new("queue_full_disk"), None);
+}
+
+#[test]
+fn d29_a_full_queue_on_a_server_costs_no_call() {
+    let stage = Stage::new("queue_full_server");
+    let nats = Nats::start(&stage.path(""));
+    full_without_a_consumer(&stage, Some(nats));
+}
+
+/// Site 2 has room for three batches, and no engine that takes them off. Calls at site 1 go on;
+/// those that do not fit stay at risk, as one mark each; all cross when the engine comes.
+fn full_without_a_consumer(stage: &Stage, nats: Option<Nats>) {
+    const ROOM: u64 = 3;
+    let calls = sized(80_u32, 1_000);
+    let [callee_at, caller_at, tier, edge_2] = [(); 4].map(|()| stage.address());
+    let [inner, engine_admin, state_admin] = [(); 3].map(|()| stage.address());
+    let queue = nats.as_ref().map(|nats| format!("[queue]\nurl = \"nats://{}\"\n", nats.address()));
+    let mut sites = TwoSites::start_with(stage, callee_at, inner, edge_2, str::to_owned, |links| {
+        let data = stage.path("data2");
+        std::fs::create_dir_all(&data).expect("the test's folder is writable");
+        let text = config::head("state", 2, Some(&data), state_admin)
+            + &config::tier_listen(tier)
+            + &config::sites(links.two, 1, links.one)
+            + &format!("[crossing]\nqueue_batches_max = {ROOM}\n\n")
+            + &queue.unwrap_or_default();
+        Node::start(stage, "site2", &text, state_admin)
+    });
+    sites.wait_sites();
+    sites.wait_engines_of(&[1]);
+    let mut callee = Sipp::callee(stage, "uas_patient", callee_at, calls);
+    let hold = Duration::from_secs(u64::from(calls / 40) + 5);
+    let load = Load { calls, per_second: 40, hold };
+    let mut caller = Sipp::caller(stage, "uac_hold_logged", caller_at, sites.edge, &load);
+    let full = sites.one.wait_until("has all calls, and most at risk", hold, |status| {
+        let at_risk: u64 = status.at_risk.values().map(|risk| risk.calls).sum();
+        status.calls_active == u64::from(calls) && at_risk > u64::from(calls) / 4
+    });
+    let at_risk: u64 = full.at_risk.values().map(|risk| risk.calls).sum();
+    let held = sites.two.wait_until("has refused", Duration::from_secs(10), |status| {
+        status.inbox_batches == ROOM && status.counters["gate_batches_refused"] > 0
+    });
+
+    let text = config::head("engine", 2, None, engine_admin)
+        + &config::sip(sites.edge, &Door::Edge { listen: edge_2, balancer: inner }, callee_at, 500)
+        + &config::tier_connect(tier, "late");
+    let mut engine = Node::start(stage, "engine2", &text, engine_admin);
+    wait_linked(&mut engine);
+    sites.wait_crossed(u64::from(calls));
+    let heard = caller.finish(hold + Duration::from_secs(30));
+    let reached = callee.finish(Duration::from_secs(10));
+    let sent = sites.one.try_status().expect("it lives").crossing;
+    stage.say(&format!(
+        "{calls} calls while the other site had room for {ROOM} batches and nobody took them: \
+         {at_risk} at risk, {} batches refused; then all crossed, {} batches in all; {} calls \
+         ended well",
+        held.counters["gate_batches_refused"], sent.batches_out, heard.successful,
+    ));
+    assert_eq!(heard.successful, u64::from(calls), "a call was harmed by a full queue");
+    assert_eq!(reached.successful, u64::from(calls), "a call was harmed by a full queue");
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use admin_api::StatusReply;
 
 use super::admin::Admin;
+use super::disk::Disk;
 use super::netns::{self, Host};
 use super::stage::{Stage, tail};
 use super::try_wait_for;
@@ -26,6 +27,7 @@ pub(crate) struct Node {
     log: PathBuf,
     admin: SocketAddr,
     host: Option<Host>,
+    disk: Option<Disk>,
     child: Option<Child>,
 }
 
@@ -33,6 +35,25 @@ impl Node {
     /// Writes the configuration `text` and starts the process. `admin` is its admin address.
     pub(crate) fn start(stage: &Stage, name: &str, text: &str, admin: SocketAddr) -> Self {
         Self::start_on(None, stage, name, text, admin)
+    }
+
+    /// The same with a disk of the test's making.
+    pub(crate) fn start_with(
+        disk: Disk,
+        stage: &Stage,
+        name: &str,
+        text: &str,
+        admin: SocketAddr,
+    ) -> Self {
+        let mut node = Self::new(None, stage, name, text, admin);
+        node.disk = Some(disk);
+        node.start_again();
+        node
+    }
+
+    /// The disk that it was started with.
+    pub(crate) fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("it was started with a disk")
     }
 
     /// The same on a host of a network.
@@ -43,12 +64,16 @@ impl Node {
         text: &str,
         admin: SocketAddr,
     ) -> Self {
+        let mut node = Self::new(host, stage, name, text, admin);
+        node.start_again();
+        node
+    }
+
+    fn new(host: Option<&Host>, stage: &Stage, name: &str, text: &str, admin: SocketAddr) -> Self {
         let config = stage.write(&format!("{name}.toml"), text);
         let log = stage.path(&format!("{name}.log"));
         let host = host.cloned();
-        let mut node = Self { name: name.into(), config, log, admin, host, child: None };
-        node.start_again();
-        node
+        Self { name: name.into(), config, log, admin, host, disk: None, child: None }
     }
 
     /// Starts the process after a kill, with the same configuration and the same data.
@@ -63,6 +88,7 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        self.disk.iter().for_each(|disk| disk.give(&mut command));
         let child = netns::on(self.host.as_ref(), || command.spawn());
         let child = child.expect("cargo built the program");
         self.child = Some(child);
