@@ -156,8 +156,8 @@ impl Scenario {
         scenario
     }
 
-    /// Copies are lost, by draws of their own: other scenarios are as without. Sessions are long, so
-    /// that no refresh has the calls cross again; a sweep has to, before their site dies.
+    /// Copies are lost, by draws of their own: other scenarios are as without. Sessions are long,
+    /// so that no refresh has the calls cross again; a sweep has to, before their site dies.
     pub(crate) fn draw_lost_copies(&mut self, rng: &mut Rng) {
         if !rng.chance(250) {
             return;
