@@ -160,6 +160,7 @@ impl EngineProcess {
         here: SiteId,
         start: u64,
         id: EngineId,
+        session: Duration,
         planted: Option<Planted>,
     ) -> Self {
         let config = engine::Config {
@@ -171,7 +172,7 @@ impl EngineProcess {
             // Half of the engines let calls cross while they ring.
             setting: Setting {
                 early: (id.0 % 2 == 1).then_some(0).into_iter().collect(),
-                ..setting(here, SESSION)
+                ..setting(here, session)
             },
             redirects: BTreeMap::new(),
             limits: engine::Limits::default(),
