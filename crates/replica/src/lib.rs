@@ -101,10 +101,7 @@ pub struct Replica {
     last_engine: Option<EngineId>,
     tokens: u64,
     batches: u64,
-    /// Locks that were handed, not asked for.
-    handed: usize,
-    /// Of those, locks of calls that are to wake.
-    waking: usize,
+    handed: lock::Handed,
     waiters: usize,
     outbound: BTreeMap<SiteId, Outbound>,
     /// As many as there are sites.
@@ -165,8 +162,7 @@ impl Replica {
             last_engine: None,
             tokens: 0,
             batches: 0,
-            handed: 0,
-            waking: 0,
+            handed: lock::Handed::default(),
             waiters: 0,
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),
