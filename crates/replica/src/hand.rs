@@ -115,14 +115,14 @@ impl Replica {
     }
 
     pub(crate) fn may_hand(&self) -> bool {
-        !self.engines.is_empty() && self.handed < self.config.limits.handed_max
+        !self.engines.is_empty() && self.handed.all < self.config.limits.handed_max
     }
 
     /// Calls of a dead site wake as fast as engines wake them: a new call never stands behind more
     /// of them than these.
     fn has_room(&self, kind: Kind) -> bool {
         let is_woken = kind == Kind::Activate;
-        self.may_hand() && (!is_woken || self.waking < self.config.limits.waking_max)
+        self.may_hand() && (!is_woken || self.handed.waking < self.config.limits.waking_max)
     }
 
     fn may_pass(&mut self, now: Instant, kind: Kind) -> bool {

@@ -109,10 +109,7 @@ pub struct Replica {
     batches: u64,
     /// Until then the batches are built here, whoever is to build them.
     ships_again_at: Instant,
-    /// Locks that were handed, not asked for.
-    handed: usize,
-    /// Of those, locks of calls that are to wake.
-    waking: usize,
+    handed: lock::Handed,
     waiters: usize,
     outbound: BTreeMap<SiteId, Outbound>,
     /// As many as there are sites.
@@ -178,8 +175,7 @@ impl Replica {
             tokens: 0,
             batches: 0,
             ships_again_at: Instant(0),
-            handed: 0,
-            waking: 0,
+            handed: lock::Handed::default(),
             waiters: 0,
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),

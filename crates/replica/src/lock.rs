@@ -121,8 +121,7 @@ impl Replica {
             self.agenda.clear(&mut call.armed, kind, key);
         }
         self.leases.insert((listed_at, key));
-        self.handed += usize::from(is_handed(cause));
-        self.waking += usize::from(cause == Cause::Activate);
+        self.handed.note(cause);
         self.tell_grant(now, key, cached);
     }
 
@@ -179,8 +178,7 @@ impl Replica {
             return;
         };
         self.leases.remove(&(lock.listed_at, key));
-        self.handed -= usize::from(is_handed(lock.cause));
-        self.waking -= usize::from(lock.cause == Cause::Activate);
+        self.handed.back(lock.cause);
         call.touched_at = now;
         call.removal = None;
         let retry_after = self.config.pace.retry_after;
@@ -311,7 +309,28 @@ impl Replica {
     }
 }
 
-pub(crate) fn is_handed(cause: Cause) -> bool {
+/// Locks that were handed, not asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Handed {
+    pub(crate) all: usize,
+    /// Of those, locks of calls that are to wake.
+    pub(crate) waking: usize,
+}
+
+impl Handed {
+    fn note(&mut self, cause: Cause) {
+        self.all += usize::from(is_handed(cause));
+        self.waking += usize::from(cause == Cause::Activate);
+    }
+
+    /// A lock for `cause` has ended.
+    pub(crate) fn back(&mut self, cause: Cause) {
+        self.all -= usize::from(is_handed(cause));
+        self.waking -= usize::from(cause == Cause::Activate);
+    }
+}
+
+fn is_handed(cause: Cause) -> bool {
     match cause {
         Cause::Asked { .. } => false,
         Cause::Due

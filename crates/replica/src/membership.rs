@@ -743,8 +743,7 @@ impl Replica {
         self.waiters -= call.waiters.len();
         if let Some(lock) = call.lock.take() {
             self.leases.remove(&(lock.listed_at, key));
-            self.handed -= usize::from(crate::lock::is_handed(lock.cause));
-            self.waking -= usize::from(lock.cause == tier_protocol::Cause::Activate);
+            self.handed.back(lock.cause);
         }
         self.agenda.clear_all(&mut call.armed, key);
         self.store.remove(key);

@@ -27,7 +27,7 @@ impl Replica {
             stubs: self.store.stubs as u64,
             bytes: self.store.bytes as u64,
             locks: self.leases.len() as u64,
-            handed: self.handed as u64,
+            handed: self.handed.all as u64,
             waiters: (self.waiters + self.spilling.waiters()) as u64,
             engines: self.engines.len() as u64,
             tombstones: self.tombs.len() as u64,

@@ -41,9 +41,9 @@ enum What {
     },
     /// Lag, bytes, CPU against the delay, take-over and bulk activation between two sites; root.
     ///
-    /// Two sites of 2 engines and 2 x 2 replicas in network namespaces, each with its etcd and NATS,
-    /// SIPp on both ends, 40 ms between the sites. Whole, it takes about ten minutes and fails above
-    /// a bound.
+    /// Two sites of 2 engines and 2 x 2 replicas in network namespaces, each with its etcd and
+    /// NATS, SIPp on both ends, 40 ms between the sites. Whole, it takes about ten minutes and
+    /// fails above a bound.
     #[command(after_help = "Examples:\n  cargo xtask bench crossing --short\n  \
                   cargo xtask bench crossing --part rate\n  \
                   sudo -E cargo xtask bench crossing --json")]

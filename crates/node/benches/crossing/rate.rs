@@ -1,9 +1,9 @@
 //! Whether the WAN costs a call anything: CPU of a call with three delays between the sites.
 //!
-//! First the highest rate at which all calls succeed whatever the delay; then, at half of it, rounds
-//! of the delays in turn, so that what else the machine does meets all alike. Every round takes the
-//! same time, the states of its calls have crossed at its end, and nobody is asked anything
-//! meanwhile: what the processes do for themselves costs each round the same.
+//! First the highest rate at which all calls succeed whatever the delay; then, at half of it,
+//! rounds of the delays in turn, so that what else the machine does meets all alike. Every round
+//! takes the same time, the states of its calls have crossed at its end, and nobody is asked
+//! anything meanwhile: what the processes do for themselves costs each round the same.
 
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ pub(crate) fn run(is_short: bool) -> Rate {
     Rate { highest, at, cpu_us }
 }
 
-/// Microseconds of CPU of a call; `None` when one of them did not succeed, or did not cross in time.
+/// Microseconds of CPU of a call; `None` when one did not succeed, or did not cross in time.
 fn round(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Option<f64> {
     ground.wan.say(&format!("link one two delay_ms={delay_ms}"));
     let load = Load { calls: rate * seconds, per_second: rate, hold: HOLD };
@@ -94,8 +94,8 @@ fn round(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Option<
     let per_call = used as f64 / 1e3 / heard.successful.max(1) as f64;
     let ends = if is_sustained { "" } else { "  (not sustained)" };
     tell(&format!(
-        "  {delay_ms:>3} ms, {rate:>4} calls/s: {} ended well, {} failed, {} repeated, {per_call:.0} \
-         us/call{ends}",
+        "  {delay_ms:>3} ms, {rate:>4} calls/s: {} ended well, {} failed, {} repeated, \
+         {per_call:.0} us/call{ends}",
         heard.successful, heard.failed, heard.repeated
     ));
     is_sustained.then_some(per_call)
