@@ -106,14 +106,7 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     status.tombstones = stats.tombstones;
     status.view = Some(partitions::view_status(seat, now));
     status.database = database(&stats.spill);
-    let damage = seat.queue_damage();
-    status.queue = (config.queue.is_some() || config.sites.is_some()).then(|| QueueStatus {
-        away: seat.queue_away().is_some(),
-        why: seat.queue_away().map(str::to_owned),
-        damaged: damage.times,
-        lost_batches: damage.lost,
-        damage: damage.last.clone(),
-    });
+    status.queue = queue(config, seat);
     let mut crossing = Crossing {
         batches_in: gate.batches_stored,
         calls_in: counts.in_stored,
@@ -148,6 +141,17 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     tier_counters(&stats, &gate, &mut status.counters);
     let of_links = seat.sites.counters().into_iter();
     status.counters.extend(of_links.map(|(name, count)| (name.to_owned(), count)));
+}
+
+fn queue(config: &Config, seat: &TierSeat) -> Option<QueueStatus> {
+    let damage = seat.queue_damage();
+    (config.queue.is_some() || config.sites.is_some()).then(|| QueueStatus {
+        away: seat.queue_away().is_some(),
+        why: seat.queue_away().map(str::to_owned),
+        damaged: damage.times,
+        lost_batches: damage.lost,
+        damage: damage.last.clone(),
+    })
 }
 
 fn crossing_lag(lags: &Lags) -> CrossingLag {
@@ -263,15 +267,18 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
     map.insert("udp_send_dropped".into(), seat.door.dropped());
     map.insert("edge_bad_frames".into(), seat.door.bad_frames());
     map.insert("names_dropped".into(), seat.names.dropped());
-    if let Some(ledger) = &seat.ledger {
-        let counts = ledger.counts();
-        for (name, count) in [
-            ("accounting_written", &counts.written),
-            ("accounting_dropped", &counts.dropped),
-            ("accounting_failures", &counts.failures),
-        ] {
-            map.insert(name.into(), count.load(Ordering::Relaxed));
-        }
+    accounting_counters(seat, map);
+}
+
+fn accounting_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
+    let Some(ledger) = &seat.ledger else { return };
+    let counts = ledger.counts();
+    for (name, count) in [
+        ("accounting_written", &counts.written),
+        ("accounting_dropped", &counts.dropped),
+        ("accounting_failures", &counts.failures),
+    ] {
+        map.insert(name.into(), count.load(Ordering::Relaxed));
     }
 }
 

@@ -76,11 +76,7 @@ impl Replica {
         let is_awaited = self.outbound.values().any(|outbound| outbound.is_removal(key));
         self.suspects.note_put(key, stamp.token);
         let is_moved = base.is_none_or(|base| base.epoch != stamp.epoch);
-        // A replica that leads later does not hear what this one's primary sends: what is at a
-        // boundary may be known elsewhere from here on, to all of them alike.
-        let may_cross = flags.boundary && !flags.ended && self.config.shared.is_some();
-        let may_be_known =
-            may_cross && (self.config.backup_to.is_some() || !self.starts.is_empty());
+        let may_be_known = self.may_be_known(flags);
         // Where others have to hold it too, an end without `Unlock` leaves doubt in any case.
         let in_doubt = flags.unreleased || !self.is_alone();
         let Some(call) = self.store.get_mut(key) else {
@@ -132,6 +128,13 @@ impl Replica {
         }
         let is_same = flags.crossing_unchanged && !is_moved && !begins_again;
         self.note_put(now, key, flags.boundary, is_moved, is_same);
+    }
+
+    /// A replica that leads later does not hear what the primary of now sends: what is at a boundary
+    /// may be known elsewhere from then on, to all of them alike.
+    fn may_be_known(&self, flags: PutFlags) -> bool {
+        let may_cross = flags.boundary && !flags.ended && self.config.shared.is_some();
+        may_cross && (self.config.backup_to.is_some() || !self.starts.is_empty())
     }
 
     /// A key may name one call after another, as when a challenged INVITE comes again.
