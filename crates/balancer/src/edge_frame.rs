@@ -8,7 +8,8 @@
 //! report, which is short): it proves that a peer of this deployment wrote the header. It does not
 //! protect the SIP message, which came over an open network in the first place.
 //!
-//! Deliberately absent: sequence numbers, but for reports, and repetition. Loss here is loss on the wire to SIP.
+//! Deliberately absent: sequence numbers, but for reports, and repetition. Loss here is loss on the
+//! wire to SIP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

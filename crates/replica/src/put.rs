@@ -130,8 +130,8 @@ impl Replica {
         self.note_put(now, key, flags.boundary, is_moved, is_same);
     }
 
-    /// A replica that leads later does not hear what the primary of now sends: what is at a boundary
-    /// may be known elsewhere from then on, to all of them alike.
+    /// A replica that leads later does not hear what the primary of now sends: what is at a
+    /// boundary may be known elsewhere from then on, to all of them alike.
     fn may_be_known(&self, flags: PutFlags) -> bool {
         let may_cross = flags.boundary && !flags.ended && self.config.shared.is_some();
         may_cross && (self.config.backup_to.is_some() || !self.starts.is_empty())
