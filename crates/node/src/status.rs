@@ -334,6 +334,7 @@ fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64
         pulls_put_off,
         keyset_fetched,
         keyset_pages_given,
+        unconfirmed,
         words_dropped,
     );
 }

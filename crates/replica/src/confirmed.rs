@@ -3,7 +3,7 @@
 //! A primary that was voted out and has not heard of it would say of a call that lives here that
 //! there is none, or hand out a copy that has been woken since. Its answer waits, as an engine's
 //! does that finds no call, until each of the others has said that the view is still theirs. One
-//! that is not confirmed in time is "ask later".
+//! that is not confirmed in time is "ask later". What the gate has to be certain of it asks here, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -86,13 +86,35 @@ impl Replica {
         }
     }
 
-    /// A page of a keyset is asked for again by itself.
     fn put_off(&mut self, words: GateBound) {
         self.counts.unconfirmed += 1;
-        if let GateBound::PullAnswer { site, ask, key, answer: _ } = words {
-            let answer = PullAnswer::AskLater;
-            self.tell_gate(GateBound::PullAnswer { site, ask, key, answer });
+        match words {
+            GateBound::PullAnswer { site, ask, key, answer: _ } => {
+                let answer = PullAnswer::AskLater;
+                self.tell_gate(GateBound::PullAnswer { site, ask, key, answer });
+            }
+            GateBound::Keeper { ask, is_confirmed: _ } => {
+                self.tell_gate(GateBound::Keeper { ask, is_confirmed: false });
+            }
+            // A page of a keyset is asked for again by itself.
+            GateBound::KeysetPage { .. }
+            | GateBound::Publish { .. }
+            | GateBound::Pull { .. }
+            | GateBound::Progress(_) => {}
         }
+    }
+
+    /// The gate of this process asks whether it is its to keep.
+    pub(crate) fn keeper_asked(&mut self, now: Instant, keeper: ReplicaId, ask: u64) {
+        let me = self.config.replica;
+        // A word for the keeper of before, that came to the one of now.
+        if keeper != me {
+            return;
+        }
+        if !self.leads() || self.membership.map.gatekeeper() != Some(me) {
+            return self.tell_gate(GateBound::Keeper { ask, is_confirmed: false });
+        }
+        self.tell_gate_confirmed(now, GateBound::Keeper { ask, is_confirmed: true });
     }
 
     /// What this replica took over by itself, and not by an engine's word to everybody, goes to the

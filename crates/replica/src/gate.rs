@@ -11,6 +11,7 @@
 //! closed, and it opens with nothing: what has to outlive it is on the queue, in the replicas and
 //! on the map.
 
+mod confirm;
 mod door;
 mod forward;
 mod inbox;
@@ -37,6 +38,7 @@ pub use door::{
     ActivationMode, GateConfig, GateInput, GateOutput, GateStats, QueuedBatch, SenderStats, Steer,
 };
 
+use confirm::Confirming;
 use inbox::Inbox;
 use keyset::Keyset;
 use peers::{Greeting, Peers};
@@ -81,6 +83,7 @@ pub struct Gate {
     inbox: Inbox,
     pulls: Pulls,
     keyset: Keyset,
+    confirming: Confirming,
     steering: Steering,
     /// How much is left of what is steered.
     progress: BTreeMap<PartitionId, Progress>,
@@ -117,6 +120,7 @@ impl Gate {
             inbox: Inbox::new(&config),
             pulls: Pulls::default(),
             keyset: Keyset::new(now, &config, knows),
+            confirming: Confirming::default(),
             steering: Steering::default(),
             progress: BTreeMap::new(),
             is_backed_up: false,
@@ -140,6 +144,7 @@ impl Gate {
         self.greet(now);
         self.end_pulls(now);
         self.end_asked_pages(now);
+        self.end_confirming(now);
         self.return_home(now);
         self.tell_settled();
         self.tell_changes();
@@ -312,6 +317,7 @@ impl Gate {
                 self.ask_sites(now, pulls::Asker::Partition(partition), key);
             }
             GateBound::Progress(progress) => self.progressed(partition, progress),
+            GateBound::Keeper { ask, is_confirmed } => self.keeper_told(now, ask, is_confirmed),
         }
     }
 
@@ -406,6 +412,7 @@ impl Gate {
         note(self.peers.greet_at(), Reason::Heartbeat);
         note(self.peers.silent_at(self.now, self.config.silent_after), Reason::Heartbeat);
         note(self.pulls.first_end(), Reason::Wait);
+        note(self.confirming.wake_at(), Reason::Wait);
         note(self.inbox.wake_at(self.now), Reason::Wait);
         note(self.keyset.wake_at(self.now, self.state, self.returns()), Reason::Wait);
         next

@@ -390,6 +390,7 @@ impl Replica {
             SiteInput::Settled { life } => self.membership.settles = Some(life),
             SiteInput::Order(order) => self.site_order(order),
             SiteInput::ProgressAsk => self.tell_gate(GateBound::Progress(self.progress())),
+            SiteInput::KeeperAsk { keeper, ask } => self.keeper_asked(now, keeper, ask),
         }
     }
 

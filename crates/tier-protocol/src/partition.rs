@@ -4,7 +4,7 @@
 //! that keeps the gate to the others, and back.
 
 use bytes::Bytes;
-use vocab::{CallKey, SiteId, ViewNumber};
+use vocab::{CallKey, ReplicaId, SiteId, ViewNumber};
 
 use crate::site::{Course, KeysetEntry, PullAnswer, SiteState, Superseded};
 
@@ -186,6 +186,14 @@ pub enum SiteInput {
     Order(SiteOrder),
     /// How much is left of what is steered? A [`GateBound::Progress`] follows.
     ProgressAsk,
+    /// Is this replica, whose process keeps the gate, still the first primary? A
+    /// [`GateBound::Keeper`] follows.
+    KeeperAsk {
+        /// The replica that is meant.
+        keeper: ReplicaId,
+        /// The gate's number for the ask; comes back.
+        ask: u64,
+    },
 }
 
 /// A replica's words to its site's gate.
@@ -231,4 +239,11 @@ pub enum GateBound {
     },
     /// Answer to [`SiteInput::ProgressAsk`].
     Progress(Progress),
+    /// Answer to [`SiteInput::KeeperAsk`].
+    Keeper {
+        /// The gate's number for the ask.
+        ask: u64,
+        /// All others of the view said, after the ask, that it is not over.
+        is_confirmed: bool,
+    },
 }

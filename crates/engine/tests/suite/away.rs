@@ -8,7 +8,7 @@ use tier_protocol::{
     Course, EngineWord, Entry, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer,
     Record, SiteState,
 };
-use vocab::{CallKey, Epoch, SiteId};
+use vocab::{CallKey, Epoch, SiteId, ViewNumber};
 
 use crate::basic::{Answered, answered};
 use crate::inbox::apply;
@@ -196,6 +196,7 @@ fn a_call_goes_home_when_it_is_at_rest() {
         replica::SiteStatus { site, state, start: 2, dictionary: 0, course: Course::default() };
     backup.sites(&[1], &[1], 0);
     backup.tell_replica(replica::Input::Site(replica::SiteInput::Status {
+        view: ViewNumber::default(),
         here: SiteState::Serving,
         alive: vec![serving],
         waiting: Vec::new(),

@@ -67,7 +67,7 @@ impl Ringing {
 
 #[test]
 fn a_ringing_copy_does_not_wake_while_the_answered_call_waits_on_the_queue() {
-    let mut call = ringing("answered elsewhere");
+    let mut call = ringing("answered-elsewhere");
     let answered = call.answered_at_home();
     call.home_waits_on_queue(true);
     let bye = call.alice.request("BYE");
@@ -90,7 +90,7 @@ fn a_ringing_copy_does_not_wake_while_the_answered_call_waits_on_the_queue() {
 
 #[test]
 fn a_queue_that_does_not_drain_keeps_nobody_for_ever() {
-    let mut call = ringing("not for ever");
+    let mut call = ringing("not-for-ever");
     call.home_waits_on_queue(true);
     call.backup.deliver(1, BOB, call.bob.answer(&call.invite, 200));
     call.backup.advance(Duration::from_secs(11));

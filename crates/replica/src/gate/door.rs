@@ -307,6 +307,9 @@ pub struct GateStats {
     pub keyset_awaited: Vec<SiteId>,
     /// Keyset pages given to other sites.
     pub keyset_pages_given: u64,
+    /// Words to other sites taken back, as it was not certain that this process still keeps the
+    /// gate.
+    pub unconfirmed: u64,
     /// Words from sites that are not peers, or that are never due; dropped.
     pub words_dropped: u64,
     /// Whether this process keeps the site's gate.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use tier_protocol::{GateWord, SiteWord, Superseded, batch};
 use vocab::{EngineId, Instant, PartitionId, SiteId, ViewNumber};
 
+use crate::gate::confirm::{Held, To};
 use crate::gate::{Gate, GateConfig, GateOutput, QueuedBatch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,7 +222,7 @@ impl Gate {
         if let Some(row) = self.inbox.known.get(&(site, partition, id)) {
             let stage = self.inbox.items.get(row).map(|item| item.stage);
             if stage.is_some_and(|stage| stage != Stage::Writing) {
-                self.tell_site(site, SiteWord::BatchStored { id, partition });
+                self.say_as_keeper(To::Site(site), Held::Stored { id, partition });
             }
             return;
         }
@@ -247,7 +248,7 @@ impl Gate {
         self.stats.senders.entry(site).or_default().stored += 1;
         self.inbox.set_stage(row, Stage::Waiting { from: now });
         if self.peers.is_linked(site) {
-            self.tell_site(site, SiteWord::BatchStored { id, partition });
+            self.say_as_keeper(To::Site(site), Held::Stored { id, partition });
         }
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //! Two processes may take themselves for the keeper for a moment, as maps travel. That is
 //! harmless: a batch may be stored or applied twice, a question asked twice. What could lose a
-//! call, the word that it is nowhere, is the replicas' to confirm, and not the gate's.
+//! call, the word that it is nowhere, or that a batch is safe, waits until the replicas have
+//! confirmed it (`gate::confirm`, `confirmed`).
 //!
 //! The site starts anew, for other sites, with each partition that begins without calls: its start
 //! is one more than its newest life. A gate that opens before the other sites have said what they
@@ -21,6 +22,7 @@ use tier_protocol::{PartitionView, SiteMap, SiteState};
 use vocab::{Instant, PartitionId, ReplicaId};
 
 use crate::door::SiteInput;
+use crate::gate::confirm::Confirming;
 use crate::gate::inbox::Inbox;
 use crate::gate::keyset::Keyset;
 use crate::gate::peers::Peers;
@@ -86,6 +88,7 @@ impl Gate {
         self.peers = Peers::new(now, &self.config);
         self.inbox = Inbox::new(&self.config);
         self.pulls = Pulls::default();
+        self.confirming = Confirming::default();
         self.keyset = Keyset::new(now, &self.config, knows);
         self.progress.clear();
         self.is_backed_up = false;

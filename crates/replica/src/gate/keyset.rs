@@ -13,6 +13,7 @@ use tier_protocol::{KeysetEntry, SiteState, SiteWord};
 use vocab::{CallKey, Instant, PartitionId, SiteId};
 
 use crate::door::SiteInput;
+use crate::gate::confirm::{Held, To};
 use crate::gate::{Gate, GateConfig};
 
 /// A site that puts us off is waited for this many times longer than a silent one.
@@ -216,8 +217,7 @@ impl Gate {
         }
         if let Some(asked) = self.keyset.asked.remove(&ask) {
             let (entries, next) = merge(asked.pages, self.config.keyset_page_max);
-            self.stats.keyset_pages_given += 1;
-            self.tell_site(asked.site, SiteWord::KeysetPage { entries, next, ask_later: false });
+            self.say_as_keeper(To::Site(asked.site), Held::Page { entries, next });
         }
     }
 

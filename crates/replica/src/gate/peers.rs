@@ -128,6 +128,7 @@ impl Gate {
         }
         self.keyset.forget(now, site);
         self.pull_link_down(site);
+        self.confirming.forget(site);
         self.tell_primaries(&SiteInput::LinkDown { view: self.view, site });
     }
 

@@ -11,6 +11,7 @@ use tier_protocol::{GateWord, PullAnswer, SiteWord};
 use vocab::{CallKey, EngineId, Instant, PartitionId, SiteId};
 
 use crate::door::SiteInput;
+use crate::gate::confirm::{Held, To};
 use crate::gate::{Gate, SiteState};
 
 /// Who asked.
@@ -155,6 +156,10 @@ impl Gate {
 
     fn answer(&mut self, asker: Asker, from: Option<SiteId>, key: CallKey, answer: PullAnswer) {
         match asker {
+            Asker::Engine { engine, turn } if answer == PullAnswer::NoSuch => {
+                let held = Held::Pulled { key, ask: 0, answer };
+                self.say_as_keeper(To::Engine(engine, turn), held);
+            }
             Asker::Engine { engine, turn } => {
                 self.tell_engine(engine, GateWord::Pulled { key, turn, answer });
             }
@@ -176,7 +181,14 @@ impl Gate {
             PullAnswer::Lives(_) | PullAnswer::AskLater => true,
         };
         let answer = if is_settled { answer } else { PullAnswer::AskLater };
-        self.tell_site(site, SiteWord::Pulled { key, ask, answer });
+        match answer {
+            PullAnswer::Yours(_) | PullAnswer::NoSuch => {
+                self.say_as_keeper(To::Site(site), Held::Pulled { key, ask, answer });
+            }
+            PullAnswer::Lives(_) | PullAnswer::AskLater => {
+                self.tell_site(site, SiteWord::Pulled { key, ask, answer });
+            }
+        }
     }
 }
 

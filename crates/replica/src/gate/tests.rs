@@ -1,5 +1,6 @@
 //! A gate on the bench: two engines, two other sites, one partition.
 
+mod confirm;
 mod inbox;
 mod keeper;
 mod returning;

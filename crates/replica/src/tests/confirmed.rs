@@ -89,6 +89,25 @@ fn a_follower_confirms_its_view_and_denies_no_call() {
 }
 
 #[test]
+fn the_gate_is_told_whether_it_is_its_to_keep() {
+    let keeper = ReplicaId(1);
+    let ask = |keeper| Input::Site(SiteInput::KeeperAsk { keeper, ask: 77 });
+    let told = |is_confirmed| Output::Gate(GateBound::Keeper { ask: 77, is_confirmed });
+    let mut bench = primary();
+    let said = bench.input(ask(keeper)).to_vec();
+    let number = asked(&said).expect("the other is asked");
+    assert_eq!(same(&mut bench, 5, number), [told(true)]);
+    assert_eq!(bench.input(ask(ReplicaId(9))), [], "another one is meant");
+    bench.input(ask(keeper));
+    let said = bench.map(false, 6, &map_of(6, &[2, 1])).to_vec();
+    assert!(said.contains(&told(false)), "it leads no more");
+    assert_eq!(bench.input(ask(keeper)), [told(false)]);
+    let mut alone = Seated::new("t1", keeper);
+    alone.map(true, 5, &map_of(5, &[1]));
+    assert_eq!(alone.input(ask(keeper)), [told(true)]);
+}
+
+#[test]
 fn the_map_says_that_a_life_is_settled_once_the_gate_says_so() {
     let mut map = map_of(5, &[1, 2]);
     map.partitions[0].life = 3;

@@ -350,6 +350,7 @@ fn site_input() -> impl Strategy<Value = SiteInput> {
         id().prop_map(|life| SiteInput::Settled { life }),
         site_order().prop_map(SiteInput::Order),
         Just(SiteInput::ProgressAsk),
+        (replica(), id()).prop_map(|(keeper, ask)| SiteInput::KeeperAsk { keeper, ask }),
     ]
 }
 
@@ -369,6 +370,8 @@ fn gate_bound() -> impl Strategy<Value = GateBound> {
             .prop_map(|(site, ask, key, answer)| GateBound::PullAnswer { site, ask, key, answer }),
         key().prop_map(|key| GateBound::Pull { key }),
         progress().prop_map(GateBound::Progress),
+        (id(), any::<bool>())
+            .prop_map(|(ask, is_confirmed)| GateBound::Keeper { ask, is_confirmed }),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! The words between a site's gate and the replicas of its partitions.
 
 use bytes::Bytes;
-use vocab::ViewNumber;
+use vocab::{ReplicaId, ViewNumber};
 
 use super::list;
 use super::site::{PullAnswer, state_from_wire, state_to_wire};
@@ -182,6 +182,8 @@ pub(crate) struct SiteInput {
     /// The newest view that the keeper of the gate knows of.
     #[prost(uint64, tag = "13")]
     view: u64,
+    #[prost(uint64, tag = "14")]
+    replica: u64,
 }
 
 const STATUS: u32 = 1;
@@ -195,6 +197,7 @@ const KEYSET_PAGE: u32 = 8;
 const PULLED: u32 = 9;
 const SETTLED: u32 = 10;
 const PROGRESS_ASK: u32 = 11;
+const KEEPER_ASK: u32 = 12;
 const ACTIVATE_ALL: u32 = 20;
 const STOP_ACTIVATING: u32 = 21;
 const DROP_BACKUP: u32 = 22;
@@ -242,6 +245,9 @@ impl From<&partition::SiteInput> for SiteInput {
             },
             Word::Settled { life } => Self { kind: SETTLED, id: *life, ..none },
             Word::ProgressAsk => Self { kind: PROGRESS_ASK, ..none },
+            Word::KeeperAsk { keeper, ask } => {
+                Self { kind: KEEPER_ASK, id: *ask, replica: keeper.0, ..none }
+            }
             Word::Order(order) => match *order {
                 SiteOrder::ActivateAll { site, force } => {
                     Self { on: force, ..of(ACTIVATE_ALL, site) }
@@ -286,6 +292,7 @@ impl TryFrom<SiteInput> for partition::SiteInput {
             },
             SETTLED => Self::Settled { life: id },
             PROGRESS_ASK => Self::ProgressAsk,
+            KEEPER_ASK => Self::KeeperAsk { keeper: ReplicaId(wire.replica), ask: id },
             ACTIVATE_ALL => Self::Order(SiteOrder::ActivateAll { site: site()?, force: wire.on }),
             STOP_ACTIVATING => Self::Order(SiteOrder::StopActivating { site: site()? }),
             DROP_BACKUP => Self::Order(SiteOrder::DropBackup { site: site()? }),
@@ -318,6 +325,9 @@ pub(crate) struct GateBound {
     answer: Option<PullAnswer>,
     #[prost(message, optional, tag = "9")]
     progress: Option<Progress>,
+    /// Whether it is as was asked.
+    #[prost(bool, tag = "10")]
+    yes: bool,
 }
 
 const PUBLISH: u32 = 1;
@@ -325,6 +335,7 @@ const PAGE: u32 = 2;
 const PULL_ANSWER: u32 = 3;
 const ASK: u32 = 4;
 const PROGRESS: u32 = 5;
+const KEEPER: u32 = 6;
 
 impl From<&partition::GateBound> for GateBound {
     fn from(word: &partition::GateBound) -> Self {
@@ -359,6 +370,9 @@ impl From<&partition::GateBound> for GateBound {
             Word::Progress(progress) => {
                 Self { kind: PROGRESS, progress: Some(progress.into()), ..none }
             }
+            Word::Keeper { ask, is_confirmed } => {
+                Self { kind: KEEPER, id: *ask, yes: *is_confirmed, ..none }
+            }
         }
     }
 }
@@ -389,6 +403,7 @@ impl TryFrom<GateBound> for partition::GateBound {
             },
             ASK => Self::Pull { key: word::key(wire.key)? },
             PROGRESS => Self::Progress(need(wire.progress, "progress")?.try_into()?),
+            KEEPER => Self::Keeper { ask: wire.id, is_confirmed: wire.yes },
             value => return Err(DecodeError::Unknown { what: "word to the gate", value }),
         })
     }

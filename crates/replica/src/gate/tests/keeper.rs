@@ -5,12 +5,12 @@ use vocab::ReplicaId;
 
 use super::*;
 
-const ME: ReplicaId = ReplicaId(7);
-const OTHER: ReplicaId = ReplicaId(8);
+pub(super) const ME: ReplicaId = ReplicaId(7);
+pub(super) const OTHER: ReplicaId = ReplicaId(8);
 const UPPER: PartitionId = PartitionId(1);
 
 /// Two partitions of one half each, with these primaries.
-fn map(primaries: [ReplicaId; 2], lives: [u64; 2], settled: u64) -> SiteMap {
+pub(super) fn map(primaries: [ReplicaId; 2], lives: [u64; 2], settled: u64) -> SiteMap {
     let view = |index: usize| {
         let number = u16::try_from(index).expect("two");
         let alone = PartitionView::alone(PartitionId(number), ViewNumber(5), primaries[index]);
@@ -28,17 +28,17 @@ fn map(primaries: [ReplicaId; 2], lives: [u64; 2], settled: u64) -> SiteMap {
     SiteMap { partitions, settled, seats: seats.to_vec(), ..SiteMap::default() }
 }
 
-fn shared() -> Bench {
+pub(super) fn shared() -> Bench {
     Bench::with(1, |config| config.is_shared = true)
 }
 
 impl Bench {
-    fn map(&mut self, map: SiteMap) -> Vec<GateOutput> {
+    pub(super) fn map(&mut self, map: SiteMap) -> Vec<GateOutput> {
         self.input(GateInput::Map { replica: ME, map })
     }
 
     /// Keeps the gate, with its queue read, and linked to the other primary.
-    fn keep(&mut self, map: SiteMap) -> Vec<GateOutput> {
+    pub(super) fn keep(&mut self, map: SiteMap) -> Vec<GateOutput> {
         let mut said = self.map(map);
         said.extend(self.input(GateInput::QueueLoaded(Vec::new())));
         said.extend(self.input(GateInput::ReplicaUp { replica: OTHER }));
@@ -169,7 +169,8 @@ fn a_partition_that_begins_anew_stops_nobody_but_no_call_is_denied_meanwhile() {
     assert!(to_replica(&said).contains(&SiteInput::Settled { life: 1 }));
     let ask = asks(&bench.engine(A, pull), THERE)[0];
     let answer = PullAnswer::NoSuch;
-    let said = bench.word(THERE, SiteWord::Pulled { key: key_of(UPPER), ask, answer });
+    bench.word(THERE, SiteWord::Pulled { key: key_of(UPPER), ask, answer });
+    let said = bench.replica(GateBound::Keeper { ask: 1, is_confirmed: true });
     assert_eq!(pulled(&said), [(A, 4, PullAnswer::NoSuch)]);
 }
 

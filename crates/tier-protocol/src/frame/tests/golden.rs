@@ -384,6 +384,7 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ("pulled_from_none", pulled(None)),
         ("settled", SiteInput::Settled { life: 4 }),
         ("progress_ask", SiteInput::ProgressAsk),
+        ("keeper_ask", SiteInput::KeeperAsk { keeper: ReplicaId(1000), ask }),
         ("activate_all", order(SiteOrder::ActivateAll { site, force: false })),
         ("activate_all_forced", order(SiteOrder::ActivateAll { site, force: true })),
         ("stop_activating", order(SiteOrder::StopActivating { site })),
@@ -400,6 +401,7 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ("gate_pull_answer", GateBound::PullAnswer { site, ask, key, answer }),
         ("gate_pull", GateBound::Pull { key }),
         ("gate_progress", GateBound::Progress(progress)),
+        ("gate_keeper", GateBound::Keeper { ask, is_confirmed: true }),
     ];
     let to = to.into_iter().map(|(name, word)| (name, TierFrame::ToPartition(word)));
     let partition = PARTITION;
