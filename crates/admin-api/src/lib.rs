@@ -29,6 +29,7 @@ pub use status::{
 };
 pub use steer::{
     EvacuateOrder, Evacuation, Retarget, RetargetOrder, ReturnOrder, ReturnStatus, ReturnWord,
+    SweepOrder, SweepStatus,
 };
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("post", "/v1/backup/delete"),
     ("post", "/v1/replication"),
     ("post", "/v1/replication/retarget"),
+    ("post", "/v1/replication/sweep"),
     ("post", "/v1/evacuate"),
     ("post", "/v1/return"),
     ("get", "/v1/partitions"),

@@ -57,6 +57,12 @@ pub struct Outbound {
     pub acknowledged: u64,
     /// Batches refused, lost with a link, or not acknowledged in time; their calls are sent again.
     pub refused: u64,
+    /// Sweeps of the copies there that came to their end, of each partition.
+    pub sweeps: u64,
+    /// Calls that a sweep found older there, or absent.
+    pub sweep_found: u64,
+    /// Of those, calls that have crossed since, or ended.
+    pub sweep_repaired: u64,
 }
 
 /// What came from one site, or is kept for it. Counters are since the processes started.
@@ -124,6 +130,9 @@ impl Outbound {
         self.bytes += other.bytes;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
+        self.sweeps += other.sweeps;
+        self.sweep_found += other.sweep_found;
+        self.sweep_repaired += other.sweep_repaired;
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::partitions::ViewStatus;
 use crate::route::Health;
-use crate::steer::{Evacuation, Retarget, ReturnStatus};
+use crate::steer::{Evacuation, Retarget, ReturnStatus, SweepStatus};
 
 /// Answer to `GET /v1/status`. What a role does not have is zero, empty or absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -301,6 +301,9 @@ pub struct SitesReply {
     /// Another backup site than the configured one was ordered.
     #[serde(default)]
     pub retarget: Option<Retarget>,
+    /// Sweeps of the copies at other sites, by site.
+    #[serde(default)]
+    pub sweeps: BTreeMap<u16, SweepStatus>,
     /// Partitions of the site, and how many of them are in these numbers.
     #[serde(default)]
     pub partitions: u64,

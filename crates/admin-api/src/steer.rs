@@ -84,3 +84,29 @@ pub struct Retarget {
     /// It has every call that lived here when it was ordered: other sites let go of theirs.
     pub complete: bool,
 }
+
+/// Body of `POST /v1/replication/sweep`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepOrder {
+    /// The site whose copies are compared: the one that keeps this site's. It may be left out.
+    #[serde(default)]
+    pub site: Option<u16>,
+}
+
+/// How the sweeps of the copies at one site are going. Counters are since the processes started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SweepStatus {
+    /// Hash slots that the present sweep has yet to compare; 0 when none is going on.
+    pub slots_left: u64,
+    /// Sweeps that came to their end, of all partitions together.
+    pub done: u64,
+    /// Calls of which that site had an older state, or none.
+    pub found: u64,
+    /// Of those, calls that have crossed since, or ended.
+    pub repaired: u64,
+    /// Slots that it said nothing about; the next sweep has them again.
+    pub unanswered: u64,
+    /// Time since the last one came to its end; absent before the first.
+    pub ended_ms_ago: Option<u64>,
+}

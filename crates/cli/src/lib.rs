@@ -16,7 +16,7 @@ pub use client::{Client, ClientError};
 pub use command::partitions::{MoveArguments, PartitionsArguments, PartitionsCommand};
 pub use command::steer::{
     EvacuateArguments, ReplicationCommand, RetargetArguments, ReturnCommand, SiteArguments,
-    StartArguments,
+    StartArguments, SweepArguments,
 };
 pub use command::{BackupCommand, Command, DemoArguments, RouteCommand, Target};
 pub use quarantine::QuarantineCommand;

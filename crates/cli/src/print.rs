@@ -8,7 +8,7 @@ use std::fmt::{Display, Write};
 
 use admin_api::{
     AtRisk, BackupReply, CallStory, CallsReply, CrossingLag, DatabaseStatus, OrderReply, Peer,
-    QueueStatus, ReturnStatus, RouteReply, SitesReply, StatusReply, route::Health,
+    QueueStatus, ReturnStatus, RouteReply, SitesReply, StatusReply, SweepStatus, route::Health,
 };
 
 /// Lines of `word   value`.
@@ -196,12 +196,30 @@ pub(crate) fn sites(sites: &SitesReply) -> String {
         };
         lines.add("copies by order", format!("to site {}: {how_far}", on.to));
     }
+    for (site, sweep) in &sites.sweeps {
+        lines.add(&format!("sweep of site {site}"), swept(sweep));
+    }
     lines.add("return", returning(&sites.returning));
     if sites.partitions_told < sites.partitions {
         let (told, all) = (sites.partitions_told, sites.partitions);
         lines.add("partitions", format!("these numbers are of {told} of {all}"));
     }
     lines.0
+}
+
+/// How a sweep is going, or what the last ones came to.
+fn swept(sweep: &SweepStatus) -> String {
+    let SweepStatus { slots_left, done, found, repaired, unanswered, ended_ms_ago } = *sweep;
+    let now = match (slots_left, ended_ms_ago) {
+        (0, None) => "none so far".to_owned(),
+        (0, Some(ago)) => format!("{done} done, the last {} ago", span(ago)),
+        (left, _) => format!("{left} hash slots left"),
+    };
+    let silent = match unanswered {
+        0 => String::new(),
+        slots => format!(", {slots} slots not answered"),
+    };
+    format!("{now}; {found} calls found missing, {repaired} repaired{silent}")
 }
 
 /// How far the ways home are.

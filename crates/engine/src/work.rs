@@ -125,23 +125,10 @@ impl Engine {
                 self.unlock(key, grant.token);
                 self.await_answered(now, key, turn);
             }
-            Homing::Wake => match grant.cause {
-                Cause::Due
-                | Cause::Resume
-                | Cause::HandBack { .. }
-                | Cause::Asked { .. }
-                | Cause::Quarantined
-                    if idle =>
-                {
-                    self.unlock(key, grant.token);
-                }
-                Cause::Due
-                | Cause::Resume
-                | Cause::HandBack { .. }
-                | Cause::Asked { .. }
-                | Cause::Activate
-                | Cause::Quarantined => self.step(now, key, turn, grant, Start::Wake(record)),
-            },
+            Homing::Wake if idle && grant.cause != Cause::Activate => {
+                self.unlock(key, grant.token);
+            }
+            Homing::Wake => self.step(now, key, turn, grant, Start::Wake(record)),
             Homing::Away(_) | Homing::Seek | Homing::Asleep
                 if !idle && !self.may_believe(key, &turn) =>
             {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use admin_api::{
     ActivateOrder, BackupOrder, CancelOrder, ErrorReply, EvacuateOrder, ForgetOrder, MoveOrder,
-    ReplicationOrder, RetargetOrder, ReturnOrder, RouteOrder,
+    ReplicationOrder, RetargetOrder, ReturnOrder, RouteOrder, SweepOrder,
 };
 use axum::Router;
 use axum::body::Body as HttpBody;
@@ -53,6 +53,7 @@ pub(crate) enum Ask {
     Delete(SiteId),
     Replication(SiteId, bool),
     Retarget(RetargetOrder),
+    Sweep(SweepOrder),
     Evacuate(EvacuateOrder),
     Return(ReturnOrder),
     Partitions,
@@ -145,6 +146,7 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/backup/delete", post(delete))
         .route("/v1/replication", post(replication))
         .route("/v1/replication/retarget", post(retarget))
+        .route("/v1/replication/sweep", post(sweep))
         .route("/v1/evacuate", post(evacuate))
         .route("/v1/return", post(steer_return))
         .route("/v1/partitions", get(partitions))
@@ -297,6 +299,10 @@ async fn retarget(
     body: Given<RetargetOrder>,
 ) -> Result<Response, Refusal> {
     Ok(ask(&owner, Ask::Retarget(given(body)?)).await)
+}
+
+async fn sweep(State(owner): State<Owner>, body: Given<SweepOrder>) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::Sweep(given(body)?)).await)
 }
 
 async fn evacuate(

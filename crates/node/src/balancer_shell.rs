@@ -106,6 +106,7 @@ impl BalancerShell {
             | Ask::Delete(_)
             | Ask::Replication(..)
             | Ask::Retarget(_)
+            | Ask::Sweep(_)
             | Ask::Evacuate(_)
             | Ask::Return(_)
             | Ask::Forget(_) => Err(Refusal::wrong_role("a balancer keeps no calls")),

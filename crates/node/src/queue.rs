@@ -54,6 +54,9 @@ pub(crate) enum Answer {
         why: String,
     },
     Back,
+    /// Another life of the server answers than before: the one before may have held less on its
+    /// disk than it had acknowledged.
+    Restarted,
 }
 
 /// An answer, and which opening of the queue it is of. Who keeps the site's gate again opens the

@@ -100,6 +100,9 @@ pub(crate) fn replica(config: &Config, start: u64, among: Option<ReplicaId>) -> 
     set(&mut pace.activate_per_s, activate_per_s);
     set(&mut pace.refill_per_s, refill_per_s);
     set(&mut pace.hand_back_per_s, hand_back_per_s);
+    let Crossing { sweep_every_s, sweep_per_s, .. } = config.crossing;
+    set(&mut pace.sweep_every, sweep_every_s.map(Duration::from_secs));
+    set(&mut pace.sweep_per_s, sweep_per_s);
     replica::Config {
         here: here(config),
         partition: partition(config),

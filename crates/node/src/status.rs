@@ -335,6 +335,8 @@ fn gate_counters(gate: &replica::gate::GateStats, map: &mut BTreeMap<String, u64
         keyset_fetched,
         keyset_pages_given,
         unconfirmed,
+        sweeps_wanted,
+        sweep_words_dropped,
         words_dropped,
     );
 }

@@ -198,6 +198,10 @@ pub struct Pace {
     pub compare_per_s: u32,
     /// Pause between two comparisons of everything.
     pub compare_every: Duration,
+    /// Pause between two sweeps of what the backup site keeps; none are begun by time when it is 0.
+    pub sweep_every: Duration,
+    /// Calls compared with the backup site each second.
+    pub sweep_per_s: u32,
     /// Time between two signs of life.
     pub ping_every: Duration,
     /// A replica that answered nothing for this long is taken to be dead.
@@ -224,6 +228,8 @@ impl Default for Pace {
             copy_per_s: 20_000,
             compare_per_s: 10_000,
             compare_every: Duration::from_secs(30),
+            sweep_every: Duration::from_secs(600),
+            sweep_per_s: 2_000,
             ping_every: Duration::from_millis(200),
             silent_after: Duration::from_millis(1_400),
             propose_after: Duration::from_millis(100),

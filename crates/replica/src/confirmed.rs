@@ -3,7 +3,8 @@
 //! A primary that was voted out and has not heard of it would say of a call that lives here that
 //! there is none, or hand out a copy that has been woken since. Its answer waits, as an engine's
 //! does that finds no call, until each of the others has said that the view is still theirs. One
-//! that is not confirmed in time is "ask later". What the gate has to be certain of it asks here, too.
+//! that is not confirmed in time is "ask later". What the gate has to be certain of it asks here,
+//! too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -100,6 +101,7 @@ impl Replica {
             GateBound::KeysetPage { .. }
             | GateBound::Publish { .. }
             | GateBound::Pull { .. }
+            | GateBound::Sweep { .. }
             | GateBound::Progress(_) => {}
         }
     }

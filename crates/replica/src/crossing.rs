@@ -336,6 +336,7 @@ impl Replica {
 
     pub(crate) fn link_down(&mut self, now: Instant, site: SiteId) {
         self.sites.remove(&site);
+        self.forget_asks(site);
         if let Some(outbound) = self.outbound.get_mut(&site) {
             outbound.is_alive = false;
             let flights: Vec<u64> = outbound.flights.keys().copied().collect();

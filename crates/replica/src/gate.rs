@@ -21,6 +21,7 @@ mod peers;
 mod pulls;
 mod roster;
 mod steer;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use tier_protocol::{
     EngineWord, GateWord, Progress, Return, SiteOrder, SiteState, SiteWord, SlotSet, Steering,
 };
-use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, ViewNumber};
+use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, Slot, ViewNumber};
 
 use crate::door::{GateBound, Reason, SiteInput, SiteStatus};
 use crate::keeper::Heard;
@@ -89,6 +90,8 @@ pub struct Gate {
     progress: BTreeMap<PartitionId, Progress>,
     /// The backup site that was ordered has every call.
     is_backed_up: bool,
+    /// Sites that may have sent what is lost, and have yet to be asked to sweep.
+    sweeps_wanted: BTreeSet<SiteId>,
     told: Told,
     out: VecDeque<GateOutput>,
     stats: GateStats,
@@ -124,6 +127,7 @@ impl Gate {
             steering: Steering::default(),
             progress: BTreeMap::new(),
             is_backed_up: false,
+            sweeps_wanted: BTreeSet::new(),
             told: Told::default(),
             out: VecDeque::new(),
             stats: GateStats::default(),
@@ -194,6 +198,7 @@ impl Gate {
                 self.is_loaded = true;
                 self.inbox.load(now, batches);
             }
+            GateInput::QueueMayHaveLost => self.want_sweeps(),
             GateInput::QueueAppended { row } => self.appended(now, row),
             GateInput::QueueRefused { row } => self.append_failed(row),
             GateInput::Wake => {}
@@ -251,6 +256,7 @@ impl Gate {
                 if self.peers.greeted(site, Greeting { start, state, dictionary, course }) {
                     self.keyset.forget(now, site);
                 }
+                self.ask_sweeps();
             }
             SiteWord::Hello { .. } => self.stats.words_dropped += 1,
             SiteWord::Batch { id, partition, view, bytes } => {
@@ -280,6 +286,7 @@ impl Gate {
             }
             SiteWord::Pulled { key, ask, answer } => self.pulled(site, key, ask, answer),
             SiteWord::Forward(message) => self.forwarded(site, message),
+            SiteWord::Sweep { ask, word } => self.swept(now, site, ask, word),
         }
     }
 
@@ -317,6 +324,7 @@ impl Gate {
                 self.ask_sites(now, pulls::Asker::Partition(partition), key);
             }
             GateBound::Progress(progress) => self.progressed(partition, progress),
+            GateBound::Sweep { site, ask, word } => self.sweep(site, ask, word),
             GateBound::Keeper { ask, is_confirmed } => self.keeper_told(now, ask, is_confirmed),
         }
     }
@@ -345,7 +353,10 @@ impl Gate {
 
     /// The partition that holds `key`.
     fn partition_of(&self, key: CallKey) -> PartitionId {
-        let slot = key.slot();
+        self.partition_of_slot(key.slot())
+    }
+
+    fn partition_of_slot(&self, slot: Slot) -> PartitionId {
         let holds = |(_, slots): &&(PartitionId, SlotSet)| slots.contains(slot);
         self.partitions.iter().find(holds).map_or(PartitionId(0), |(partition, _)| *partition)
     }

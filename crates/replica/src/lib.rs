@@ -45,6 +45,7 @@ mod spill;
 pub mod stats;
 mod steering;
 mod store;
+mod sweep;
 mod told;
 mod tombs;
 
@@ -77,6 +78,7 @@ use refill::Refill;
 use spill::Spilling;
 use stats::{BulkKind, Counts, InboundStats};
 use store::Store;
+use sweep::Sweeping;
 use tombs::Tombs;
 
 /// Removals remembered to answer a repeated `Delete` alike, and to refuse a put of a broken lock
@@ -144,6 +146,7 @@ pub struct Replica {
     struck: Vec<(CallKey, Strike)>,
     quarantine: Quarantine,
     unconfirmed: Unconfirmed,
+    sweeping: Sweeping,
     planted: Option<Planted>,
     out: VecDeque<Output>,
 }
@@ -196,6 +199,7 @@ impl Replica {
             struck: Vec::new(),
             quarantine,
             unconfirmed: Unconfirmed::default(),
+            sweeping: Sweeping::default(),
             planted: None,
             out: VecDeque::new(),
             config,
@@ -245,6 +249,7 @@ impl Replica {
             self.send_batches(now);
             self.ask_refills(now);
             self.run_compare(now);
+            self.run_sweep(now);
         }
         self.run_spill(now);
         self.end_unconfirmed(now);
@@ -390,6 +395,7 @@ impl Replica {
             SiteInput::Settled { life } => self.membership.settles = Some(life),
             SiteInput::Order(order) => self.site_order(order),
             SiteInput::ProgressAsk => self.tell_gate(GateBound::Progress(self.progress())),
+            SiteInput::Sweep { site, ask, word } => self.hear_sweep(now, site, ask, word),
             SiteInput::KeeperAsk { keeper, ask } => self.keeper_asked(now, keeper, ask),
         }
     }
@@ -423,6 +429,7 @@ impl Replica {
             SiteOrder::DropBackup { site } => self.begin_bulk(BulkKind::Drop, site),
             SiteOrder::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,
             SiteOrder::Sweep { site } => self.begin_bulk(BulkKind::Sweep, site),
+            SiteOrder::Compare { site } => self.begin_sweep(site),
         }
     }
 
@@ -476,6 +483,7 @@ impl Replica {
             note(first.map(|flight| flight.sent_at + pace.batch_ack_wait), Reason::Batch);
         }
         note(self.bulk_at(), Reason::Pace);
+        note(self.sweep_at(), Reason::Pace);
         let refill_at = self.refill.wake_at();
         note(refill_at.filter(|_| self.steering.returning == Return::Runs), Reason::Pace);
         (next.0.max(self.now), next.1)

@@ -16,4 +16,14 @@ pub enum Planted {
     OldViewAccepted,
     /// A record leaves memory when its row is asked for, not when it is durable.
     SpilledBeforeStored,
+    /// A sweep finds copies that are older, but not those that are not there at all.
+    SweepSkipsAbsent,
+}
+
+impl crate::Replica {
+    /// A copy is gone, and nobody was told: the simulator's fault that a sweep has to find.
+    #[doc(hidden)]
+    pub fn lose_copy(&mut self, key: vocab::CallKey) {
+        self.forget(key);
+    }
 }

@@ -46,6 +46,8 @@ pub struct Stats {
     pub outbound: BTreeMap<SiteId, OutboundStats>,
     /// What came from other sites, by the home of the calls.
     pub inbound: BTreeMap<SiteId, InboundStats>,
+    /// Sweeps of the copies at other sites.
+    pub sweeps: BTreeMap<SiteId, tier_protocol::partition::Sweep>,
     /// Bulk orders, by kind and site, running or ended.
     pub bulk: Vec<BulkStats>,
     /// The view, and how whole it is.

@@ -126,6 +126,7 @@ impl Replica {
             ordered: some(&mut { orders }.map(|((_, site), bulk)| (*site, bulk.left()))),
             at_risk: some(&mut { at_risk }),
             backed_up_at: self.backed_up_at(),
+            swept: self.sweeps(),
         }
     }
 

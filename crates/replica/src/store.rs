@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use tier_protocol::{Cause, Record, Tombstone, Veto};
-use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp};
+use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SLOTS, SiteId, Slot, Stamp};
 
 use crate::agenda::Armed;
 use crate::hint::Decision;
@@ -370,6 +370,23 @@ impl Store {
     /// All keys after `cursor`.
     pub(crate) fn keys_after(&self, cursor: Option<CallKey>) -> impl Iterator<Item = CallKey> {
         merged(after(&self.keys, cursor), self.spilled.keys_after(cursor))
+    }
+
+    /// Keys of a hash slot, after `cursor`, by rising key. The first two bytes of a key make its
+    /// slot.
+    pub(crate) fn keys_of(
+        &self,
+        slot: Slot,
+        cursor: Option<CallKey>,
+    ) -> impl Iterator<Item = CallKey> {
+        let starts = (slot.0..=u16::MAX).step_by(usize::from(SLOTS));
+        starts.flat_map(move |start| {
+            let [high, low] = start.to_be_bytes();
+            let before = (u128::from(start) << 112).checked_sub(1);
+            let before = before.map(|key| CallKey(key.to_be_bytes()));
+            let is_of_run = move |key: &CallKey| key.0[..2] == [high, low];
+            self.keys_after(before.max(cursor)).take_while(is_of_run)
+        })
     }
 
     /// Keys of calls that sleep here for `home`, after `cursor`.

@@ -20,6 +20,7 @@ mod spill;
 mod spill_pair;
 mod spill_random;
 mod steering;
+mod sweep;
 mod timers;
 
 use std::collections::VecDeque;

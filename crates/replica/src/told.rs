@@ -36,6 +36,7 @@ impl Replica {
             refills_left: self.refill.len() as u64,
             outbound: outbound.collect(),
             inbound: self.inbound.clone(),
+            sweeps: self.sweeps().into_iter().collect(),
             bulk: self.bulk_stats(),
             view: self.view_stats(now),
             spill: self.spill_stats(now),

@@ -8,6 +8,7 @@ pub(crate) use no_timer_twice::fires_twice;
 pub(crate) use order_of_requests::goes_back;
 
 mod bounds;
+mod copies_are_there;
 mod crossed_survives;
 mod dormant_fires_no_timer;
 mod every_call_ends;
@@ -45,7 +46,8 @@ const ALWAYS: &[Check] = &[
 ];
 
 /// Checked after every look at the replicas.
-const OFTEN: &[Check] = &[one_active_home::check, no_timer_lost::check, bounds::check];
+const OFTEN: &[Check] =
+    &[one_active_home::check, no_timer_lost::check, bounds::check, copies_are_there::check];
 
 /// Checked when the run is over.
 const AT_THE_END: &[Check] = &[

@@ -45,11 +45,13 @@ pub enum Planted {
     RestartedAsOldSelf,
     /// A replica lets go of a record before the database has it.
     SpilledBeforeStored,
+    /// A sweep finds copies that are older, but not those that are not there at all.
+    SweepSkipsAbsent,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SendBeforeStored,
         Self::OldTokenAccepted,
         Self::DormantTimersArmed,
@@ -60,6 +62,7 @@ impl Planted {
         Self::OldViewAccepted,
         Self::RestartedAsOldSelf,
         Self::SpilledBeforeStored,
+        Self::SweepSkipsAbsent,
     ];
 
     /// Its name on the command line.
@@ -76,6 +79,7 @@ impl Planted {
             Self::OldViewAccepted => "old-view-accepted",
             Self::RestartedAsOldSelf => "restarted-as-old-self",
             Self::SpilledBeforeStored => "spilled-before-stored",
+            Self::SweepSkipsAbsent => "sweep-skips-absent",
         }
     }
 
@@ -89,7 +93,7 @@ impl Planted {
     #[must_use]
     pub fn worlds(self) -> &'static [World] {
         match self {
-            Self::DormantTimersArmed => &[World::Sites],
+            Self::DormantTimersArmed | Self::SweepSkipsAbsent => &[World::Sites],
             Self::SendBeforeStored | Self::OldTokenAccepted | Self::DueForgotten => {
                 &[World::Sites, World::Tier]
             }
@@ -113,7 +117,8 @@ impl Planted {
             | Self::JoinerCountedEarly
             | Self::OldViewAccepted
             | Self::RestartedAsOldSelf
-            | Self::SpilledBeforeStored => None,
+            | Self::SpilledBeforeStored
+            | Self::SweepSkipsAbsent => None,
         }
     }
 
@@ -125,6 +130,7 @@ impl Planted {
             Self::JoinerCountedEarly => Some(replica::Planted::JoinerCountedEarly),
             Self::OldViewAccepted => Some(replica::Planted::OldViewAccepted),
             Self::SpilledBeforeStored => Some(replica::Planted::SpilledBeforeStored),
+            Self::SweepSkipsAbsent => Some(replica::Planted::SweepSkipsAbsent),
             Self::SendBeforeStored
             | Self::UnlockBeforeAllStored
             | Self::NotHereBelieved

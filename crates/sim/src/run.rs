@@ -22,6 +22,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// transactions after it, several times over.
 const QUIET_WITHIN: Duration = Duration::from_secs(900);
 
+/// Tells the draws of lost copies from those of the rest.
+const LOST_COPIES: u64 = 0x10_57_c0_91_e5;
+/// A sweep has found a lost copy by then, and it has crossed.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(40);
+
 /// An answered call that had crossed when its site was killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Survivor {
@@ -58,7 +63,8 @@ pub struct Outcome {
 #[must_use]
 pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
     let mut rng = Rng::new(seed);
-    let scenario = Scenario::draw(&mut rng);
+    let mut scenario = Scenario::draw(&mut rng);
+    scenario.draw_lost_copies(&mut Rng::new(seed ^ LOST_COPIES));
     let mut world = World::new(&mut rng, scenario.weather, scenario.engines, keep_trace, planted);
     world.fair_weather = scenario.weather.is_fair();
     world.outside.add_calls(&scenario.calls);
@@ -143,6 +149,7 @@ fn act(world: &mut World, action: &Action) {
         }
         Action::Evacuate(site, on) => world.evacuate(*site, *on),
         Action::Return(site, returning) => world.steer_return(*site, *returning),
+        Action::LoseCopies(site) => world.lose_copies(*site),
         Action::CutLink => world.cut_link(),
         Action::HealLink => world.heal_link(),
     }
@@ -182,7 +189,10 @@ impl World {
             let Some(story) = state.replica.get(now, key) else { continue };
             let clean =
                 story.marks.is_empty() && !story.summary.is_dormant && !story.summary.is_stub;
-            if up && clean && other_works && story.lock.is_none() {
+            let is_lost = self.watch.copies_lost.get(&key).is_some_and(|lost_at| {
+                now.since(*lost_at) < REPAIRED_WITHIN || self.was_apart_since(*lost_at)
+            });
+            if up && clean && other_works && story.lock.is_none() && !is_lost {
                 found.push(Survivor { call, killed_at: now, caller: caller_addr(call) });
             }
         }

@@ -56,6 +56,8 @@ pub(crate) enum Action {
     Evacuate(SiteId, bool),
     /// An operator stops or resumes the ways home that begin or end at a site that serves.
     Return(SiteId, Return),
+    /// A site loses copies that it keeps for the other, and nobody is told.
+    LoseCopies(SiteId),
     /// The link between the sites is cut.
     CutLink,
     /// The link is healed.
@@ -146,6 +148,17 @@ impl Scenario {
         // Steps of one instant keep their order: the sort is stable.
         scenario.steps.sort_by_key(|(at, _)| *at);
         scenario
+    }
+
+    /// Copies are lost, by draws of their own: the rest of the scenario is as without.
+    pub(crate) fn draw_lost_copies(&mut self, rng: &mut Rng) {
+        if rng.chance(400) {
+            for _ in 0..1 + rng.below(2) {
+                let site = SiteId(1 + u16::from(rng.chance(500)));
+                self.add(3_000 + rng.below(40_000), Action::LoseCopies(site));
+            }
+            self.steps.sort_by_key(|(at, _)| *at);
+        }
     }
 
     fn add(&mut self, ms: u64, action: Action) {

@@ -92,6 +92,9 @@ impl Site {
 /// Test-sized session timers: a refresh every ten seconds.
 pub(crate) const SESSION: Duration = Duration::from_secs(20);
 
+/// Sweeps are slow by default; a run is short.
+const SWEEP_EVERY: Duration = Duration::from_secs(8);
+
 pub(crate) fn setting(here: SiteId, session_expires: Duration) -> Setting {
     let routes = applications::b2bua::Config {
         default_next_hop: Some(NextHop::Addr(EXCHANGE)),
@@ -136,7 +139,7 @@ impl StateProcess {
             shared: None,
             backup_to: Some(other(here)),
             limits: replica::Limits::default(),
-            pace: replica::Pace::default(),
+            pace: replica::Pace { sweep_every: SWEEP_EVERY, ..replica::Pace::default() },
             spill: None,
         };
         let mut gate = GateConfig::new(here, start, vec![PARTITION], vec![other(here)]);

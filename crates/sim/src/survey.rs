@@ -17,6 +17,9 @@ pub struct Survey {
     pub double_since: BTreeMap<CallKey, Instant>,
     /// Active calls whose deadline passed and that nobody works on, and since when.
     pub overdue_since: BTreeMap<(SiteId, CallKey), Instant>,
+    /// Steady calls without a mark of which the other site has no copy, or an older one, although
+    /// the sites can talk, and since when.
+    pub missing_since: BTreeMap<(SiteId, CallKey), Instant>,
     /// Sites at which some number was over its bound.
     pub over_bound: Vec<(Instant, SiteId, &'static str)>,
 }
@@ -61,6 +64,11 @@ impl World {
                 }
             }
         }
+        let missing = self.missing_copies();
+        self.survey.missing_since.retain(|slot, _| missing.contains(slot));
+        for slot in missing {
+            self.survey.missing_since.entry(slot).or_insert(self.now);
+        }
         let talks = self.link.is_some() && self.sites.values().all(|site| site.state.is_some());
         let now = self.now;
         let survey = &mut self.survey;
@@ -76,6 +84,32 @@ impl World {
         for slot in overdue {
             survey.overdue_since.entry(slot).or_insert(now);
         }
+    }
+
+    /// Calls that a site takes to have crossed, and of which the other has nothing as new.
+    fn missing_copies(&self) -> BTreeSet<(SiteId, CallKey)> {
+        let mut missing = BTreeSet::new();
+        if self.link.is_none() {
+            return missing;
+        }
+        for home in self.sites.values() {
+            let keeper = &self.sites[&SiteId(3 - home.id.0)];
+            let Some((ours, theirs)) = home.state.as_ref().zip(keeper.state.as_ref()) else {
+                continue;
+            };
+            for line in ours.replica.calls(None, PAGE) {
+                let is_active = !line.is_dormant && !line.is_stub && line.locked_by.is_none();
+                let Some(stamp) = line.stamp.filter(|_| is_active) else { continue };
+                let Some(story) = ours.replica.get(self.now, line.key) else { continue };
+                let kept = theirs.replica.get(self.now, line.key);
+                let kept = kept.and_then(|story| story.summary.stamp);
+                let is_settled = story.marks.is_empty() && !story.has_ended && !story.is_set_aside;
+                if is_settled && kept.is_none_or(|kept| kept < stamp) {
+                    missing.insert((home.id, line.key));
+                }
+            }
+        }
+        missing
     }
 
     /// What is left at each site: calls of any kind, locks, turns. Empty when nothing is.

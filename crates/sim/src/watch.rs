@@ -36,6 +36,10 @@ pub struct Watch {
     pub killed_at: Vec<(Instant, SiteId)>,
     /// How often the link between the sites was cut.
     pub links_cut: u64,
+    /// Copies that a site lost, and nobody was told; when.
+    pub copies_lost: BTreeMap<CallKey, Instant>,
+    /// When the sites could not talk last.
+    pub apart_at: Instant,
     /// Batches that could not be read.
     pub set_aside: u64,
     /// Datagrams that engines sent.

@@ -1,6 +1,6 @@
 //! One line for each word between tiers, for traces.
 
-use tier_protocol::{Command, EngineWord, GateWord, Reply, SiteWord};
+use tier_protocol::{Command, EngineWord, GateWord, Reply, SiteWord, SweepWord};
 use vocab::{CallKey, Stamp};
 
 fn short(key: CallKey) -> String {
@@ -119,6 +119,24 @@ pub(crate) fn site(word: &SiteWord) -> Option<String> {
             format!("Pulled {} {}", short(*key), pull_answer(answer))
         }
         SiteWord::Forward(message) => format!("Forward {}", short(message.key)),
+        SiteWord::Sweep { ask, word } => sweep(*ask, word)?,
+    })
+}
+
+/// `None` for words that say that all is as it should be.
+fn sweep(ask: u64, word: &SweepWord) -> Option<String> {
+    let shorts = |keys: &mut dyn Iterator<Item = CallKey>| keys.map(short).collect::<Vec<_>>();
+    Some(match word {
+        SweepWord::Digest { .. } | SweepWord::Same { .. } => return None,
+        SweepWord::Differs { slot } => format!("Differs {ask} slot={}", slot.0),
+        SweepWord::Calls { slot, calls } => {
+            let keys = shorts(&mut calls.iter().map(|(key, _)| *key));
+            format!("Calls {ask} slot={} {keys:?}", slot.0)
+        }
+        SweepWord::Lacks { slot, keys } => {
+            format!("Lacks {ask} slot={} {:?}", slot.0, shorts(&mut keys.iter().copied()))
+        }
+        SweepWord::Wanted => "Wanted".to_owned(),
     })
 }
 

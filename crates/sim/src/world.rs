@@ -423,6 +423,7 @@ impl World {
         }
         self.lives += 1;
         self.link = Some(self.lives);
+        self.watch.apart_at = self.now;
         self.trace.note(self.now, format_args!("the link between the sites is up"));
         self.gate(SiteId(1), GateInput::LinkUp { site: SiteId(2) });
         self.gate(SiteId(2), GateInput::LinkUp { site: SiteId(1) });
@@ -430,6 +431,7 @@ impl World {
 
     fn link_down(&mut self, notice_after: Duration) {
         let Some(link) = self.link.take() else { return };
+        self.watch.apart_at = self.now;
         self.broken_link = Some(link);
         self.agenda.add(self.now + notice_after, Event::LinkBroke { link });
     }
@@ -564,6 +566,36 @@ impl World {
         self.link_is_cut = true;
         self.watch.links_cut += 1;
         self.link_down(Duration::from_secs(3));
+    }
+
+    /// A site loses every copy that it keeps of a call that lives at the other.
+    pub fn lose_copies(&mut self, site: SiteId) {
+        let now = self.now;
+        let home = self.sites[&SiteId(3 - site.0)].state.as_ref();
+        let Some((home, keeper)) = home.zip(self.sites[&site].state.as_ref()) else { return };
+        if self.link.is_none() {
+            return;
+        }
+        let lives_there = |key| {
+            let story = home.replica.get(now, key);
+            story.is_some_and(|story| !story.summary.is_dormant && !story.summary.is_stub)
+        };
+        let copies = keeper.replica.calls(None, usize::MAX).into_iter().filter(|line| {
+            line.is_dormant && !line.is_stub && line.locked_by.is_none() && lives_there(line.key)
+        });
+        let keys: Vec<_> = copies.map(|line| line.key).collect();
+        self.trace.note(now, format_args!("site {site} loses {} copies", keys.len()));
+        let state = self.site_mut(site).state.as_mut();
+        if let Some(state) = state {
+            keys.iter().for_each(|key| state.replica.lose_copy(*key));
+        }
+        self.watch.copies_lost.extend(keys.into_iter().map(|key| (key, now)));
+        self.replica(site, replica::Input::Wake);
+    }
+
+    /// Whether the sites could not talk at some time since then, or cannot now.
+    pub(crate) fn was_apart_since(&self, since: Instant) -> bool {
+        self.link.is_none() || self.watch.apart_at >= since
     }
 
     /// Heals the link.

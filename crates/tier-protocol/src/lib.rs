@@ -15,6 +15,7 @@ pub mod quarantine;
 pub mod record;
 pub mod reply;
 pub mod site;
+pub mod sweep;
 pub mod view;
 mod wire;
 
@@ -31,6 +32,7 @@ pub use site::{
     Course, EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
+pub use sweep::SweepWord;
 pub use view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};
 
 /// Version of every frame on the tier and site links; the first word of a link says it.

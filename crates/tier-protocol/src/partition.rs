@@ -7,6 +7,7 @@ use bytes::Bytes;
 use vocab::{CallKey, ReplicaId, SiteId, ViewNumber};
 
 use crate::site::{Course, KeysetEntry, PullAnswer, SiteState, Superseded};
+use crate::sweep::SweepWord;
 
 /// What is known of one site that answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,25 @@ pub struct Progress {
     /// The site of [`Steering::backup_to`], once it has every answered call that lived here when
     /// that was ordered.
     pub backed_up_at: Option<SiteId>,
+    /// How the sweeps of what other sites keep are going.
+    pub swept: Vec<(SiteId, Sweep)>,
+}
+
+/// How the sweeps of what one site keeps are going, and what they came to, in one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Slots that the present sweep has yet to compare; 0 when none is going on.
+    pub slots_left: u32,
+    /// Sweeps that came to their end.
+    pub done: u64,
+    /// Calls that the site had older, or not at all.
+    pub found: u64,
+    /// Of those, calls that have crossed since, or ended.
+    pub repaired: u64,
+    /// Slots that the site said nothing about; the next sweep has them again.
+    pub unanswered: u64,
+    /// Time since the last one came to its end, milliseconds; 0 before the first.
+    pub ended_ms: u64,
 }
 
 /// What an operator orders of the calls that a site holds for others, or others for it. Each order
@@ -97,6 +117,11 @@ pub enum SiteOrder {
     },
     /// Marks every active call, so that all of them cross to the site again.
     Sweep {
+        /// The receiving site.
+        site: SiteId,
+    },
+    /// Compares what the site keeps with what lives here, at once, and has cross what differs.
+    Compare {
         /// The receiving site.
         site: SiteId,
     },
@@ -186,6 +211,15 @@ pub enum SiteInput {
     Order(SiteOrder),
     /// How much is left of what is steered? A [`GateBound::Progress`] follows.
     ProgressAsk,
+    /// Another site's word of a sweep.
+    Sweep {
+        /// The speaker.
+        site: SiteId,
+        /// The number of the site whose calls are swept.
+        ask: u64,
+        /// The word.
+        word: SweepWord,
+    },
     /// Is this replica, whose process keeps the gate, still the first primary? A
     /// [`GateBound::Keeper`] follows.
     KeeperAsk {
@@ -239,6 +273,15 @@ pub enum GateBound {
     },
     /// Answer to [`SiteInput::ProgressAsk`].
     Progress(Progress),
+    /// A word of a sweep, for another site.
+    Sweep {
+        /// The listener.
+        site: SiteId,
+        /// The number of the site whose calls are swept.
+        ask: u64,
+        /// The word.
+        word: SweepWord,
+    },
     /// Answer to [`SiteInput::KeeperAsk`].
     Keeper {
         /// The gate's number for the ask.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use vocab::{CallKey, Epoch, PartitionId, SiteId, ViewNumber};
 
 use crate::record::Record;
+use crate::sweep::SweepWord;
 
 /// What a site says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +28,8 @@ pub struct Course {
     /// An operator chose this site to keep copies of its calls, and it has all of them: what any
     /// other keeps for it is void.
     pub backup_to: Option<SiteId>,
+    /// It knows the words of a sweep; a release before does not.
+    pub sweeps: bool,
 }
 
 /// Where a call of the asking site is.
@@ -162,6 +165,13 @@ pub enum SiteWord {
     },
     /// A message for a call that lives at the receiver.
     Forward(ForwardedMessage),
+    /// One word of a sweep. Not said to a site that does not know it.
+    Sweep {
+        /// The home's number; comes back with the answer.
+        ask: u64,
+        /// The word.
+        word: SweepWord,
+    },
 }
 
 /// What an engine says to its site's gate.

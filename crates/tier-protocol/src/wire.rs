@@ -14,6 +14,7 @@ pub(crate) mod quarantine;
 pub(crate) mod record;
 pub(crate) mod reply;
 pub(crate) mod site;
+pub(crate) mod sweep;
 pub(crate) mod view;
 pub(crate) mod word;
 

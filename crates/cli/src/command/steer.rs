@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use admin_api::{
     ActivateOrder, BackupReply, EvacuateOrder, OrderReply, ReplicationOrder, RetargetOrder,
-    ReturnOrder, ReturnWord, SitesReply,
+    ReturnOrder, ReturnWord, SitesReply, SweepOrder, SweepStatus,
 };
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
@@ -96,6 +96,27 @@ pub enum ReplicationCommand {
     /// told and removes its copies. Until then both have some.
     #[command(after_help = "Examples:\n  rehome replication retarget --to 3 --wait")]
     Retarget(RetargetArguments),
+    /// The copies at the site that keeps them are compared at once, and what is missing is sent.
+    ///
+    /// They are compared every `crossing.sweep_every_s` in any case, and when that site says that
+    /// it may have lost some. Nothing is removed.
+    #[command(after_help = "Examples:\n  rehome replication sweep --wait\n  \
+        rehome replication sweep --site 2 --json")]
+    Sweep(SweepArguments),
+}
+
+/// `rehome replication sweep`
+#[derive(Clone, Debug, Args)]
+pub struct SweepArguments {
+    /// The site that keeps the copies; it need not be named.
+    #[arg(long, value_name = "SITE")]
+    pub site: Option<u16>,
+    /// Waits until all are compared, and shows how far it is.
+    #[arg(long)]
+    pub wait: bool,
+    /// Which node: the one of the site that keeps its gate.
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// `rehome replication stop` and `start`
@@ -228,6 +249,7 @@ fn returned(sites: &SitesReply) -> Result<Seen, ClientError> {
 pub(super) fn replication(command: &ReplicationCommand) -> Result<String, ClientError> {
     let (arguments, on) = match command {
         ReplicationCommand::Retarget(arguments) => return retarget(arguments),
+        ReplicationCommand::Sweep(arguments) => return sweep(arguments),
         ReplicationCommand::Stop(arguments) => (arguments, false),
         ReplicationCommand::Start(arguments) => (arguments, true),
     };
@@ -245,6 +267,34 @@ fn retarget(arguments: &RetargetArguments) -> Result<String, ClientError> {
     }
     let reply = wait_for(&client, "/v1/sites", &accepted, |sites| retargeted(*to, sites))?;
     target.print(&reply, print::sites)
+}
+
+fn sweep(arguments: &SweepArguments) -> Result<String, ClientError> {
+    let SweepArguments { site, wait, target } = arguments;
+    let client = target.client()?;
+    let before: SitesReply = client.get("/v1/sites")?;
+    let order = SweepOrder { site: *site };
+    let accepted: OrderReply = client.post("/v1/replication/sweep", &order)?;
+    if !wait {
+        return target.print(&accepted, print::order);
+    }
+    let done = before.sweeps.values().map(|sweep| sweep.done).sum();
+    let reply = wait_for(&client, "/v1/sites", &accepted, |sites| swept(done, sites))?;
+    target.print(&reply, print::sites)
+}
+
+/// `before`: sweeps that had come to their end, of all partitions.
+fn swept(before: u64, sites: &SitesReply) -> Result<Seen, ClientError> {
+    let sum = |of: fn(&SweepStatus) -> u64| sites.sweeps.values().map(of).sum::<u64>();
+    let left = sum(|sweep| sweep.slots_left);
+    let is_over =
+        left == 0 && is_told(sites) && sum(|sweep| sweep.done) >= before + sites.partitions.max(1);
+    let (found, repaired) = (sum(|sweep| sweep.found), sum(|sweep| sweep.repaired));
+    let said = match is_over {
+        true => format!("all copies are compared; {found} calls found so far, {repaired} repaired"),
+        false => format!("{left} hash slots left"),
+    };
+    Ok(Seen { left, is_over, said })
 }
 
 fn retargeted(to: u16, sites: &SitesReply) -> Result<Seen, ClientError> {

@@ -41,6 +41,9 @@ fn outbound(lines: &mut Lines, site: u16, out: &Outbound) {
     let each = bytes.checked_div(*calls).map_or(String::new(), |each| format!(", {each} a call"));
     lines.add("", format!("{calls} calls sent in {batches} batches, {bytes} bytes{each}"));
     lines.add("", format!("{acknowledged} batches acknowledged, {refused} refused or lost"));
+    let Outbound { sweeps, sweep_found, sweep_repaired, .. } = out;
+    let came_to = format!("{sweep_found} calls found missing, {sweep_repaired} repaired");
+    lines.add("", format!("{sweeps} sweeps, {came_to}"));
 }
 
 fn inbound(lines: &mut Lines, site: u16, came: &Inbound) {

@@ -138,6 +138,7 @@ fn crossing(page: &mut Page, statistics: &StatisticsReply) {
         page.sample("outbound_batches_total", &with(site, "acknowledged"), out.acknowledged);
         page.sample("outbound_batches_total", &with(site, "refused"), out.refused);
     }
+    sweeps(page, statistics);
     page.family("inbound_calls", "counter", "Call states and removals received, by home.");
     for (site, came) in &statistics.inbound {
         page.sample("inbound_calls_total", &with(site, "stored"), came.stored);
@@ -154,6 +155,22 @@ fn crossing(page: &mut Page, statistics: &StatisticsReply) {
     page.family("inbound_batches_waiting", "gauge", "Batches on this site's queue, by sender.");
     for (site, came) in &statistics.inbound {
         page.sample("inbound_batches_waiting", &of(site), came.batches_waiting);
+    }
+}
+
+fn sweeps(page: &mut Page, statistics: &StatisticsReply) {
+    page.family("sweeps", "counter", "Sweeps of the copies at another site that ended, by site.");
+    for (site, out) in &statistics.outbound {
+        page.sample("sweeps_total", &format!(r#"{{site="{site}"}}"#), out.sweeps);
+    }
+    let what =
+        "Calls that a sweep found older there, or absent, and those repaired since, by site.";
+    page.family("sweep_calls", "counter", what);
+    for (site, out) in &statistics.outbound {
+        for (outcome, calls) in [("found", out.sweep_found), ("repaired", out.sweep_repaired)] {
+            let labels = format!(r#"{{site="{site}",outcome="{outcome}"}}"#);
+            page.sample("sweep_calls_total", &labels, calls);
+        }
     }
 }
 

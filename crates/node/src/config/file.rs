@@ -399,6 +399,10 @@ pub struct Crossing {
     pub refill_per_s: Option<u32>,
     /// Calls that are given back in one second.
     pub hand_back_per_s: Option<u32>,
+    /// Pause between two sweeps of the copies at the backup site; none are begun by time when 0.
+    pub sweep_every_s: Option<u64>,
+    /// Calls that a sweep compares in one second.
+    pub sweep_per_s: Option<u32>,
 }
 
 /// `[limits]`. What is absent is the core's default.

@@ -120,6 +120,7 @@ where
         is_closed: false,
         answers,
         life: RandomState::new().build_hasher().finish(),
+        server_id: None,
         is_loaded: false,
         held: BTreeMap::new(),
         last_row: 0,
@@ -260,6 +261,8 @@ struct Worker<E> {
     is_closed: bool,
     answers: Answers<E>,
     life: u64,
+    /// The life of the server that answered last.
+    server_id: Option<String>,
     is_loaded: bool,
     held: BTreeMap<u64, Place>,
     /// Of those that were found on the stream; far below the gate's own.
@@ -303,6 +306,7 @@ impl<E: From<Told>> Worker<E> {
                 why
             }
             Ok(Ready { session, found, is_all }) => {
+                self.note_server(session.server_id()).await;
                 self.take_found(found, is_all).await;
                 let began = Instant::now();
                 let Some(why) = self.serve(Arc::new(session)).await else { return };
@@ -343,6 +347,15 @@ impl<E: From<Told>> Worker<E> {
             }
         }
         self.is_closed = true;
+    }
+
+    /// A server that was started again may have lost the end of what it had acknowledged.
+    async fn note_server(&mut self, id: String) {
+        let before = self.server_id.replace(id);
+        if before.is_some() && before != self.server_id {
+            tracing::warn!("another life of the queue's server answers: sweeps are asked for");
+            self.tell(Answer::Restarted).await;
+        }
     }
 
     async fn take_found(&mut self, found: Vec<Found>, is_all: bool) {

@@ -43,6 +43,7 @@ impl Site {
             Ask::Backup => self.backup(now),
             Ask::Activate(order) => self.activate(now, order),
             Ask::Retarget(order) => self.retarget(now, order),
+            Ask::Sweep(order) => self.sweep(now, order),
             Ask::Evacuate(order) => self.evacuate(now, order),
             Ask::Return(order) => self.steer_return(now, order),
             Ask::Delete(site) => {
@@ -178,6 +179,7 @@ impl Site {
             SiteOrder::Replication { .. } | SiteOrder::Sweep { .. } => {
                 of_site(&whole.at_risk, site)
             }
+            SiteOrder::Compare { .. } => whole.active,
             SiteOrder::ActivateAll { .. }
             | SiteOrder::StopActivating { .. }
             | SiteOrder::DropBackup { .. } => of_site(&whole.dormant, site),

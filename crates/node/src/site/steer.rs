@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use admin_api::{
     ActivateOrder, EvacuateOrder, Evacuation, OrderReply, Retarget, RetargetOrder, ReturnOrder,
-    ReturnStatus, ReturnWord, SitesReply,
+    ReturnStatus, ReturnWord, SitesReply, SweepOrder, SweepStatus,
 };
 use replica::SiteOrder;
 use replica::gate::{GateInput, Steer};
+use tier_protocol::partition::Sweep;
 use tier_protocol::{Progress, Return};
 use vocab::{Instant, SiteId};
 
@@ -24,13 +25,18 @@ pub(crate) struct Whole {
     pub(crate) dormant: BTreeMap<SiteId, u64>,
     pub(crate) ordered: BTreeMap<SiteId, u64>,
     pub(crate) at_risk: BTreeMap<SiteId, u64>,
+    pub(crate) swept: BTreeMap<SiteId, SweepStatus>,
     /// Partitions of which it is the sum.
     told: u64,
 }
 
 impl Whole {
     fn add(&mut self, one: Progress) {
-        let Progress { active, moved, refills, dormant, ordered, at_risk, backed_up_at: _ } = one;
+        let Progress { active, moved, refills, dormant, ordered, at_risk, backed_up_at: _, swept } =
+            one;
+        for (site, sweep) in swept {
+            add_sweep(self.swept.entry(site).or_default(), &sweep);
+        }
         self.told += 1;
         self.active += active;
         self.refills += refills;
@@ -45,6 +51,18 @@ impl Whole {
             }
         }
     }
+}
+
+/// Adds what one partition told. The sweep that ended first is the one that is spoken of.
+fn add_sweep(sum: &mut SweepStatus, one: &Sweep) {
+    let Sweep { slots_left, done, found, repaired, unanswered, ended_ms } = *one;
+    sum.slots_left += u64::from(slots_left);
+    sum.done += done;
+    sum.found += found;
+    sum.repaired += repaired;
+    sum.unanswered += unanswered;
+    let ended = (done > 0).then_some(ended_ms);
+    sum.ended_ms_ago = sum.ended_ms_ago.max(ended);
 }
 
 /// The calls of one site among those of all.
@@ -109,8 +127,16 @@ impl Site {
             hand_back_left: by_number(&whole.moved),
         };
         let (partitions, partitions_told) = (gate.partitions, whole.told);
-        let none = SitesReply::default();
-        Ok(SitesReply { evacuation, returning, retarget, partitions, partitions_told, ..none })
+        let sweeps = whole.swept.iter().map(|(site, sweep)| (site.0, *sweep)).collect();
+        Ok(SitesReply {
+            evacuation,
+            returning,
+            retarget,
+            sweeps,
+            partitions,
+            partitions_told,
+            ..SitesReply::default()
+        })
     }
 
     /// Wakes the calls that are kept for a site. By force they are taken from one that answers:
@@ -209,6 +235,31 @@ impl Site {
         tracing::info!(site = to.0, calls, "another backup site was ordered");
         let accepted = format!("copies go to site {}; write it into `sites.backup_to`, too", to.0);
         Body::json(&OrderReply { accepted, calls })
+    }
+
+    /// Compares the copies at the site that keeps them, at once.
+    pub(super) fn sweep(&mut self, now: Instant, order: SweepOrder) -> Answer {
+        let keeper = self.backup_to(now);
+        let Some(site) = order.site.or(keeper) else {
+            let error = "no site keeps copies of this site's calls: set `sites.backup_to`";
+            return Err(Refusal::conflict(error.into()));
+        };
+        let seat = self.tier()?;
+        self.peer(SiteId(site))?;
+        keeps_gate(seat)?;
+        if keeper != Some(site) {
+            let error = format!("site {site} keeps no copies of this site's calls");
+            return Err(Refusal::conflict(error));
+        }
+        if !seat.gate.stats(now).alive.contains_key(&SiteId(site)) {
+            let error = format!(
+                "site {site} does not answer; its copies are compared when it does, in the \
+                 ordinary way, every `crossing.sweep_every_s`"
+            );
+            return Err(Refusal::conflict(error));
+        }
+        let order = SiteOrder::Compare { site: SiteId(site) };
+        self.order(now, SiteId(site), order, &format!("the copies at site {site} are compared"))
     }
 
     fn steer(&mut self, steer: Steer) {

@@ -130,6 +130,7 @@ impl TierSeat {
             queue::Answer::Refused(row) => return Some(GateInput::QueueRefused { row }),
             queue::Answer::Away { why } => self.queue_away = Some(why),
             queue::Answer::Back => self.queue_away = None,
+            queue::Answer::Restarted => return Some(GateInput::QueueMayHaveLost),
         }
         None
     }

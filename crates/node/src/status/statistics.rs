@@ -6,7 +6,7 @@ use admin_api::{Inbound, Outbound, StatisticsReply};
 use replica::Stats;
 use replica::gate::GateStats;
 use replica::stats::OutboundStats;
-use vocab::Instant;
+use vocab::{Instant, SiteId};
 
 use super::ms;
 use crate::config::Config;
@@ -32,13 +32,19 @@ pub(crate) fn of(config: &Config, seat: &TierSeat, now: Instant) -> StatisticsRe
         partitions,
         counted: if stats.view.leads { vec![own] } else { Vec::new() },
         gate_counted: gate.is_open,
-        outbound: outbound.map(|(site, out)| (site.0, self::outbound(&stats, out))).collect(),
+        outbound: outbound
+            .map(|(site, out)| (site.0, self::outbound(&stats, *site, out)))
+            .collect(),
         inbound: inbound(&stats, &gate),
     }
 }
 
-fn outbound(stats: &Stats, out: &OutboundStats) -> Outbound {
+fn outbound(stats: &Stats, site: SiteId, out: &OutboundStats) -> Outbound {
+    let swept = stats.sweeps.get(&site).copied().unwrap_or_default();
     let sent = Outbound {
+        sweeps: swept.done,
+        sweep_found: swept.found,
+        sweep_repaired: swept.repaired,
         batches: out.batches,
         calls: out.entries,
         bytes: out.bytes,

@@ -35,7 +35,7 @@ pub(super) enum Held {
     /// A batch is on the queue.
     Stored { id: u64, partition: PartitionId },
     /// What the inbox had to say about a partition's answer was true.
-    Pulled { key: CallKey, ask: u64, answer: PullAnswer },
+    Pulled { key: CallKey, ask: u64, answer: Box<PullAnswer> },
     /// The same of a page of the keyset.
     Page { entries: Vec<KeysetEntry>, next: Option<CallKey> },
 }
@@ -94,8 +94,7 @@ impl Gate {
 
     fn ask_replica(&mut self) {
         let confirming = &mut self.confirming;
-        let (Some(keeper), true, None) =
-            (self.me, !confirming.waiting.is_empty(), confirming.open)
+        let (Some(keeper), true, None) = (self.me, !confirming.waiting.is_empty(), confirming.open)
         else {
             return;
         };
@@ -142,7 +141,7 @@ impl Gate {
     fn say(&mut self, to: To, held: Held) {
         let word = match held {
             Held::Stored { id, partition } => SiteWord::BatchStored { id, partition },
-            Held::Pulled { key, ask, answer } => SiteWord::Pulled { key, ask, answer },
+            Held::Pulled { key, ask, answer } => SiteWord::Pulled { key, ask, answer: *answer },
             Held::Page { entries, next } => {
                 self.stats.keyset_pages_given += 1;
                 SiteWord::KeysetPage { entries, next, ask_later: false }

@@ -205,6 +205,9 @@ pub enum GateInput {
     /// nobody is told that a call does not exist. Also the answer to [`GateOutput::Open`]; and
     /// later what a gate that was replaced put there still, in rows that no other batch has.
     QueueLoaded(Vec<QueuedBatch>),
+    /// The queue began anew in a way that may have cost what it had acknowledged: the other sites
+    /// are asked to sweep.
+    QueueMayHaveLost,
     /// The batch of this row is on disk, synced.
     QueueAppended {
         /// The row.
@@ -307,6 +310,10 @@ pub struct GateStats {
     pub keyset_awaited: Vec<SiteId>,
     /// Keyset pages given to other sites.
     pub keyset_pages_given: u64,
+    /// Sweeps that other sites were asked for, as the queue may have lost batches.
+    pub sweeps_wanted: u64,
+    /// Words of sweeps dropped: the queue is not drained, or the site does not know them.
+    pub sweep_words_dropped: u64,
     /// Words to other sites taken back, as it was not certain that this process still keeps the
     /// gate.
     pub unconfirmed: u64,

@@ -71,6 +71,7 @@ impl Gate {
             | GateInput::Order(_)
             | GateInput::Steer(_)
             | GateInput::QueueLoaded(_)
+            | GateInput::QueueMayHaveLost
             | GateInput::QueueAppended { .. }
             | GateInput::QueueRefused { .. }
             | GateInput::Wake => false,
@@ -89,6 +90,8 @@ impl Gate {
         self.inbox = Inbox::new(&self.config);
         self.pulls = Pulls::default();
         self.confirming = Confirming::default();
+        // The keeper before may have acknowledged what its queue has lost since.
+        self.sweeps_wanted = self.config.peers.iter().copied().collect();
         self.keyset = Keyset::new(now, &self.config, knows);
         self.progress.clear();
         self.is_backed_up = false;

@@ -86,6 +86,12 @@ impl Peers {
         })
     }
 
+    /// Whether the site is linked and knows the words of a sweep.
+    pub(super) fn sweeps(&self, site: SiteId) -> bool {
+        let peer = self.peers.get(&site).filter(|peer| peer.is_linked);
+        peer.and_then(|peer| peer.greeting).is_some_and(|said| said.course.sweeps)
+    }
+
     /// The sites that answer.
     pub(super) fn alive(&self, now: Instant, silent_after: Duration) -> Vec<SiteStatus> {
         let all = self.peers.iter().filter_map(|(site, peer)| {

@@ -157,7 +157,7 @@ impl Gate {
     fn answer(&mut self, asker: Asker, from: Option<SiteId>, key: CallKey, answer: PullAnswer) {
         match asker {
             Asker::Engine { engine, turn } if answer == PullAnswer::NoSuch => {
-                let held = Held::Pulled { key, ask: 0, answer };
+                let held = Held::Pulled { key, ask: 0, answer: Box::new(answer) };
                 self.say_as_keeper(To::Engine(engine, turn), held);
             }
             Asker::Engine { engine, turn } => {
@@ -183,6 +183,7 @@ impl Gate {
         let answer = if is_settled { answer } else { PullAnswer::AskLater };
         match answer {
             PullAnswer::Yours(_) | PullAnswer::NoSuch => {
+                let answer = Box::new(answer);
                 self.say_as_keeper(To::Site(site), Held::Pulled { key, ask, answer });
             }
             PullAnswer::Lives(_) | PullAnswer::AskLater => {

@@ -31,6 +31,7 @@ impl Gate {
         Course {
             evacuates: evacuate_to.is_some(),
             backup_to: backup_to.filter(|_| self.is_backed_up),
+            sweeps: true,
         }
     }
 

@@ -5,6 +5,7 @@ mod inbox;
 mod keeper;
 mod returning;
 mod steer;
+mod sweep;
 
 use std::time::Duration;
 
@@ -57,6 +58,9 @@ fn record(number: u8, epoch: Epoch) -> Record {
 fn up(engine: EngineId) -> GateInput {
     GateInput::EngineUp { engine, dictionary: dictionary::NEWEST }
 }
+
+/// What a site that was ordered nothing says it does.
+const SWEEPS: Course = Course { evacuates: false, backup_to: None, sweeps: true };
 
 struct Bench {
     gate: Gate,
@@ -205,7 +209,7 @@ fn a_site_answers_from_its_greeting_until_it_falls_silent() {
         start: 1,
         state: SiteState::Serving,
         dictionary: dictionary::NEWEST,
-        course: Course::default(),
+        course: SWEEPS,
     };
     assert_eq!(said, [GateOutput::ToSite { site: THERE, word: hello }]);
     let said = bench.hello(THERE, 1, SiteState::Serving);
@@ -222,7 +226,10 @@ fn a_broken_link_ends_it_at_once_and_partitions_hear_of_both() {
     bench.input(up(A));
     bench.up(THERE);
     let said = bench.input(GateInput::LinkDown { site: THERE });
-    assert_eq!(to_replica(&said), [SiteInput::LinkDown { view: ViewNumber::default(), site: THERE }]);
+    assert_eq!(
+        to_replica(&said),
+        [SiteInput::LinkDown { view: ViewNumber::default(), site: THERE }]
+    );
     assert_eq!(told(&said), Some((SiteState::Serving, vec![], 0)));
     let said = bench.up(THERE);
     assert!(said.iter().any(|output| matches!(
@@ -236,7 +243,10 @@ fn a_link_that_takes_another_s_place_voids_what_was_on_its_way() {
     let mut bench = Bench::new();
     bench.up(THERE);
     let said = bench.input(GateInput::LinkUp { site: THERE });
-    assert_eq!(to_replica(&said), [SiteInput::LinkDown { view: ViewNumber::default(), site: THERE }]);
+    assert_eq!(
+        to_replica(&said),
+        [SiteInput::LinkDown { view: ViewNumber::default(), site: THERE }]
+    );
 }
 
 #[test]

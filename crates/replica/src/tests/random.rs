@@ -111,7 +111,8 @@ impl World {
                     self.bench.alive(&[THERE]);
                 } else {
                     self.flying.clear();
-                    self.bench.site(SiteInput::LinkDown { view: ViewNumber::default(), site: THERE });
+                    self.bench
+                        .site(SiteInput::LinkDown { view: ViewNumber::default(), site: THERE });
                     self.bench.alive(&[]);
                 }
             }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{Progress, Steering};
 use tier_protocol::Return;
 
-const AWAY: Course = Course { evacuates: true, backup_to: None };
+const AWAY: Course = Course { evacuates: true, backup_to: None, sweeps: false };
 
 /// What the gate tells with its next status.
 pub(super) fn steer(bench: &mut Bench, steering: Steering) -> Vec<Output> {
@@ -271,7 +271,7 @@ fn copies_of_a_site_that_is_kept_elsewhere_go_and_those_of_a_returning_one_stay(
     let mut bench = Bench::new();
     bench.store_dormant(from_there(1, 1));
     bench.alive(&[THERE]);
-    let moved = |site| Course { evacuates: false, backup_to: Some(site) };
+    let moved = |site| Course { backup_to: Some(site), ..Course::default() };
     bench.on_course(&[THERE], SiteState::Returning, 1, moved(THIRD));
     bench.pass(ms(1_000));
     assert_eq!(bench.replica.progress().dormant, [(THERE, 1)], "it may have to fetch it");

@@ -14,7 +14,9 @@ use vocab::{
 use crate::batch::Entry;
 use crate::command::{Command, PutFlags, Veto};
 use crate::frame::{SiteFrame, TierFrame};
-use crate::partition::{GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering};
+use crate::partition::{
+    GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering, Sweep,
+};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
@@ -23,6 +25,7 @@ use crate::site::{
     Course, EngineWord, ForwardedMessage, GateWord, KeysetEntry, KeysetKind, PullAnswer, SiteState,
     SiteWord, Superseded,
 };
+use crate::sweep::SweepWord;
 use crate::view::{PartitionView, Seat, SiteMap, SlotMove, SlotSet};
 
 fn key() -> impl Strategy<Value = CallKey> {
@@ -283,8 +286,31 @@ fn site_status() -> impl Strategy<Value = SiteStatus> {
 }
 
 fn course() -> impl Strategy<Value = Course> {
-    (any::<bool>(), of(real_site()))
-        .prop_map(|(evacuates, backup_to)| Course { evacuates, backup_to })
+    (any::<bool>(), of(real_site()), any::<bool>())
+        .prop_map(|(evacuates, backup_to, sweeps)| Course { evacuates, backup_to, sweeps })
+}
+
+fn sweep_word() -> impl Strategy<Value = SweepWord> {
+    let slot = || (0..vocab::SLOTS).prop_map(vocab::Slot);
+    prop_oneof![
+        (slot(), any::<u64>(), any::<u64>()).prop_map(|(slot, calls, digest)| SweepWord::Digest {
+            slot,
+            calls,
+            digest
+        }),
+        slot().prop_map(|slot| SweepWord::Same { slot }),
+        slot().prop_map(|slot| SweepWord::Differs { slot }),
+        (slot(), stamps()).prop_map(|(slot, calls)| SweepWord::Calls { slot, calls }),
+        (slot(), vec(key(), 0..4)).prop_map(|(slot, keys)| SweepWord::Lacks { slot, keys }),
+        Just(SweepWord::Wanted),
+    ]
+}
+
+fn sweep() -> impl Strategy<Value = Sweep> {
+    (any::<u32>(), any::<[u64; 5]>()).prop_map(|(slots_left, numbers)| {
+        let [done, found, repaired, unanswered, ended_ms] = numbers;
+        Sweep { slots_left, done, found, repaired, unanswered, ended_ms }
+    })
 }
 
 fn steering() -> impl Strategy<Value = Steering> {
@@ -297,8 +323,9 @@ fn steering() -> impl Strategy<Value = Steering> {
 fn progress() -> impl Strategy<Value = Progress> {
     let counts = || vec((site(), any::<u64>()), 0..4);
     let numbers = (any::<u64>(), any::<u64>(), of(real_site()));
-    (numbers, counts(), counts(), counts(), counts()).prop_map(
-        |((active, refills, backed_up_at), moved, dormant, ordered, at_risk)| Progress {
+    let swept = vec((site(), sweep()), 0..3);
+    (numbers, counts(), counts(), counts(), counts(), swept).prop_map(
+        |((active, refills, backed_up_at), moved, dormant, ordered, at_risk, swept)| Progress {
             active,
             moved,
             refills,
@@ -306,6 +333,7 @@ fn progress() -> impl Strategy<Value = Progress> {
             ordered,
             at_risk,
             backed_up_at,
+            swept,
         },
     )
 }
@@ -317,6 +345,7 @@ fn site_order() -> impl Strategy<Value = SiteOrder> {
         site().prop_map(|site| SiteOrder::DropBackup { site }),
         (site(), any::<bool>()).prop_map(|(site, on)| SiteOrder::Replication { site, on }),
         site().prop_map(|site| SiteOrder::Sweep { site }),
+        site().prop_map(|site| SiteOrder::Compare { site }),
     ]
 }
 
@@ -351,6 +380,11 @@ fn site_input() -> impl Strategy<Value = SiteInput> {
         site_order().prop_map(SiteInput::Order),
         Just(SiteInput::ProgressAsk),
         (replica(), id()).prop_map(|(keeper, ask)| SiteInput::KeeperAsk { keeper, ask }),
+        (site(), id(), sweep_word()).prop_map(|(site, ask, word)| SiteInput::Sweep {
+            site,
+            ask,
+            word
+        }),
     ]
 }
 
@@ -372,6 +406,11 @@ fn gate_bound() -> impl Strategy<Value = GateBound> {
         progress().prop_map(GateBound::Progress),
         (id(), any::<bool>())
             .prop_map(|(ask, is_confirmed)| GateBound::Keeper { ask, is_confirmed }),
+        (site(), id(), sweep_word()).prop_map(|(site, ask, word)| GateBound::Sweep {
+            site,
+            ask,
+            word
+        }),
     ]
 }
 
@@ -436,6 +475,7 @@ fn site_word() -> impl Strategy<Value = SiteWord> {
             answer
         }),
         message().prop_map(SiteWord::Forward),
+        (id(), sweep_word()).prop_map(|(ask, word)| SiteWord::Sweep { ask, word }),
     ]
 }
 

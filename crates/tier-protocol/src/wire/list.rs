@@ -7,6 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use vocab::{CallKey, Epoch, LockToken, SiteId, Stamp, Version, ViewNumber};
 
 use crate::error::DecodeError;
+use crate::partition::Sweep;
 use crate::site::{KeysetEntry, KeysetKind, Superseded};
 
 /// An entry of a list.
@@ -85,6 +86,29 @@ impl Element for (SiteId, u64) {
 
     fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
         Ok((SiteId(from.get_u16()), from.get_u64()))
+    }
+}
+
+impl Element for (SiteId, Sweep) {
+    const BYTES: usize = 2 + 4 + 5 * 8;
+
+    fn put(&self, out: &mut BytesMut) {
+        let (site, sweep) = self;
+        let Sweep { slots_left, done, found, repaired, unanswered, ended_ms } = *sweep;
+        out.put_u16(site.0);
+        out.put_u32(slots_left);
+        for number in [done, found, repaired, unanswered, ended_ms] {
+            out.put_u64(number);
+        }
+    }
+
+    fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
+        let site = SiteId(from.get_u16());
+        let slots_left = from.get_u32();
+        let mut number = || from.get_u64();
+        let (done, found, repaired) = (number(), number(), number());
+        let (unanswered, ended_ms) = (number(), number());
+        Ok((site, Sweep { slots_left, done, found, repaired, unanswered, ended_ms }))
     }
 }
 

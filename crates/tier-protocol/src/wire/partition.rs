@@ -5,6 +5,7 @@ use vocab::{ReplicaId, ViewNumber};
 
 use super::list;
 use super::site::{PullAnswer, state_from_wire, state_to_wire};
+use super::sweep::SweepWord;
 use super::word::{self, Key, need};
 use crate::error::DecodeError;
 use crate::partition::{self, Return, SiteOrder, SiteStatus, Steering};
@@ -25,15 +26,18 @@ struct Status {
     /// 0 for none.
     #[prost(uint32, tag = "6")]
     backup_to: u32,
+    #[prost(bool, tag = "7")]
+    sweeps: bool,
 }
 
 impl From<&SiteStatus> for Status {
     fn from(status: &SiteStatus) -> Self {
         let SiteStatus { site, state, start, dictionary, course } = *status;
-        let Course { evacuates, backup_to } = course;
+        let Course { evacuates, backup_to, sweeps } = course;
         let (site, dictionary) = (u32::from(site.0), u32::from(dictionary));
         let backup_to = word::no_site(backup_to);
-        Self { site, state: state_to_wire(state), start, dictionary, evacuates, backup_to }
+        let state = state_to_wire(state);
+        Self { site, state, start, dictionary, evacuates, backup_to, sweeps }
     }
 }
 
@@ -44,7 +48,7 @@ impl TryFrom<Status> for SiteStatus {
         let (site, state) = (word::site(wire.site)?, state_from_wire(wire.state)?);
         let dictionary = word::small(wire.dictionary, "dictionary")?;
         let (evacuates, backup_to) = (wire.evacuates, word::some_site(wire.backup_to)?);
-        let course = Course { evacuates, backup_to };
+        let course = Course { evacuates, backup_to, sweeps: wire.sweeps };
         Ok(Self { site, state, start: wire.start, dictionary, course })
     }
 }
@@ -114,12 +118,15 @@ struct Progress {
     /// 0 for none.
     #[prost(uint32, tag = "7")]
     backed_up_at: u32,
+    #[prost(bytes = "bytes", tag = "8")]
+    swept: Bytes,
 }
 
 impl From<&partition::Progress> for Progress {
     fn from(progress: &partition::Progress) -> Self {
         use partition::Progress as Told;
-        let Told { active, moved, refills, dormant, ordered, at_risk, backed_up_at } = progress;
+        let Told { active, moved, refills, dormant, ordered, at_risk, backed_up_at, swept } =
+            progress;
         Self {
             active: *active,
             refills: *refills,
@@ -128,6 +135,7 @@ impl From<&partition::Progress> for Progress {
             ordered: list::pack(ordered),
             at_risk: list::pack(at_risk),
             backed_up_at: word::no_site(*backed_up_at),
+            swept: list::pack(swept),
         }
     }
 }
@@ -144,6 +152,7 @@ impl TryFrom<Progress> for partition::Progress {
             ordered: list::unpack(&wire.ordered)?,
             at_risk: list::unpack(&wire.at_risk)?,
             backed_up_at: word::some_site(wire.backed_up_at)?,
+            swept: list::unpack(&wire.swept)?,
         })
     }
 }
@@ -184,6 +193,8 @@ pub(crate) struct SiteInput {
     view: u64,
     #[prost(uint64, tag = "14")]
     replica: u64,
+    #[prost(message, optional, tag = "15")]
+    sweep: Option<SweepWord>,
 }
 
 const STATUS: u32 = 1;
@@ -198,12 +209,14 @@ const PULLED: u32 = 9;
 const SETTLED: u32 = 10;
 const PROGRESS_ASK: u32 = 11;
 const KEEPER_ASK: u32 = 12;
+const SWEEP_WORD: u32 = 13;
 const ACTIVATE_ALL: u32 = 20;
 const STOP_ACTIVATING: u32 = 21;
 const DROP_BACKUP: u32 = 22;
 const REPLICATION: u32 = 23;
 // 24 and 26 were orders that steering has taken the place of.
 const SWEEP: u32 = 25;
+const COMPARE: u32 = 27;
 
 impl From<&partition::SiteInput> for SiteInput {
     fn from(word: &partition::SiteInput) -> Self {
@@ -248,6 +261,9 @@ impl From<&partition::SiteInput> for SiteInput {
             Word::KeeperAsk { keeper, ask } => {
                 Self { kind: KEEPER_ASK, id: *ask, replica: keeper.0, ..none }
             }
+            Word::Sweep { site, ask, word } => {
+                Self { id: *ask, sweep: Some(word.into()), ..of(SWEEP_WORD, *site) }
+            }
             Word::Order(order) => match *order {
                 SiteOrder::ActivateAll { site, force } => {
                     Self { on: force, ..of(ACTIVATE_ALL, site) }
@@ -256,6 +272,7 @@ impl From<&partition::SiteInput> for SiteInput {
                 SiteOrder::DropBackup { site } => of(DROP_BACKUP, site),
                 SiteOrder::Replication { site, on } => Self { on, ..of(REPLICATION, site) },
                 SiteOrder::Sweep { site } => of(SWEEP, site),
+                SiteOrder::Compare { site } => of(COMPARE, site),
             },
         }
     }
@@ -298,6 +315,11 @@ impl TryFrom<SiteInput> for partition::SiteInput {
             DROP_BACKUP => Self::Order(SiteOrder::DropBackup { site: site()? }),
             REPLICATION => Self::Order(SiteOrder::Replication { site: site()?, on: wire.on }),
             SWEEP => Self::Order(SiteOrder::Sweep { site: site()? }),
+            COMPARE => Self::Order(SiteOrder::Compare { site: site()? }),
+            SWEEP_WORD => {
+                let word = need(wire.sweep, "sweep")?.try_into()?;
+                Self::Sweep { site: site()?, ask: id, word }
+            }
             value => return Err(DecodeError::Unknown { what: "word of the gate", value }),
         })
     }
@@ -328,6 +350,8 @@ pub(crate) struct GateBound {
     /// Whether it is as was asked.
     #[prost(bool, tag = "10")]
     yes: bool,
+    #[prost(message, optional, tag = "11")]
+    sweep: Option<SweepWord>,
 }
 
 const PUBLISH: u32 = 1;
@@ -336,6 +360,7 @@ const PULL_ANSWER: u32 = 3;
 const ASK: u32 = 4;
 const PROGRESS: u32 = 5;
 const KEEPER: u32 = 6;
+const SAID: u32 = 7;
 
 impl From<&partition::GateBound> for GateBound {
     fn from(word: &partition::GateBound) -> Self {
@@ -370,6 +395,13 @@ impl From<&partition::GateBound> for GateBound {
             Word::Progress(progress) => {
                 Self { kind: PROGRESS, progress: Some(progress.into()), ..none }
             }
+            Word::Sweep { site, ask, word } => Self {
+                kind: SAID,
+                site: u32::from(site.0),
+                id: *ask,
+                sweep: Some(word.into()),
+                ..none
+            },
             Word::Keeper { ask, is_confirmed } => {
                 Self { kind: KEEPER, id: *ask, yes: *is_confirmed, ..none }
             }
@@ -404,6 +436,10 @@ impl TryFrom<GateBound> for partition::GateBound {
             ASK => Self::Pull { key: word::key(wire.key)? },
             PROGRESS => Self::Progress(need(wire.progress, "progress")?.try_into()?),
             KEEPER => Self::Keeper { ask: wire.id, is_confirmed: wire.yes },
+            SAID => {
+                let word = need(wire.sweep, "sweep")?.try_into()?;
+                Self::Sweep { site: site()?, ask: wire.id, word }
+            }
             value => return Err(DecodeError::Unknown { what: "word to the gate", value }),
         })
     }

@@ -5,6 +5,7 @@ use vocab::ViewNumber;
 
 use super::list;
 use super::record::{Record, record};
+use super::sweep::SweepWord;
 use super::word::{self, Address, Epoch, Key, need};
 use crate::error::DecodeError;
 use crate::site::{self, SiteState};
@@ -50,6 +51,11 @@ pub(crate) struct SiteWord {
     /// 0 for none.
     #[prost(uint32, tag = "17")]
     backup_to: u32,
+    /// Absent from what a site of before sweeps says.
+    #[prost(bool, tag = "18")]
+    sweeps: bool,
+    #[prost(message, optional, tag = "19")]
+    sweep: Option<SweepWord>,
 }
 
 const HELLO: u32 = 1;
@@ -62,6 +68,7 @@ const KEYSET_PAGE: u32 = 7;
 const PULL: u32 = 8;
 const PULLED: u32 = 9;
 const FORWARD: u32 = 10;
+const SWEEP: u32 = 11;
 
 impl From<&site::SiteWord> for SiteWord {
     fn from(word: &site::SiteWord) -> Self {
@@ -76,6 +83,7 @@ impl From<&site::SiteWord> for SiteWord {
                 dictionary: u32::from(*dictionary),
                 evacuates: course.evacuates,
                 backup_to: word::no_site(course.backup_to),
+                sweeps: course.sweeps,
                 ..none
             },
             Word::Batch { id, partition, view, bytes } => Self {
@@ -117,6 +125,9 @@ impl From<&site::SiteWord> for SiteWord {
                 ..none
             },
             Word::Forward(message) => Self { kind: FORWARD, message: Some(message.into()), ..none },
+            Word::Sweep { ask, word } => {
+                Self { kind: SWEEP, id: *ask, sweep: Some(word.into()), ..none }
+            }
         }
     }
 }
@@ -134,6 +145,7 @@ impl TryFrom<SiteWord> for site::SiteWord {
                 course: site::Course {
                     evacuates: wire.evacuates,
                     backup_to: word::some_site(wire.backup_to)?,
+                    sweeps: wire.sweeps,
                 },
             },
             BATCH => Self::Batch {
@@ -162,6 +174,7 @@ impl TryFrom<SiteWord> for site::SiteWord {
                 answer: need(wire.answer, "answer")?.try_into()?,
             },
             FORWARD => Self::Forward(need(wire.message, "message")?.try_into()?),
+            SWEEP => Self::Sweep { ask: wire.id, word: need(wire.sweep, "sweep")?.try_into()? },
             value => return Err(DecodeError::Unknown { what: "site word", value }),
         })
     }

@@ -215,6 +215,11 @@ async fn connect(server: &Server) -> Result<(Client, watch::Receiver<Signs>), St
 }
 
 impl Session {
+    /// Names the life of the server at the other end.
+    pub(super) fn server_id(&self) -> String {
+        self.client.server_info().server_id
+    }
+
     /// Connects, and makes or checks the streams.
     pub(super) async fn open(server: &Server, streams: &Arc<Streams>) -> Result<Self, String> {
         let (client, signs) = connect(server).await?;

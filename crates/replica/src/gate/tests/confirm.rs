@@ -121,15 +121,9 @@ fn an_answer_of_the_replica_that_is_lost_stops_nothing() {
 #[test]
 fn that_a_call_is_nowhere_is_said_by_the_keeper_alone() {
     let mut bench = keeper();
-    let answer = GateBound::PullAnswer {
-        site: THERE,
-        ask: 9,
-        key: key(1),
-        answer: PullAnswer::NoSuch,
-    };
-    for (is_confirmed, expected) in
-        [(true, PullAnswer::NoSuch), (false, PullAnswer::AskLater)]
-    {
+    let answer =
+        GateBound::PullAnswer { site: THERE, ask: 9, key: key(1), answer: PullAnswer::NoSuch };
+    for (is_confirmed, expected) in [(true, PullAnswer::NoSuch), (false, PullAnswer::AskLater)] {
         let mut said = bench.replica(answer.clone());
         assert_eq!(to_site(&said, THERE), []);
         let mut ask = asked(&said)[0];

@@ -132,7 +132,7 @@ fn a_site_that_was_lost_whole_returns_and_says_when_it_is_settled() {
         start: 3,
         state: SiteState::Returning,
         dictionary: 0,
-        course: Course::default(),
+        course: SWEEPS,
     };
     let said = bench.input(GateInput::LinkUp { site: THERE });
     assert_eq!(said, [GateOutput::ToSite { site: THERE, word: hello }], "one start a life");

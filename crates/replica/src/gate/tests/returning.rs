@@ -44,7 +44,7 @@ fn a_returning_site_fetches_all_pages_before_it_serves() {
         start: 2,
         state: SiteState::Serving,
         dictionary: 1,
-        course: Course::default(),
+        course: SWEEPS,
     };
     assert!(said.contains(&GateOutput::ToSite { site: THERE, word: hello }));
 }

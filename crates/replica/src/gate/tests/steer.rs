@@ -32,7 +32,7 @@ fn a_site_that_evacuates_tells_the_others_first_and_its_replicas() {
     let mut bench = Bench::new();
     bench.up(THERE);
     let said = bench.input(GateInput::Steer(Steer::Evacuate(Some(THERE))));
-    assert_eq!(course(&said), Some(Course { evacuates: true, backup_to: None }));
+    assert_eq!(course(&said), Some(Course { evacuates: true, ..SWEEPS }));
     let steering = steered(&said).expect("the replicas are told");
     assert_eq!(steering.evacuate_to, Some(THERE));
     let hello = said.iter().position(|it| matches!(it, GateOutput::ToSite { .. }));
@@ -40,7 +40,7 @@ fn a_site_that_evacuates_tells_the_others_first_and_its_replicas() {
     assert!(hello < status, "a call that comes before the word would be given back");
     assert_eq!(steered(&bench.input(GateInput::Steer(Steer::Evacuate(Some(THERE))))), None);
     let said = bench.input(GateInput::Steer(Steer::Evacuate(None)));
-    assert_eq!(course(&said), Some(Course::default()));
+    assert_eq!(course(&said), Some(SWEEPS));
     assert_eq!(steered(&said), Some(Steering::default()));
 }
 
@@ -49,7 +49,7 @@ fn the_partitions_hear_of_a_site_that_evacuates() {
     let mut bench = Bench::new();
     bench.up(THERE);
     let (site, start, state, dictionary) = (THERE, 1, SiteState::Serving, 1);
-    let course = Course { evacuates: true, backup_to: Some(THIRD) };
+    let course = Course { evacuates: true, backup_to: Some(THIRD), sweeps: true };
     let said = bench.word(THERE, SiteWord::Hello { site, start, state, dictionary, course });
     let told = said.iter().find_map(|output| match output {
         GateOutput::ToReplicas(SiteInput::Status { alive, .. }) => alive.first().copied(),
@@ -105,21 +105,21 @@ fn other_sites_hear_of_a_new_backup_site_when_that_has_every_call() {
     let mut bench = Bench::new();
     bench.up(THERE);
     let said = bench.input(GateInput::Steer(Steer::BackUpTo(THIRD)));
-    assert_eq!(course(&said), Some(Course::default()), "not before");
+    assert_eq!(course(&said), Some(SWEEPS), "not before");
     let asked = |said: &[GateOutput]| to_replica(said).contains(&SiteInput::ProgressAsk);
     let said = bench.pass_greeted(ms(1_000), THERE, SiteState::Serving);
     assert!(asked(&said));
     let progress = |backed_up_at| Progress { backed_up_at, ..Progress::default() };
     assert_eq!(course(&bench.replica(GateBound::Progress(progress(Some(THERE))))), None);
     let said = bench.replica(GateBound::Progress(progress(Some(THIRD))));
-    let whole = Course { evacuates: false, backup_to: Some(THIRD) };
+    let whole = Course { evacuates: false, backup_to: Some(THIRD), sweeps: true };
     assert_eq!(course(&said), Some(whole));
     let said = bench.pass_greeted(ms(1_000), THERE, SiteState::Serving);
     assert!(!asked(&said), "there is nothing more to hear");
     assert_eq!(course(&said), Some(whole));
     // The next order begins anew.
     let said = bench.input(GateInput::Steer(Steer::BackUpTo(THERE)));
-    assert_eq!(course(&said), Some(Course::default()));
+    assert_eq!(course(&said), Some(SWEEPS));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNu
 use super::*;
 use crate::batch::{self, Entry};
 use crate::command::{PutFlags, Veto};
-use crate::partition::{Progress, Return, SiteOrder, SiteStatus, Steering};
+use crate::partition::{Progress, Return, SiteOrder, SiteStatus, Steering, Sweep};
 use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
@@ -21,6 +21,7 @@ use crate::reply::{Cause, DormantOutcome, Refusal};
 use crate::site::{
     Course, ForwardedMessage, KeysetEntry, KeysetKind, PullAnswer, SiteState, Superseded,
 };
+use crate::sweep::SweepWord;
 use crate::view::{Seat, SiteMap, SlotMove, SlotSet};
 
 const KEY: CallKey = CallKey(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
@@ -345,11 +346,15 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         dictionary: 1,
         course: Course::default(),
     };
-    let (here, alive, waiting) = (SiteState::Serving, vec![status], vec![SiteId(3)]);
+    let alive = vec![status];
+    let status_of = |alive, steering| {
+        let (view, here, waiting) = (NO_VIEW, SiteState::Serving, vec![SiteId(3)]);
+        SiteInput::Status { view, here, alive, waiting, steering }
+    };
     let steering = Steering::default();
     let steered =
         Steering { evacuate_to: Some(site), returning: Return::Paused, backup_to: Some(SiteId(3)) };
-    let course = Course { evacuates: true, backup_to: Some(SiteId(3)) };
+    let course = Course { evacuates: true, backup_to: Some(SiteId(3)), sweeps: false };
     let on_course = vec![SiteStatus { course, ..status }];
     let progress = Progress {
         active: 7,
@@ -359,23 +364,18 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ordered: vec![(site, 1)],
         at_risk: vec![(site, 4)],
         backed_up_at: Some(site),
+        swept: Vec::new(),
     };
     let entries = vec![KeysetEntry { key, epoch: EPOCH, kind: KeysetKind::Moved }];
-    let status_of = |view, alive, steering| {
-        let waiting = waiting.clone();
-        SiteInput::Status { view, here, alive, waiting, steering }
-    };
     let order = SiteInput::Order;
     let pulled = |from| SiteInput::Pulled { from, key, answer: PullAnswer::NoSuch };
     let page = SiteInput::KeysetPage { from: site, entries: entries.clone() };
     let to = [
-        ("status", status_of(NO_VIEW, alive, steering)),
-        ("status_steered", status_of(NO_VIEW, on_course.clone(), steered)),
-        ("status_in_view", status_of(VIEW, on_course, steered)),
+        ("status", status_of(alive, steering)),
+        ("status_steered", status_of(on_course, steered)),
         ("batch_stored", SiteInput::BatchStored { site, id }),
         ("batch_refused", SiteInput::BatchRefused { site, id }),
         ("link_down", SiteInput::LinkDown { view: NO_VIEW, site }),
-        ("link_down_in_view", SiteInput::LinkDown { view: VIEW, site }),
         ("superseded", SiteInput::Superseded(vec![Superseded { key, epoch: EPOCH }])),
         ("keyset_ask", SiteInput::KeysetAsk { site, cursor: Some(key), ask }),
         ("pull", SiteInput::Pull { site, key, ask }),
@@ -384,7 +384,6 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ("pulled_from_none", pulled(None)),
         ("settled", SiteInput::Settled { life: 4 }),
         ("progress_ask", SiteInput::ProgressAsk),
-        ("keeper_ask", SiteInput::KeeperAsk { keeper: ReplicaId(1000), ask }),
         ("activate_all", order(SiteOrder::ActivateAll { site, force: false })),
         ("activate_all_forced", order(SiteOrder::ActivateAll { site, force: true })),
         ("stop_activating", order(SiteOrder::StopActivating { site })),
@@ -401,10 +400,39 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ("gate_pull_answer", GateBound::PullAnswer { site, ask, key, answer }),
         ("gate_pull", GateBound::Pull { key }),
         ("gate_progress", GateBound::Progress(progress)),
-        ("gate_keeper", GateBound::Keeper { ask, is_confirmed: true }),
     ];
     let to = to.into_iter().map(|(name, word)| (name, TierFrame::ToPartition(word)));
     let partition = PARTITION;
+    to.chain(from.into_iter().map(|(name, word)| (name, TierFrame::ToGate { partition, word })))
+        .chain(of_keepers_and_sweeps())
+        .collect()
+}
+
+fn of_keepers_and_sweeps() -> Vec<(&'static str, TierFrame)> {
+    let (ask, site, partition, view) = (11, SiteId(2), PARTITION, VIEW);
+    let swept = Sweep { slots_left: 9, done: 8, found: 7, repaired: 6, unanswered: 5, ended_ms: 4 };
+    let progress = Progress { swept: vec![(site, swept)], ..Progress::default() };
+    let word = SweepWord::Same { slot: vocab::Slot(5) };
+    let status = SiteInput::Status {
+        view,
+        here: SiteState::Serving,
+        alive: Vec::new(),
+        waiting: Vec::new(),
+        steering: Steering::default(),
+    };
+    let to = [
+        ("status_in_view", status),
+        ("link_down_in_view", SiteInput::LinkDown { view, site }),
+        ("keeper_ask", SiteInput::KeeperAsk { keeper: ReplicaId(1000), ask }),
+        ("compare", SiteInput::Order(SiteOrder::Compare { site })),
+        ("sweep_word", SiteInput::Sweep { site, ask, word: word.clone() }),
+    ];
+    let from = [
+        ("gate_progress_swept", GateBound::Progress(progress)),
+        ("gate_sweep_word", GateBound::Sweep { site, ask, word }),
+        ("gate_keeper", GateBound::Keeper { ask, is_confirmed: true }),
+    ];
+    let to = to.into_iter().map(|(name, word)| (name, TierFrame::ToPartition(word)));
     to.chain(from.into_iter().map(|(name, word)| (name, TierFrame::ToGate { partition, word })))
         .collect()
 }
@@ -434,7 +462,10 @@ fn sites() -> Vec<(&'static str, SiteFrame)> {
     };
     let greeting = |state, dictionary| on_course(state, dictionary, Course::default());
     let hello = |state| greeting(state, 0);
-    let course = Course { evacuates: true, backup_to: Some(SiteId(1)) };
+    let course = Course { evacuates: true, backup_to: Some(SiteId(1)), sweeps: false };
+    let sweeps = Course { sweeps: true, ..Course::default() };
+    let sweep = |word| SiteWord::Sweep { ask, word };
+    let (slot, stamp) = (vocab::Slot(5), record().header.stamp);
     let bytes = Bytes::from_static(b"batch");
     [
         ("hello_returning", hello(SiteState::Returning)),
@@ -453,6 +484,13 @@ fn sites() -> Vec<(&'static str, SiteFrame)> {
         ("pulled_no_such", pulled(PullAnswer::NoSuch)),
         ("pulled_ask_later", pulled(PullAnswer::AskLater)),
         ("forward", SiteWord::Forward(message("192.0.2.1:5060"))),
+        ("hello_sweeps", on_course(SiteState::Serving, 1, sweeps)),
+        ("sweep_digest", sweep(SweepWord::Digest { slot, calls: 3, digest: 9 })),
+        ("sweep_same", sweep(SweepWord::Same { slot })),
+        ("sweep_differs", sweep(SweepWord::Differs { slot })),
+        ("sweep_calls", sweep(SweepWord::Calls { slot, calls: vec![(key, stamp)] })),
+        ("sweep_lacks", sweep(SweepWord::Lacks { slot, keys: vec![key] })),
+        ("sweep_wanted", sweep(SweepWord::Wanted)),
     ]
     .into_iter()
     .map(|(name, word)| (name, SiteFrame(word)))
