@@ -248,13 +248,23 @@ impl Replica {
         keys.filter_map(move |key| Some((key, self.swept_stamp(site, key)?)))
     }
 
+    /// The stamp that the site should have: what crossed last, as puts that another site need not
+    /// hear of make nothing dirty. Of a call whose record is in the database it is not known: if
+    /// there were such puts the call crosses once more.
     fn swept_stamp(&self, site: SiteId, key: CallKey) -> Option<Stamp> {
         let call = self.store.brief(key)?;
         // One that came home and sleeps is being woken at this moment.
         let is_ours = !call.is_dormant && !call.is_stub;
         let is_marked = || self.outbound.get(&site).is_some_and(|it| it.mark(key).is_some());
         let is_aside = || self.store.get(key).is_some_and(Call::is_set_aside);
-        (is_ours && !call.has_ended && !is_marked() && !is_aside()).then_some(call.stamp)
+        if !is_ours || call.has_ended || is_marked() || is_aside() {
+            return None;
+        }
+        let record = self.store.get(key).and_then(|call| call.record.as_ref());
+        let crossed = record.map(|record| &record.header.crossed);
+        let crossed = crossed.and_then(|all| all.iter().find(|(known, _)| *known == site));
+        let crossed = crossed.map(|(_, stamp)| *stamp);
+        Some(crossed.filter(|crossed| crossed.epoch == call.stamp.epoch).unwrap_or(call.stamp))
     }
 
     /// What crossed of it is applied there by now, as far as can be told.

@@ -25,7 +25,7 @@ const QUIET_WITHIN: Duration = Duration::from_secs(900);
 /// Tells the draws of lost copies from those of the rest.
 const LOST_COPIES: u64 = 0x10_57_c0_91_e5;
 /// A sweep has found a lost copy by then, and it has crossed.
-const REPAIRED_WITHIN: Duration = Duration::from_secs(40);
+const REPAIRED_WITHIN: Duration = Duration::from_secs(30);
 
 /// An answered call that had crossed when its site was killed.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,8 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
     let mut rng = Rng::new(seed);
     let mut scenario = Scenario::draw(&mut rng);
     scenario.draw_lost_copies(&mut Rng::new(seed ^ LOST_COPIES));
-    let mut world = World::new(&mut rng, scenario.weather, scenario.engines, keep_trace, planted);
+    let Scenario { weather, engines, session, .. } = scenario;
+    let mut world = World::new(&mut rng, weather, engines, session, keep_trace, planted);
     world.fair_weather = scenario.weather.is_fair();
     world.outside.add_calls(&scenario.calls);
     for (index, (at, _)) in scenario.steps.iter().enumerate() {

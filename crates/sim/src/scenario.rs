@@ -9,9 +9,12 @@ use vocab::{Instant, SiteId};
 use crate::agent::{Answer, Manner};
 use crate::network::Weather;
 use crate::rng::Rng;
+use crate::site::SESSION;
 
 /// Calls of the longest run.
 const CALLS_MAX: u64 = 12;
+/// Where copies are lost: calls are refreshed when all faults are over.
+const LONG_SESSION: Duration = Duration::from_secs(240);
 /// When the last fault begins, at the latest.
 const FAULTS_UNTIL_MS: u64 = 60_000;
 
@@ -71,6 +74,8 @@ pub(crate) struct Scenario {
     pub(crate) engines: usize,
     /// The network's weather.
     pub(crate) weather: Weather,
+    /// What the calls' session timers are made of.
+    pub(crate) session: Duration,
     /// Manners of each call's caller and callee.
     pub(crate) calls: Vec<(Manner, Manner)>,
     /// What happens when, by time.
@@ -137,6 +142,7 @@ impl Scenario {
         let mut scenario = Self {
             engines: 1 + usize::from(rng.chance(750)),
             weather: Weather::draw(rng),
+            session: SESSION,
             calls: Vec::new(),
             steps: Vec::new(),
             heal_at: at_ms(FAULTS_UNTIL_MS + 30_000),
@@ -150,15 +156,28 @@ impl Scenario {
         scenario
     }
 
-    /// Copies are lost, by draws of their own: the rest of the scenario is as without.
+    /// Copies are lost, by draws of their own: other scenarios are as without. Sessions are long,
+    /// so that no refresh has the calls cross again; a sweep has to, before their site dies.
     pub(crate) fn draw_lost_copies(&mut self, rng: &mut Rng) {
-        if rng.chance(400) {
-            for _ in 0..1 + rng.below(2) {
-                let site = SiteId(1 + u16::from(rng.chance(500)));
-                self.add(3_000 + rng.below(40_000), Action::LoseCopies(site));
-            }
-            self.steps.sort_by_key(|(at, _)| *at);
+        if !rng.chance(250) {
+            return;
         }
+        self.session = LONG_SESSION;
+        let keeper = SiteId(1 + u16::from(rng.chance(500)));
+        let lost = 8_000 + rng.below(14_000);
+        for site in [keeper, keeper, SiteId(3 - keeper.0)] {
+            self.add(lost + rng.below(1_000), Action::LoseCopies(site));
+        }
+        let is_killed = self.steps.iter().any(|(_, it)| matches!(it, Action::KillSite(_)));
+        if !is_killed && rng.chance(500) {
+            let home = SiteId(3 - keeper.0);
+            let at = lost + 32_000 + rng.below(6_000);
+            self.add(at, Action::KillSite(home));
+            self.add(at + 500, Action::Route(home, keeper));
+            self.add(at + 5_000 + rng.below(10_000), Action::StartSite(home));
+            self.add(at + 18_000 + rng.below(8_000), Action::Route(home, home));
+        }
+        self.steps.sort_by_key(|(at, _)| *at);
     }
 
     fn add(&mut self, ms: u64, action: Action) {

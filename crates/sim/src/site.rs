@@ -159,6 +159,7 @@ impl EngineProcess {
         here: SiteId,
         start: u64,
         id: EngineId,
+        session: Duration,
         planted: Option<Planted>,
     ) -> Self {
         let config = engine::Config {
@@ -170,7 +171,7 @@ impl EngineProcess {
             // Half of the engines let calls cross while they ring.
             setting: Setting {
                 early: (id.0 % 2 == 1).then_some(0).into_iter().collect(),
-                ..setting(here, SESSION)
+                ..setting(here, session)
             },
             limits: engine::Limits::default(),
         };

@@ -103,6 +103,11 @@ impl World {
                 let Some(story) = ours.replica.get(self.now, line.key) else { continue };
                 let kept = theirs.replica.get(self.now, line.key);
                 let kept = kept.and_then(|story| story.summary.stamp);
+                // Puts that the other site need not hear of make nothing dirty.
+                let mut crossed = story.header.iter().flat_map(|header| &header.crossed);
+                let crossed = crossed.find(|(site, _)| *site == keeper.id);
+                let crossed = crossed.map(|(_, stamp)| *stamp);
+                let stamp = crossed.filter(|it| it.epoch == stamp.epoch).unwrap_or(stamp);
                 let is_settled = story.marks.is_empty() && !story.has_ended && !story.is_set_aside;
                 if is_settled && kept.is_none_or(|kept| kept < stamp) {
                     missing.insert((home.id, line.key));

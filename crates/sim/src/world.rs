@@ -56,6 +56,8 @@ pub struct World {
     /// A link that broke, and that the ends have not noticed yet.
     broken_link: Option<u64>,
     lives: u64,
+    /// What the calls' session timers are made of.
+    pub(crate) session: Duration,
     planted: Option<Planted>,
 }
 
@@ -65,6 +67,7 @@ impl World {
         rng: &mut Rng,
         weather: Weather,
         engines: usize,
+        session: Duration,
         keep: bool,
         planted: Option<Planted>,
     ) -> Self {
@@ -95,6 +98,7 @@ impl World {
             link_is_cut: false,
             broken_link: None,
             lives: 0,
+            session,
             planted,
         };
         world.outside.drain_balancer(now, &mut world.agenda);
@@ -529,7 +533,7 @@ impl World {
         self.lives += 1;
         let id = EngineId(self.lives);
         let start = self.sites[&site].start;
-        let process = EngineProcess::new(self.now, site, start, id, self.planted);
+        let process = EngineProcess::new(self.now, site, start, id, self.session, self.planted);
         self.site_mut(site).engines[index] = Some(process);
         self.trace.note(self.now, format_args!("engine {index} of site {site} starts as {id}"));
         self.up(site, id, UpWord::Hello);

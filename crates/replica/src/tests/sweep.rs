@@ -183,6 +183,20 @@ fn a_copy_that_is_older_is_renewed() {
 }
 
 #[test]
+fn a_put_that_the_other_site_need_not_hear_of_is_no_difference() {
+    let mut pair = Pair::crossed([key(1)]);
+    let crossed = pair.home.held(key(1)).expect("it is held");
+    assert!(pair.home.turn(key(1), UNCHANGED, |_| {}) > crossed);
+    pair.pass(ms(11_000));
+    pair.sweep();
+    assert_eq!(pair.backup.held(key(1)), Some(crossed));
+    assert_eq!((pair.told().done, pair.told().found), (1, 0));
+    pair.lose(key(1));
+    pair.sweep();
+    assert!(pair.is_same(key(1)));
+}
+
+#[test]
 fn it_begins_by_itself_and_by_the_other_site_s_word() {
     let mut pair = Pair::crossed([key(1)]);
     pair.lose(key(1));

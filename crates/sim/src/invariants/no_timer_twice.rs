@@ -12,7 +12,6 @@ use vocab::Instant;
 
 use super::Violation;
 use crate::agent::{Agent, Fact};
-use crate::site::SESSION;
 use crate::watch::is_refresh;
 use crate::world::World;
 
@@ -23,7 +22,9 @@ const GHOST_CSEQ_AHEAD: u32 = 1 << 20;
 pub(super) fn check(world: &World) -> Result<(), Violation> {
     for agent in world.outside.agents.values() {
         if !world.was_split(agent.addr) {
-            fires_twice(agent, SESSION, |from, to| world.moved_between(agent.addr, from, to))?;
+            fires_twice(agent, world.session, |from, to| {
+                world.moved_between(agent.addr, from, to)
+            })?;
         }
     }
     Ok(())
