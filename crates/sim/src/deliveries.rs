@@ -137,7 +137,7 @@ fn key(number: u64) -> CallKey {
 fn write(rng: &mut Rng, site: SiteId, calls: u64, storm: &mut Storm) -> Sent {
     let mut entries = Vec::new();
     for call in 0..calls {
-        let is_shared = call % 8 == 0;
+        let is_shared = call.is_multiple_of(8);
         if site == SiteId(3) && !is_shared {
             continue;
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tier_protocol::{PeerWord, SiteMap};
+use tier_protocol::{PeerWord, SiteMap, Steering};
 
 use super::*;
 use crate::{PeerNews, Shared, StoreAsk, StoreWord, outside};

@@ -87,7 +87,11 @@ fn play(
 fn d27_sites_cut_apart_for_an_hour(seed: u64, keep: bool) -> Outcome {
     let mut rng = Rng::new(seed);
     let mut scenario = Scenario::of_sizes(
-        Sizes { partitions: 1, session: D27_SESSIONS[usize::from(seed % 2 == 1)], ..sizes() },
+        Sizes {
+            partitions: 1,
+            session: D27_SESSIONS[usize::from(!seed.is_multiple_of(2))],
+            ..sizes()
+        },
         Weather::FAIR,
     );
     let hour = u64::try_from(CUT_FOR.as_millis()).unwrap_or(0);
@@ -115,7 +119,7 @@ fn d27_sites_cut_apart_for_an_hour(seed: u64, keep: bool) -> Outcome {
         let healed_at = world.now;
         become_settled(world, scenario)?;
         world.drained = Some((marks, world.now.since(healed_at)));
-        if seed % 2 == 0 && !world.homes.split.is_empty() {
+        if seed.is_multiple_of(2) && !world.homes.split.is_empty() {
             return failed("home_is_alive", format!("{:?} at both sites", world.homes.split));
         }
         if world.now.since(healed_at) > DRAINED_WITHIN {
