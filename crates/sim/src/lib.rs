@@ -1,10 +1,11 @@
 //! Whole sites on one thread, in virtual time, from a seed.
 //!
 //! There are three worlds: [`world`] has two sites with one replica each, and the link between
-//! them; [`tier`] has one site with several replicas and a coordination store, or two such sites. In
-//! all of them the cores of production (engines, replicas, gates, the balancer) run in a simulated
-//! network with callers and callees; processes, sites and links die and come back at any step. The
-//! invariants say what must be true of every run. Two runs of one seed are the same, event by event.
+//! them; [`tier`] has one site with several replicas and a coordination store, or two such sites.
+//! In all of them the cores of production (engines, replicas, gates, the balancer) run in a
+//! simulated network with callers and callees; processes, sites and links die and come back at any
+//! step. The invariants say what must be true of every run. Two runs of one seed are the same,
+//! event by event.
 //!
 //! Deliberately absent: `node`. What it does is done by the worlds, as simply as it can be.
 

@@ -2,8 +2,8 @@
 //! used once greeted.
 //!
 //! As in `node`: the sender dials, and sends on what it dialled. A process that keeps no gate
-//! closes what is dialled to it. A word on an old link may come after one on the link that follows it. A
-//! way that is cut keeps what is said on it, as TCP does, until an end gives the link up.
+//! closes what is dialled to it. A word on an old link may come after one on the link that follows
+//! it. A way that is cut keeps what is said on it, as TCP does, until an end gives the link up.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -214,8 +214,8 @@ impl Scenario {
         }
     }
 
-    /// A keeper is left out and does not hear of it. Calls begin without it, and their requests come
-    /// to the other site, which asks it for them.
+    /// A keeper is left out and does not hear of it. Calls begin without it, and their requests
+    /// come to the other site, which asks it for them.
     fn draw_deposed_keeper(&mut self, rng: &mut Rng, at: u64, keeper: Shard) {
         let (home, other) = (keeper.0, SiteId(3 - keeper.0.0));
         self.add(at, Action::IsolatePrimary(keeper, ms(9_000 + rng.below(6_000))));

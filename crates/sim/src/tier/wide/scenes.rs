@@ -82,8 +82,8 @@ fn play(
 
 /// Calls come, change and go at both sites while the link between them is cut for an hour. Marks
 /// stay within the number of calls; what gathered crosses soon after; and when a site is lost then,
-/// none of its calls is. With an odd seed sessions are so short that their deadlines pass meanwhile:
-/// the site that holds the copies takes the home for dead, and wakes them.
+/// none of its calls is. With an odd seed sessions are so short that their deadlines pass
+/// meanwhile: the site that holds the copies takes the home for dead, and wakes them.
 fn d27_sites_cut_apart_for_an_hour(seed: u64, keep: bool) -> Outcome {
     let mut rng = Rng::new(seed);
     let mut scenario = Scenario::of_sizes(
