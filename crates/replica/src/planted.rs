@@ -20,6 +20,4 @@ pub enum Planted {
     AcknowledgedBeforeStored,
     /// A gate gives a page of a keyset when the first of its partitions has answered.
     KeysetOfOnePartition,
-    /// A primary tells other sites that a call is nowhere without asking the other replicas.
-    DeniedUnconfirmed,
 }

@@ -52,13 +52,11 @@ pub enum Planted {
     AcknowledgedBeforeStored,
     /// A gate gives a page of a keyset that lacks what all partitions but one have.
     KeysetOfOnePartition,
-    /// A primary that may have been removed tells other sites that a call is nowhere.
-    DeniedUnconfirmed,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::SendBeforeStored,
         Self::OldTokenAccepted,
         Self::DormantTimersArmed,
@@ -71,7 +69,6 @@ impl Planted {
         Self::SpilledBeforeStored,
         Self::AcknowledgedBeforeStored,
         Self::KeysetOfOnePartition,
-        Self::DeniedUnconfirmed,
     ];
 
     /// Its name on the command line.
@@ -90,7 +87,6 @@ impl Planted {
             Self::SpilledBeforeStored => "spilled-before-stored",
             Self::AcknowledgedBeforeStored => "acknowledged-before-stored",
             Self::KeysetOfOnePartition => "keyset-of-one-partition",
-            Self::DeniedUnconfirmed => "denied-unconfirmed",
         }
     }
 
@@ -114,9 +110,7 @@ impl Planted {
             | Self::OldViewAccepted
             | Self::RestartedAsOldSelf
             | Self::SpilledBeforeStored => &[World::Tier],
-            Self::AcknowledgedBeforeStored
-            | Self::KeysetOfOnePartition
-            | Self::DeniedUnconfirmed => &[World::Wide],
+            Self::AcknowledgedBeforeStored | Self::KeysetOfOnePartition => &[World::Wide],
         }
     }
 
@@ -133,8 +127,7 @@ impl Planted {
             | Self::RestartedAsOldSelf
             | Self::SpilledBeforeStored
             | Self::AcknowledgedBeforeStored
-            | Self::KeysetOfOnePartition
-            | Self::DeniedUnconfirmed => None,
+            | Self::KeysetOfOnePartition => None,
         }
     }
 
@@ -154,7 +147,6 @@ impl Planted {
             Self::JoinerCountedEarly => Some(replica::Planted::JoinerCountedEarly),
             Self::OldViewAccepted => Some(replica::Planted::OldViewAccepted),
             Self::SpilledBeforeStored => Some(replica::Planted::SpilledBeforeStored),
-            Self::DeniedUnconfirmed => Some(replica::Planted::DeniedUnconfirmed),
             Self::SendBeforeStored
             | Self::UnlockBeforeAllStored
             | Self::NotHereBelieved

@@ -209,26 +209,17 @@ impl Scenario {
         match rng.below(4) {
             0 => self.add(at, Action::KillPrimary(keeper, for_)),
             1 => self.add(at, Action::PausePrimary(keeper, for_)),
-            2 => self.add(at, Action::IsolatePrimary(keeper, ms(3_000 + rng.below(12_000)))),
-            _ => self.draw_deposed_keeper(rng, at, keeper),
-        }
-    }
-
-    /// A keeper is left out and does not hear of it. Calls begin without it, and their requests
-    /// come to the other site, which asks it for them.
-    fn draw_deposed_keeper(&mut self, rng: &mut Rng, at: u64, keeper: Shard) {
-        let (home, other) = (keeper.0, SiteId(3 - keeper.0.0));
-        self.add(at, Action::IsolatePrimary(keeper, ms(9_000 + rng.below(6_000))));
-        let astray = at + 3_700;
-        for _ in 0..4 {
-            let begins = at + 1_700 + rng.below(1_500);
-            let call = self.plain_call(rng, begins);
-            for _ in 0..3 {
-                self.ask(rng, astray + 50 + rng.below(4_000), call);
+            _ => {
+                self.add(at, Action::IsolatePrimary(keeper, ms(3_000 + rng.below(12_000))));
+                if rng.chance(500) {
+                    // Calls come to the other site meanwhile, which asks for them.
+                    let (home, other) = (keeper.0, SiteId(3 - keeper.0.0));
+                    let astray = at + 1_500 + rng.below(2_000);
+                    self.add(astray, Action::Route(home, other));
+                    self.add(astray + 6_000 + rng.below(6_000), Action::Route(home, home));
+                }
             }
         }
-        self.add(astray, Action::Route(home, other));
-        self.add(astray + 5_000 + rng.below(3_000), Action::Route(home, home));
     }
 
     fn draw_queue_fault(&mut self, rng: &mut Rng) {
