@@ -125,7 +125,7 @@ mod tests {
             crossing_deadline: None,
             hints: Vec::new(),
             crossed: Vec::new(),
-            newer: bytes::Bytes::new(),
+            newer: None,
         };
         let call = Call::begin(key(number), 0, SiteId(1), Instant(0));
         Cached { header, call: Box::new(call) }

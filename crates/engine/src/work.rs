@@ -460,7 +460,7 @@ impl Engine {
             crossing_deadline: encoded.crossing_deadline,
             hints,
             crossed: before.map(|before| before.crossed.clone()).unwrap_or_default(),
-            newer: before.map(|before| before.newer.clone()).unwrap_or_default(),
+            newer: before.and_then(|before| before.newer.clone()),
         };
         (Record { header, crossing: encoded.crossing, local: encoded.local }, call)
     }

@@ -158,7 +158,7 @@ impl Replica {
             crossing_deadline: None,
             hints: Vec::new(),
             crossed: Vec::new(),
-            newer: bytes::Bytes::new(),
+            newer: None,
         };
         Record { header, crossing: bytes::Bytes::new(), local: bytes::Bytes::new() }
     }

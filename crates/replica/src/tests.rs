@@ -82,7 +82,7 @@ fn record(key: CallKey, stamp: Stamp, origin: SiteId) -> Record {
         crossing_deadline: None,
         hints: vec![(1, Hint::Steady)],
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: None,
     };
     let crossing = Bytes::from(format!("dialog of {} at {:?}", key.0[0], stamp.version));
     Record { header, crossing, local: Bytes::from_static(b"transactions") }

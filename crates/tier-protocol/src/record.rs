@@ -46,8 +46,8 @@ pub struct RecordHeader {
     /// The newest stamp that each remote site has acknowledged; at most one entry a site.
     pub crossed: Vec<(SiteId, Stamp)>,
     /// Fields that this build does not know, as a newer one wrote them: they go with the record,
-    /// and with what replaces it. Empty, or valid protocol buffers.
-    pub newer: Bytes,
+    /// and with what replaces it. Boxed, as there hardly ever are any.
+    pub newer: Option<Box<Bytes>>,
 }
 
 impl RecordHeader {

@@ -79,7 +79,7 @@ fn record(home: SiteId, with_body: bool) -> Record {
         crossing_deadline: None,
         hints: Vec::new(),
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: None,
     };
     let crossing = if with_body { Bytes::from_static(b"state") } else { Bytes::new() };
     Record { header, crossing, local: Bytes::new() }

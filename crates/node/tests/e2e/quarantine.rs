@@ -150,7 +150,7 @@ fn record(number: u8) -> Entry {
         crossing_deadline: None,
         hints: vec![(0, Hint::Steady)],
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: None,
     };
     let crossing = Bytes::from_static(b"\xff\xff\xff");
     Entry::Record(Record { header, crossing, local: Bytes::new() })

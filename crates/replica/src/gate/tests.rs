@@ -48,7 +48,7 @@ fn record(number: u8, epoch: Epoch) -> Record {
         crossing_deadline: None,
         hints: Vec::new(),
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: None,
     };
     Record { header, crossing: Bytes::from_static(b"dialog"), local: Bytes::new() }
 }

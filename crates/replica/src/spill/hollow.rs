@@ -40,7 +40,7 @@ pub(crate) fn hollow(key: CallKey, spilled: &Spilled, now: Instant) -> Call {
         crossing_deadline: left,
         hints: Vec::new(),
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: None,
     };
     let record = Record { header, crossing: Bytes::new(), local: Bytes::new() };
     let mut call = Call {

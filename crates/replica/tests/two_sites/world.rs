@@ -430,7 +430,7 @@ fn fresh(key: CallKey, site: SiteId) -> Record {
         crossing_deadline: None,
         hints: vec![(1, Hint::Steady)],
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: None,
     };
     Record { header, crossing: Bytes::from_static(b"dialog"), local: Bytes::new() }
 }

@@ -130,7 +130,7 @@ fn call(n: u64) -> Record {
         crossing_deadline: Some(Duration::from_secs(1800)),
         hints: vec![(1, Hint::Steady)],
         crossed: Vec::new(),
-        newer: Bytes::new(),
+        newer: None,
     };
     Record { header, crossing: Bytes::from(crossing), local: Bytes::new() }
 }
@@ -181,6 +181,7 @@ fn d44_a_newer_versions_fields_stay_with_the_record() {
     bytes.extend_from_slice(&newer);
     let bytes = bytes.freeze();
     let mut record = Record::decode(bytes.clone()).expect("a newer version's record is read");
+    let newer = Some(Box::new(Bytes::from(newer)));
     assert_eq!(record.header.newer, newer);
     let mut again = BytesMut::new();
     record.encode(&mut again);

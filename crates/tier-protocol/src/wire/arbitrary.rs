@@ -70,7 +70,7 @@ fn hint() -> impl Strategy<Value = Hint> {
 }
 
 /// Fields of a later version of the header.
-fn newer() -> impl Strategy<Value = Bytes> {
+fn newer() -> impl Strategy<Value = Option<Box<Bytes>>> {
     let number = 13_u32..100_000;
     vec((number, prop_oneof![any::<u64>().prop_map(Ok), body().prop_map(Err)]), 0..3).prop_map(
         |fields| {
@@ -81,7 +81,7 @@ fn newer() -> impl Strategy<Value = Bytes> {
                     Err(value) => prost::encoding::bytes::encode(number, &value, &mut out),
                 }
             }
-            out.into()
+            (!out.is_empty()).then(|| Box::new(out.into()))
         },
     )
 }

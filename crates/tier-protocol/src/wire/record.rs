@@ -86,7 +86,8 @@ impl From<&record::Record> for Record {
             crossing: record.crossing.clone(),
             local: record.local.clone(),
         };
-        Self { known, newer: header.newer.to_vec() }
+        let newer = header.newer.as_ref().map(|newer| newer.to_vec());
+        Self { known, newer: newer.unwrap_or_default() }
     }
 }
 
@@ -106,7 +107,7 @@ impl TryFrom<Record> for record::Record {
             crossing_deadline: wire.crossing_deadline.map(Duration::from_nanos),
             hints: wire.hints.into_iter().map(hint_from_wire).collect::<Result<_, _>>()?,
             crossed: list::unpack(&wire.crossed)?,
-            newer,
+            newer: (!newer.is_empty()).then(|| Box::new(newer)),
         };
         Ok(Self { header, crossing: wire.crossing, local: wire.local })
     }

@@ -24,7 +24,7 @@ fn original() -> Record {
             crossing_deadline: Some(Duration::from_secs(900)),
             hints: vec![(0, Hint::Steady)],
             crossed: vec![(SiteId(2), stamp)],
-            newer: Bytes::new(),
+            newer: None,
         },
         crossing: Bytes::from_static(b"crossing"),
         local: Bytes::from_static(b"local"),

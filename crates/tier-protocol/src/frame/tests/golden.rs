@@ -46,7 +46,7 @@ fn record() -> Record {
         crossing_deadline: Some(Duration::from_secs(1800)),
         hints: vec![(0, Hint::Steady), (4096, Hint::Busy)],
         crossed: vec![(SiteId(1), BASE)],
-        newer: bytes::Bytes::new(),
+        newer: None,
     };
     let (crossing, local) = (Bytes::from_static(b"crossing"), Bytes::from_static(b"local"));
     Record { header, crossing, local }
