@@ -84,6 +84,8 @@ pub struct StatusReply {
     pub database: Option<DatabaseStatus>,
     /// The server that keeps batches of other sites; absent where a file does.
     pub queue: Option<QueueStatus>,
+    /// How long the certificate of the links to other sites is valid still; absent without TLS.
+    pub certificate_ends_in_s: Option<u64>,
     /// What the engines of this process did.
     pub engine: Option<EngineStatus>,
     /// What this balancer sees.
@@ -157,6 +159,9 @@ pub struct Peer {
     /// It gives its calls away, and takes none back.
     #[serde(default)]
     pub evacuating: bool,
+    /// Whether what is said to it is encrypted; absent while there is no link to it.
+    #[serde(default)]
+    pub encrypted: Option<bool>,
 }
 
 /// Traffic between sites since the process started.

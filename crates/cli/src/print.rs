@@ -183,7 +183,14 @@ pub(crate) fn sites(sites: &SitesReply) -> String {
     lines.add("at risk", at_risk(&sites.at_risk));
     for (site, seen) in &sites.peers {
         let (state, wakes) = (peer((site, seen)), &seen.activation);
-        lines.add("peer", format!("{state}, {}, its calls wake: {wakes}", seen.address));
+        let encrypted = match seen.encrypted {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "not linked",
+        };
+        let text =
+            format!("{state}, {}, encrypted: {encrypted}, its calls wake: {wakes}", seen.address);
+        lines.add("peer", text);
     }
     if let Some(on) = &sites.evacuation {
         let silent = if on.wanted { "" } else { "; it takes NO CALLS at the moment" };

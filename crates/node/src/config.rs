@@ -2,7 +2,8 @@
 //!
 //! Three passes: the TOML grammar and its types (`file`), what the values mean together
 //! (`check`), and how a mistake is told (`mistake`): file, line, what is wrong, what to do about
-//! it. Nothing is read here but the file itself and the secrets' files; no address is bound.
+//! it. Nothing is read here but the file itself and the files of secrets and certificates; no
+//! address is bound.
 
 pub mod check;
 pub mod database;
@@ -11,6 +12,7 @@ pub mod mistake;
 pub mod queue;
 mod resolve;
 pub mod spill;
+pub mod tls;
 
 use std::path::Path;
 
@@ -53,6 +55,7 @@ pub fn parse(
     resolve::database_password(&mut config, &mut findings);
     resolve::queue_secrets(&mut config, &mut findings);
     check::check(&config, &mut findings);
+    tls::check(&config, &mut findings);
     findings.into_result().map(|warnings| (config, warnings))
 }
 

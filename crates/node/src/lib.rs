@@ -12,6 +12,9 @@
 
 mod admin;
 mod balancer_shell;
+#[cfg(test)]
+#[path = "../tests/e2e/harness/certificates.rs"]
+mod certificates;
 mod clock;
 pub mod config;
 mod coordination;
@@ -31,6 +34,7 @@ mod setting;
 mod site;
 mod start_count;
 mod status;
+mod tls;
 mod udp;
 
 pub use serve::serve;

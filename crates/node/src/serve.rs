@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
@@ -30,6 +31,7 @@ use crate::queue::{self, Queue};
 use crate::site::{
     EngineSeat, Myself, Peers, Shared, Site, SiteLinks, TierSeat, Uplinks, new_replica_id,
 };
+use crate::tls::Tls;
 use crate::udp::Udp;
 use crate::{admin, setting, start_count};
 
@@ -224,8 +226,8 @@ async fn serve_balancer(config: Config) -> Result<(), StartError> {
 async fn serve_site(config: Config) -> Result<(), StartError> {
     let clock = Clock::start();
     let (sender, events) = event::channel();
-    let bytes_max = config.limits.link_bytes_max.unwrap_or(LINK_BYTES_MAX);
-    let links = Links { events: sender.clone(), secret: setting::secret(&config), bytes_max };
+    let links = links(&config, &sender);
+    let site_links = site_links(&config, &links)?;
     let data_dir = config.site.data_dir.as_ref().filter(|_| config.role.has_tier());
     let disk = data_dir.map(|dir| Disk::open(dir)).transpose()?;
     let start = disk.as_ref().map_or(0, |disk| disk.start);
@@ -238,11 +240,12 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     start_admin(&config, &sender).await?;
     let (mut tier, mut lock) = (None, None);
     // The listener stands before any other process can hear of this one.
-    listen(&config, &links).await?;
+    listen(&config, &links, &site_links).await?;
     if let Some(disk) = disk {
         let shared = shared(&config, &links, &sender);
         let is_alone = shared.is_none();
-        let mut seat = tier_seat(&config, clock, start, (&links, &sender), engine.as_ref(), shared);
+        let mut seat =
+            tier_seat(&config, clock, start, (&site_links, &sender), engine.as_ref(), shared);
         if is_alone {
             seat.open_gate().named(|| "the queue cannot be opened".into())?;
         }
@@ -259,6 +262,25 @@ async fn serve_site(config: Config) -> Result<(), StartError> {
     site.leave().await;
     drop(lock);
     ended
+}
+
+/// What all links of the process share.
+fn links(config: &Config, sender: &mpsc::Sender<Event>) -> Links {
+    Links {
+        events: sender.clone(),
+        secret: setting::secret(config),
+        bytes_max: config.limits.link_bytes_max.unwrap_or(LINK_BYTES_MAX),
+        tls: None,
+        doors: Arc::default(),
+    }
+}
+
+/// The same of links to other sites.
+fn site_links(config: &Config, links: &Links) -> Result<Links, StartError> {
+    let config = Some(config).filter(|config| config.role.has_tier());
+    let tls =
+        config.map_or(Ok(None), Tls::of_sites).named(|| "[sites.tls] cannot be used".into())?;
+    Ok(Links { tls, ..links.clone() })
 }
 
 /// The database of the configuration, if it has one.
@@ -366,7 +388,7 @@ fn tier_seat(
 }
 
 /// Listens to engines, replicas and sites.
-async fn listen(config: &Config, links: &Links) -> Result<(), StartError> {
+async fn listen(config: &Config, links: &Links, site_links: &Links) -> Result<(), StartError> {
     let listen = config.tier.as_ref().and_then(|tier| tier.listen);
     if let Some(listen) = listen.filter(|_| config.role == Role::State) {
         let engines_max = config.limits.engines_max.unwrap_or(ENGINES_MAX);
@@ -377,7 +399,7 @@ async fn listen(config: &Config, links: &Links) -> Result<(), StartError> {
         return Ok(());
     };
     let listener = bind_tcp("sites.listen", sites.listen).await?;
-    links.listen::<SiteFrame>(listener, SITE_LINKS_MAX, LinkId::FromSite);
+    site_links.listen::<SiteFrame>(listener, SITE_LINKS_MAX, LinkId::FromSite);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use vocab::{EngineId, PartitionId, ReplicaId, SiteId, TokenSecret, ViewNumber};
 
 use crate::config::Config;
 use crate::config::check::split_host_port;
-use crate::config::file::{self, Activation, Balancer, Crossing, Limits};
+use crate::config::file::{self, Activation, Balancer, Crossing, Limits, Sender};
 use crate::config::spill::{Never, Rest, application_number};
 
 /// The one partition of a site.
@@ -84,6 +84,10 @@ pub(crate) fn replica(config: &Config, start: u64, among: Option<ReplicaId>) -> 
         partitions: tier.partitions,
         replicas: tier.replicas,
         join_after: Duration::ZERO,
+        sender: match config.crossing.sender {
+            Sender::Primary => replica::Sender::Primary,
+            Sender::Youngest => replica::Sender::Youngest,
+        },
     });
     let mut limits = replica::Limits::default();
     let Limits { calls_max, record_bytes_max, waiters_per_call_max, .. } = config.limits;

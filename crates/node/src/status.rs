@@ -138,7 +138,10 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
         status.return_state = steer::state_of(gate.steering.returning).into();
         status.peers = peers(config, seat, &gate);
     }
+    status.certificate_ends_in_s = seat.sites.certificate_ends_in().map(|left| left.as_secs());
     tier_counters(&stats, &gate, &mut status.counters);
+    let of_links = seat.sites.counters().into_iter();
+    status.counters.extend(of_links.map(|(name, count)| (name.to_owned(), count)));
 }
 
 fn crossing_lag(lags: &Lags) -> CrossingLag {
@@ -179,6 +182,7 @@ fn peers(config: &Config, seat: &TierSeat, gate: &replica::gate::GateStats) -> B
                 address: addresses(&peer.address.0),
                 activation: peer.activation.as_str().into(),
                 evacuating: gate.evacuating.contains(&site),
+                encrypted: seat.sites.is_encrypted(site),
             };
             (peer.id, seen)
         })
@@ -278,6 +282,7 @@ fn tier_counters(
         handed_back,
         evacuated,
         copies_voided,
+        shipped,
         in_stored,
         in_stale,
         in_superseded,

@@ -210,6 +210,8 @@ impl Replica {
             if held == Some(*stamp) || (held.is_none() && removed == Some(*stamp)) {
                 self.outbound_mut(site).remove(*key);
                 self.void_old_copy(*key, site);
+            } else {
+                self.outbound_mut(site).remove_void(*key, *stamp);
             }
             self.note_crossed(*key, site, Some(*stamp));
         }

@@ -45,6 +45,18 @@ pub struct Shared {
     pub replicas: u16,
     /// Pause before it asks to join. It doubles with each life that was cut short.
     pub join_after: Duration,
+    /// Who builds the batches of its partition, as long as it leads it.
+    pub sender: Sender,
+}
+
+/// Which member of a view builds and sends the batches for other sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sender {
+    /// The one that decides what goes.
+    #[default]
+    Primary,
+    /// The member that joined last, on the primary's word.
+    Youngest,
 }
 
 /// When a record that nobody touches leaves memory for the database.

@@ -14,7 +14,8 @@ use vocab::{CallKey, Instant, SiteId, Stamp};
 use crate::Replica;
 use crate::door::GateBound;
 use crate::hint::Decision;
-use crate::outbound::{Flight, Stage, What};
+use crate::outbound::{Flight, Shipping, Stage, What};
+use crate::ship::{SHIPPED_WITHIN, SHIPPER_PAUSE};
 use crate::stats::BulkKind;
 use crate::store::Call;
 
@@ -178,15 +179,16 @@ impl Replica {
             last = Some(site);
             let mut again = 0;
             let outbound = self.outbound_mut(site);
-            while let Some((id, flight)) = outbound.flights.first_key_value() {
-                if flight.sent_at + pace.batch_ack_wait > now {
-                    break;
-                }
-                let id = *id;
+            let mut is_shipper_silent = false;
+            while let Some((id, is_shipping)) = outbound.first_overdue(now) {
                 again += outbound.fail_flight(now, id);
                 outbound.not_before = now + pace.retry_after;
+                is_shipper_silent |= is_shipping;
             }
             self.counts.hints.sent_again += again;
+            if is_shipper_silent {
+                self.ships_again_at = now + SHIPPER_PAUSE;
+            }
             while self.outbound.get(&site).is_some_and(|outbound| {
                 let (bytes, flights) = (limits.batch_bytes_max, limits.batches_in_flight_max);
                 outbound.batch_at(pace.batch_after, bytes, flights).is_some_and(|at| at <= now)
@@ -226,17 +228,35 @@ impl Replica {
             return;
         }
         self.batches += 1;
-        // A site that has not greeted is not sent anything; one that says nothing reads none.
-        let reads = self.sites.get(&site).map_or(0, |status| status.dictionary);
-        let batch::Encoded { bytes, raw_bytes } = batch::encode_for(&entries, reads);
         let outbound = self.outbound_mut(site);
         outbound.stats.batches += 1;
-        outbound.stats.bytes += bytes.len() as u64;
-        outbound.stats.raw_bytes += raw_bytes;
         outbound.stats.entries += entries.len() as u64;
-        outbound.flights.insert(id, Flight { sent_at: now, entries: sent, boundaries });
-        let view = self.config.view.number;
+        let mut flight = Flight {
+            due_at: now + self.config.pace.batch_ack_wait,
+            sent_at: now,
+            entries: sent,
+            boundaries,
+            shipping: None,
+        };
+        if let Some(shipper) = self.shipper(now) {
+            flight.due_at = now + SHIPPED_WITHIN;
+            flight.shipping = Some(Shipping { shipper, is_stored: false });
+            self.ship(shipper, site, id, &entries);
+        } else {
+            let (bytes, raw_bytes) = self.publish(site, id, &entries);
+            self.outbound_mut(site).note_bytes(bytes, raw_bytes);
+        }
+        self.outbound_mut(site).flights.insert(id, flight);
+    }
+
+    /// Encodes a batch and gives it to the gate. Its bytes, and before compression.
+    pub(crate) fn publish(&mut self, site: SiteId, id: u64, entries: &[Entry]) -> (u64, u64) {
+        // A site that has not greeted is not sent anything; one that says nothing reads none.
+        let reads = self.sites.get(&site).map_or(0, |status| status.dictionary);
+        let batch::Encoded { bytes, raw_bytes } = batch::encode_for(entries, reads);
+        let (view, length) = (self.config.view.number, bytes.len() as u64);
         self.tell_gate(GateBound::Publish { site, id, view, bytes });
+        (length, raw_bytes)
     }
 
     fn first_ready(&self, site: SiteId) -> Option<CallKey> {
@@ -277,6 +297,14 @@ impl Replica {
             return;
         };
         // A repeated acknowledgement, or one of a batch that was given up meanwhile.
+        let Some(flight) = outbound.flights.get_mut(&id) else {
+            return;
+        };
+        // What is in the batch is known when its sender has said so: that word may come later.
+        if let Some(shipping) = &mut flight.shipping {
+            shipping.is_stored = true;
+            return;
+        }
         let Some(flight) = outbound.flights.remove(&id) else {
             return;
         };
@@ -366,7 +394,7 @@ impl Replica {
     }
 }
 
-fn trimmed(record: &Record, call: &Call, now: Instant) -> Record {
+pub(crate) fn trimmed(record: &Record, call: &Call, now: Instant) -> Record {
     let mut trimmed = record.trimmed();
     trimmed.header.age = call.age(now);
     trimmed

@@ -35,8 +35,7 @@ impl Replica {
             if self.store.len() >= limits.calls_max || bytes > limits.bytes_max {
                 return DormantOutcome::Full;
             }
-            self.lift(key);
-            self.replace(now, record, false);
+            self.take_in(now, record);
             return DormantOutcome::Stored;
         };
         // Without a record there is only the lock of a call that begins. Its holder's put is then
@@ -56,9 +55,15 @@ impl Replica {
             }
             self.counts.yielded += u64::from(call.is_active());
         }
+        self.take_in(now, record);
+        DormantOutcome::Stored
+    }
+
+    fn take_in(&mut self, now: Instant, record: Record) {
+        let (key, stamp, keeper) = (record.header.key, record.header.stamp, record.header.backup);
         self.lift(key);
         self.replace(now, record, false);
-        DormantOutcome::Stored
+        self.void_copy_of_giver(now, Tombstone { key, stamp }, keeper);
     }
 
     pub(crate) fn store_tombstone(&mut self, now: Instant, tombstone: Tombstone) -> DormantOutcome {

@@ -38,8 +38,10 @@ mod pace;
 mod planted;
 mod put;
 mod quarantine;
+mod redundancy;
 mod refill;
 mod seats;
+mod ship;
 mod spill;
 pub mod stats;
 mod steering;
@@ -47,7 +49,7 @@ mod store;
 mod told;
 mod tombs;
 
-pub use config::{Config, Limits, Pace, Shared, Spill, SpillAfter};
+pub use config::{Config, Limits, Pace, Sender, Shared, Spill, SpillAfter};
 pub use copy::CopyStats;
 pub use database::{DatabaseAsk, DatabaseWord, FoundRow, Refused, SpillRow};
 pub use door::{
@@ -101,6 +103,8 @@ pub struct Replica {
     last_engine: Option<EngineId>,
     tokens: u64,
     batches: u64,
+    /// Until then the batches are built here, whoever is to build them.
+    ships_again_at: Instant,
     /// Locks that were handed, not asked for.
     handed: usize,
     waiters: usize,
@@ -163,6 +167,7 @@ impl Replica {
             last_engine: None,
             tokens: 0,
             batches: 0,
+            ships_again_at: Instant(0),
             handed: 0,
             waiters: 0,
             outbound: BTreeMap::new(),
@@ -458,8 +463,7 @@ impl Replica {
             note(outbound.first_settling().map(|(at, _)| at), Reason::Settle);
             let (bytes, flights) = (limits.batch_bytes_max, limits.batches_in_flight_max);
             note(outbound.batch_at(pace.batch_after, bytes, flights), Reason::Batch);
-            let first = outbound.flights.values().next();
-            note(first.map(|flight| flight.sent_at + pace.batch_ack_wait), Reason::Batch);
+            note(outbound.overdue_at(), Reason::Batch);
         }
         note(self.bulk_at(), Reason::Pace);
         let refill_at = self.refill.wake_at();

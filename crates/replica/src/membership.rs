@@ -98,7 +98,7 @@ pub(crate) struct Membership {
     /// Words of engines that wait until the view is certain.
     muted: VecDeque<(EngineId, Command)>,
     /// Since when the view has fewer members than it should.
-    short_since: Option<Instant>,
+    pub(crate) short_since: Option<Instant>,
     /// How long it took the last time to have all of them again.
     pub(crate) healed_after: Option<Duration>,
     /// The life up to which other sites have said what they hold, as the gate knows it.
@@ -283,6 +283,8 @@ impl Replica {
             | PeerWord::RowsFree { view, .. }
             | PeerWord::ViewAsk { view, .. }
             | PeerWord::ViewSame { view, .. }
+            | PeerWord::Ship { view, .. }
+            | PeerWord::Shipped { view, .. }
                 if view != current || !is_named || self.is_mute() =>
             {
                 self.counts.peer_stale += 1;
@@ -320,6 +322,12 @@ impl Replica {
                 self.tell_peer(replica, PeerWord::ViewSame { view, ask });
             }
             PeerWord::ViewSame { view: _, ask } => self.view_confirmed(replica, ask),
+            PeerWord::Ship { view: _, site, id, calls, removals } => {
+                self.ship_asked(now, replica, (site, id), &calls, &removals);
+            }
+            PeerWord::Shipped { view: _, site, id, missing, bytes, raw_bytes } => {
+                self.shipped(now, replica, (site, id), &missing, (bytes, raw_bytes));
+            }
             PeerWord::Struck { view: _, strikes } => self.peer_struck(now, strikes),
             PeerWord::Quarantined { view: _, aside } => {
                 self.on_spilled(aside.key, |replica| replica.peer_quarantined(now, aside));
@@ -741,28 +749,11 @@ impl Replica {
         self.store.remove(key);
     }
 
-    fn note_redundancy(&mut self, now: Instant) {
-        let wanted = self.config.shared.as_ref().map_or(1, |shared| usize::from(shared.replicas));
-        let view = &self.config.view;
-        // Who is in no view holds nothing that more replicas could hold.
-        let is_short = view.names(self.config.replica) && view.members.len() < wanted;
-        let membership = &mut self.membership;
-        if is_short {
-            membership.short_since.get_or_insert(now);
-        } else if let Some(since) = membership.short_since.take() {
-            membership.healed_after = Some(now.since(since));
-        }
-    }
-
     /// Whether the coordination store cannot be written to, as far as this replica had to: it may
     /// answer reads all the same.
     #[must_use]
     pub fn is_store_unwritable(&self) -> bool {
         self.membership.writes_fail
-    }
-
-    pub(crate) fn short_for(&self, now: Instant) -> Option<Duration> {
-        self.membership.short_since.map(|since| now.since(since))
     }
 }
 

@@ -18,7 +18,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use tier_protocol::Tombstone;
-use vocab::{CallKey, Instant, Stamp};
+use vocab::{CallKey, Instant, ReplicaId, Stamp};
 
 use crate::stats::{MarkStage, OutboundStats};
 
@@ -67,9 +67,21 @@ pub(crate) struct Mark {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) sent_at: Instant,
+    /// When it is given up.
+    pub(crate) due_at: Instant,
+    /// Another member builds the batch, and has yet to say what is in it.
+    pub(crate) shipping: Option<Shipping>,
     pub(crate) entries: Vec<(CallKey, Stamp)>,
     /// Since when each state in it could have crossed.
     pub(crate) boundaries: Vec<Instant>,
+}
+
+/// A batch that another member was asked to send.
+#[derive(Debug)]
+pub(crate) struct Shipping {
+    pub(crate) shipper: ReplicaId,
+    /// The site has it already.
+    pub(crate) is_stored: bool,
 }
 
 /// Everything that is to cross to one site.
@@ -213,6 +225,14 @@ impl Outbound {
         }
     }
 
+    /// Removes the mark of a removal of that very stamp: of a copy that is void.
+    pub(crate) fn remove_void(&mut self, key: CallKey, stamp: Stamp) {
+        let what = self.mark(key).map(|mark| mark.what);
+        if matches!(what, Some(What::Removal(tombstone)) if tombstone.stamp == stamp) {
+            self.remove(key);
+        }
+    }
+
     /// Keys of all marked records.
     pub(crate) fn records(&self) -> impl Iterator<Item = CallKey> {
         let of_records = self.marks.iter().filter(|(_, mark)| mark.what == What::Record);
@@ -276,6 +296,22 @@ impl Outbound {
         let (oldest, _) = self.first_ready()?;
         let at = if self.ready_bytes >= bytes_max { oldest } else { oldest + batch_after };
         Some(at.max(self.not_before))
+    }
+
+    /// A batch whose time is over, and whether its sender never said what is in it.
+    pub(crate) fn first_overdue(&self, now: Instant) -> Option<(u64, bool)> {
+        let overdue = self.flights.iter().find(|(_, flight)| flight.due_at <= now);
+        overdue.map(|(id, flight)| (*id, flight.shipping.is_some()))
+    }
+
+    /// When the first batch is given up.
+    pub(crate) fn overdue_at(&self) -> Option<Instant> {
+        self.flights.values().map(|flight| flight.due_at).min()
+    }
+
+    pub(crate) fn note_bytes(&mut self, bytes: u64, raw_bytes: u64) {
+        self.stats.bytes += bytes;
+        self.stats.raw_bytes += raw_bytes;
     }
 
     /// The entries of a batch are to be sent again, unless something newer came meanwhile. How many

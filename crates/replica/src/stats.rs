@@ -249,6 +249,8 @@ pub struct Counts {
     pub evacuated: u64,
     /// Copies elsewhere that were declared void, as their call moved to a third site.
     pub copies_voided: u64,
+    /// Batches that this member built on the primary's word.
+    pub shipped: u64,
     /// Records from another site that were stored.
     pub in_stored: u64,
     /// Records or removals from another site that were older than what is held.

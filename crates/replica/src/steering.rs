@@ -13,7 +13,7 @@
 //! ```
 
 use tier_protocol::{Progress, Return, SiteState, Steering, Tombstone};
-use vocab::{CallKey, SiteId, Stamp};
+use vocab::{CallKey, Instant, SiteId, Stamp};
 
 use crate::Replica;
 use crate::door::SiteStatus;
@@ -102,6 +102,30 @@ impl Replica {
         let now = self.now;
         self.counts.copies_voided += 1;
         self.outbound_mut(keeper).note_removal(now, Tombstone { key, stamp }, REMOVAL_BYTES);
+    }
+
+    /// A call arrives, given to this site. `keeper` keeps the copies of its giver: this site, too,
+    /// says that they are void, as the giver may die before its own word is heard.
+    pub(crate) fn void_copy_of_giver(
+        &mut self,
+        now: Instant,
+        given: Tombstone,
+        keeper: Option<SiteId>,
+    ) {
+        let Tombstone { key, stamp } = given;
+        let here = self.config.here;
+        if stamp.epoch.site != here || !stamp.epoch.is_given() {
+            return;
+        }
+        // The one that keeps this site's copies is about to have this very call. One that was never
+        // heard may be no peer at all: its mark would stay for ever.
+        let is_another = |site: &SiteId| *site != here && self.config.backup_to != Some(*site);
+        let keeper = keeper.filter(is_another).filter(|site| self.starts.contains_key(site));
+        if let Some(keeper) = keeper {
+            let stamp = Stamp { epoch: stamp.epoch.below(), ..stamp };
+            self.counts.copies_voided += 1;
+            self.outbound_mut(keeper).note_removal(now, Tombstone { key, stamp }, REMOVAL_BYTES);
+        }
     }
 
     /// How much is left of what is steered.

@@ -16,10 +16,12 @@ mod random;
 mod rng;
 mod seats;
 mod shared;
+mod ship;
 mod spill;
 mod spill_pair;
 mod spill_random;
 mod steering;
+mod three_sites;
 mod timers;
 
 use std::collections::VecDeque;

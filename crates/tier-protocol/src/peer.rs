@@ -207,6 +207,35 @@ pub enum PeerWord {
         /// The calls, and what it has of each.
         calls: Vec<(CallKey, Stamp)>,
     },
+    /// The primary has another member send a batch: of these states, if they are still what it
+    /// holds, and of these removals.
+    Ship {
+        /// The view.
+        view: ViewNumber,
+        /// Where the batch goes.
+        site: SiteId,
+        /// The number of the batch.
+        id: u64,
+        /// The calls, and the stamp of each record.
+        calls: Vec<(CallKey, Stamp)>,
+        /// Calls that are over.
+        removals: Vec<(CallKey, Stamp)>,
+    },
+    /// Answer to `Ship`: what could be sent of it is on its way.
+    Shipped {
+        /// The view.
+        view: ViewNumber,
+        /// Where the batch goes.
+        site: SiteId,
+        /// The number of the batch.
+        id: u64,
+        /// What was asked for and is not in it: another state is held.
+        missing: Vec<CallKey>,
+        /// Bytes of the batch, and before compression; 0 where all is missing.
+        bytes: u64,
+        /// The same before compression.
+        raw_bytes: u64,
+    },
     /// These records are in the database: whoever holds them may let go of them.
     Spilled {
         /// The view.

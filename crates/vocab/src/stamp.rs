@@ -60,6 +60,12 @@ impl Epoch {
         Self { n: (self.n + 1) | 1, site }
     }
 
+    /// Whether its home was given the call by the home before it.
+    #[must_use]
+    pub fn is_given(self) -> bool {
+        self.n % 2 == 1
+    }
+
     /// The highest epoch below this one, which no call ever has: what is older than this one is
     /// at or below it.
     #[must_use]

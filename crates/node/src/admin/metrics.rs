@@ -212,6 +212,10 @@ fn tier(page: &mut Page, status: &StatusReply) {
     if let Some(view) = &status.view {
         self::view(page, view);
     }
+    if let Some(left) = status.certificate_ends_in_s {
+        let what = "Time until the certificate of the links to other sites ends.";
+        page.gauge("certificate_ends_in_seconds", what, left);
+    }
     if let Some(queue) = &status.queue {
         let help = "Whether the server that keeps other sites' batches cannot be used.";
         page.gauge("queue_away", help, u64::from(queue.away));

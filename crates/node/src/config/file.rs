@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::database::Database;
 use super::queue::Queue;
 use super::spill::Spill;
+use super::tls::TlsFiles;
 
 /// What a process does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -321,6 +322,8 @@ pub struct Sites {
     /// A site that was silent for this long is taken to be dead.
     #[serde(default = "silent_after_ms")]
     pub silent_after_ms: u64,
+    /// Certificates; links are not encrypted when absent.
+    pub tls: Option<TlsFiles>,
     /// The other sites.
     #[serde(default)]
     pub peer: Vec<Peer>,
@@ -346,6 +349,8 @@ pub struct Peer {
     pub id: u16,
     /// Its `sites.listen`; of each of its state processes, where it has several.
     pub address: Addresses,
+    /// What its certificate must name, where there is `[sites.tls]`; see [`Self::tls_name`].
+    pub tls_name: Option<String>,
     /// What wakes its dormant calls here while it is dead.
     #[serde(default)]
     pub activation: Activation,
@@ -399,6 +404,20 @@ pub struct Crossing {
     pub refill_per_s: Option<u32>,
     /// Calls that are given back in one second.
     pub hand_back_per_s: Option<u32>,
+    /// Which replica of a partition builds the batches.
+    #[serde(default)]
+    pub sender: Sender,
+}
+
+/// Which replica of a partition builds the batches for other sites.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sender {
+    /// The primary.
+    #[default]
+    Primary,
+    /// The member that joined last.
+    Youngest,
 }
 
 /// `[limits]`. What is absent is the core's default.

@@ -6,6 +6,9 @@ use std::time::Duration;
 use replica::SpillAfter;
 
 use super::*;
+use crate::certificates::{Authority, CertificateFiles};
+use crate::scratch::Scratch;
+use crate::tls::tests::{Valid, issue};
 
 const SECRET: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -334,4 +337,46 @@ fn a_host_and_a_port_are_split() {
     for bad in ["", "host", "host:", ":5060", "host:0", "host:70000", "ho st:5060", "a@b:5060"] {
         assert_eq!(split_host_port(bad), None, "{bad}");
     }
+}
+
+/// The whole configuration with certificates, and with `more` for its peer.
+fn encrypted(files: &CertificateFiles, more: &str) -> String {
+    let CertificateFiles { cert_file, key_file, ca_file } = files;
+    let tls = format!(
+        "[sites.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\nca_file = {ca_file:?}\n"
+    );
+    let text = changed("[admin]\n", &format!("{tls}[admin]\n"));
+    text.replace("address = \"127.0.0.1:9200\"\n", &format!("address = \"127.0.0.1:9200\"\n{more}"))
+}
+
+#[test]
+fn certificates_that_no_peer_would_take_are_told() {
+    let scratch = Scratch::new("config_tls");
+    let ca = Authority::new("config");
+    let good = ca.issue(scratch.path(), "site1.rehome");
+    check_golden("tls_good", &encrypted(&good, "tls_name = \"two.example.com\"\n"), None);
+    let (config, _) = parse("site.toml", &encrypted(&good, ""), None).unwrap();
+    assert_eq!(config.sites.unwrap().peer[0].tls_name(), "site2.rehome");
+    let none = std::path::PathBuf::from("/nowhere/site1.pem");
+    let missing = CertificateFiles { cert_file: none, ..good.clone() };
+    check_golden("tls_missing", &encrypted(&missing, "tls_name = \"not a name\"\n"), None);
+    let other = Authority::new("other").issue(scratch.path(), "two.example.com");
+    let mixed = CertificateFiles { key_file: other.key_file.clone(), ..good.clone() };
+    check_golden("tls_key", &encrypted(&mixed, ""), None);
+    let foreign = CertificateFiles { ca_file: good.ca_file, ..other };
+    check_golden("tls_foreign", &encrypted(&foreign, ""), None);
+    let ended = issue(&ca, scratch.path(), "site1.rehome", Valid::Ended);
+    check_golden("tls_ended", &encrypted(&ended, ""), None);
+    // An engine opens no link to other sites, and reads none of it.
+    let tier = "[tier]\nconnect = \"127.0.0.1:9000\"\n[admin]\n";
+    let engine = encrypted(&missing, "").replace("[admin]\n", tier);
+    assert!(parse("site.toml", &engine, Some(Role::Engine)).is_ok());
+}
+
+#[test]
+fn a_name_without_certificates_and_open_links_are_told() {
+    let named =
+        changed("address = \"127.0.0.1:9200\"", "address = \"127.0.0.1:9200\"\ntls_name = \"x\"");
+    check_golden("tls_name_alone", &named, None);
+    check_golden("sites_open", &changed("\"127.0.0.1:9100\"", "\"10.0.0.1:9100\""), None);
 }

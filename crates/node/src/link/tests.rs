@@ -1,5 +1,7 @@
 //! Links over the loopback: words arrive, strangers do not, a break is told at once.
 
+mod tls;
+
 use super::*;
 use tier_protocol::frame::SiteFrame;
 use tier_protocol::{Course, SiteState, SiteWord};
@@ -7,7 +9,9 @@ use tokio::sync::mpsc::Receiver;
 
 fn links(secret: u8) -> (Links, Receiver<Event>) {
     let (events, inbox) = crate::event::channel();
-    (Links { events, secret: TokenSecret::new([secret; 32]), bytes_max: LINK_BYTES_MAX }, inbox)
+    let secret = TokenSecret::new([secret; 32]);
+    let doors = Arc::default();
+    (Links { events, secret, bytes_max: LINK_BYTES_MAX, tls: None, doors }, inbox)
 }
 
 async fn listen(links: &Links) -> SocketAddr {
@@ -97,7 +101,7 @@ async fn a_link_that_was_full_goes_on_when_the_peer_reads() {
         batch(id, 256 << 10).encode_into(outbox.buffer());
     }
     outbox.flush().unwrap();
-    assert!(outbox.is_stuck);
+    assert!(matches!(outbox.to, To::Plain { is_stuck: true, .. }));
     let (_, LinkWord::Up(_open)) = next(&mut inbox_there).await else { panic!("not up") };
     let (mut came, mut times_writable) = (0, 0);
     while came < BATCHES {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use replica::gate::GateInput;
 use tier_protocol::frame::SiteFrame;
@@ -42,6 +43,8 @@ pub(crate) struct SiteLinks {
     from: BTreeMap<u64, From>,
     /// What each other site last said of itself.
     states: BTreeMap<SiteId, SiteState>,
+    /// Links of sites that their certificate does not name.
+    misnamed: u64,
 }
 
 impl SiteLinks {
@@ -58,6 +61,7 @@ impl SiteLinks {
             ungreeted: BTreeMap::new(),
             from: BTreeMap::new(),
             states: BTreeMap::new(),
+            misnamed: 0,
         }
     }
 
@@ -84,6 +88,22 @@ impl SiteLinks {
     /// What `site` last said of itself; it may be dead since.
     pub(crate) fn state_of(&self, site: SiteId) -> Option<SiteState> {
         self.states.get(&site).copied()
+    }
+
+    /// Whether what is said to `site` is encrypted; `None` while there is no link.
+    pub(crate) fn is_encrypted(&self, site: SiteId) -> Option<bool> {
+        self.to.get(&site).map(|(_, outbox)| outbox.is_encrypted())
+    }
+
+    /// How long this site's certificate is valid still; `None` without TLS.
+    pub(crate) fn certificate_ends_in(&self) -> Option<Duration> {
+        self.links.as_ref()?.tls.as_ref()?.ends_in()
+    }
+
+    /// Links that did not come to stand, by the names of their counters.
+    pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.links.iter().flat_map(|links| links.doors.counters());
+        counts.chain([("links_misnamed", self.misnamed)]).collect()
     }
 
     pub(crate) fn send(&mut self, site: SiteId, word: SiteWord) {
@@ -176,7 +196,12 @@ impl SiteLinks {
     fn take_from(&mut self, link: u64, word: SiteWord, words: &mut VecDeque<Word>) {
         let Some(known) = self.from.get_mut(&link) else { return };
         if let (None, SiteWord::Hello { site, .. }) = (known.site, &word) {
-            known.site = Some(*site).filter(|site| self.peers.contains_key(site));
+            let is_named = known.outbox.may_be(*site);
+            known.site = Some(*site).filter(|site| is_named && self.peers.contains_key(site));
+            if !is_named {
+                tracing::warn!(link, site = site.0, "a site's certificate does not name it");
+                self.misnamed += 1;
+            }
         }
         let Some(site) = known.site else {
             tracing::warn!(link, "a link of an unknown site is closed");

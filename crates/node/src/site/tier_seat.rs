@@ -46,7 +46,7 @@ pub(crate) struct TierSeat {
     own_engine: Option<EngineId>,
     engines: BTreeMap<u64, EngineLink>,
     engine_links: BTreeMap<EngineId, u64>,
-    pub(super) sites: SiteLinks,
+    pub(crate) sites: SiteLinks,
     is_serving: bool,
     replica_wake_at: Instant,
     gate_wake_at: Instant,

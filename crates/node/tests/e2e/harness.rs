@@ -4,12 +4,14 @@
 
 pub(crate) mod admin;
 pub(crate) mod agent;
+pub(crate) mod certificates;
 pub(crate) mod config;
 pub(crate) mod dialog;
 pub(crate) mod direct_site;
 pub(crate) mod figures;
 pub(crate) mod many;
 pub(crate) mod many_sites;
+pub(crate) mod mesh;
 pub(crate) mod netns;
 pub(crate) mod pair;
 pub(crate) mod process;

@@ -1,10 +1,11 @@
 //! Two sites of many processes: partitions of several replicas, etcd and NATS, all real.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use admin_api::{EvacuateOrder, OrderReply};
 
-use crate::harness::many_sites::{ManySite, ManySites};
+use crate::harness::many_sites::{Layout, ManySite, ManySites};
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
 use crate::harness::{let_pass, sized, wait_for};
@@ -19,8 +20,18 @@ struct Held {
 
 /// Two sites, and callers that hang up after `hold`.
 fn held(stage: &Stage, calls: u32, hold: Duration) -> Held {
-    let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
-    let sites = ManySites::start(stage, callee_at);
+    let callee_at = stage.address();
+    held_by(stage, ManySites::start(stage, callee_at), callee_at, calls, hold)
+}
+
+fn held_by(
+    stage: &Stage,
+    sites: ManySites,
+    callee_at: SocketAddr,
+    calls: u32,
+    hold: Duration,
+) -> Held {
+    let caller_at = stage.address();
     let callee = Sipp::callee(stage, "uas_patient", callee_at, calls);
     let load = Load { calls, per_second: 100, hold };
     let caller = Sipp::caller(stage, "uac_hold_logged", caller_at, sites.edge, &load);
@@ -61,6 +72,29 @@ fn many_site_killed() {
     held.sites.wait_crossed(u64::from(calls));
     held.lose_site_1();
     held.finish(&stage, "every process of site 1 killed, its etcd and NATS too");
+}
+
+/// The youngest replica of each partition builds the batches; in the middle of it one dies.
+#[test]
+fn many_site_killed_whose_youngest_replicas_send() {
+    let stage = Stage::new("youngest_send");
+    let calls = sized(300, 1_000);
+    let hold = Duration::from_secs(u64::from(calls / 100) + 16);
+    let states = "[crossing]\nsender = \"youngest\"\n\n";
+    let layout = Layout { states, ..Layout::default() };
+    let callee_at = stage.address();
+    let sites = ManySites::start_on(&stage, callee_at, &layout);
+    let mut held = held_by(&stage, sites, callee_at, calls, hold);
+    let_pass(Duration::from_secs(2));
+    let shipped = held.sites.one.counter("replica_shipped");
+    assert!(shipped > 0, "no batch was built by a youngest replica");
+    let primary = held.sites.one.primary(1);
+    let youngest = ManySite::replicas(1).find(|index| *index != primary).expect("two replicas");
+    held.sites.one.kill_state(youngest);
+    held.sites.wait_crossed(u64::from(calls));
+    held.lose_site_1();
+    let what = format!("{shipped} batches built by the youngest replicas, one of which died; ");
+    held.finish(&stage, &(what + "then site 1 killed"));
 }
 
 #[test]

@@ -6,28 +6,36 @@ use std::collections::{BTreeMap, VecDeque};
 use tier_protocol::{PeerWord, SiteMap};
 
 use super::*;
-use crate::{PeerNews, Shared, StoreAsk, StoreWord, outside};
+use crate::{PeerNews, Sender, Shared, StoreAsk, StoreWord, outside};
 
 const E: EngineId = A;
 const F: EngineId = B;
 
 /// A site's replicas and its store.
-struct Site {
-    now: Instant,
-    replicas: BTreeMap<u64, Replica>,
+pub(super) struct Site {
+    pub(super) now: Instant,
+    pub(super) replicas: BTreeMap<u64, Replica>,
     /// What engines were told: by whom, in which view, what.
     told: Vec<(u64, EngineId, ViewNumber, Reply)>,
     asks: VecDeque<(u64, StoreAsk)>,
-    words: VecDeque<(u64, u64, PeerWord)>,
+    pub(super) words: VecDeque<(u64, u64, PeerWord)>,
     expelled: Vec<u64>,
     map: SiteMap,
     revision: u64,
     turn: u64,
+    /// What the gate was told, and by whom.
+    pub(super) gate: Vec<(u64, GateBound)>,
+    /// Who sends to site 2; `None` where nothing crosses.
+    sender: Option<Sender>,
 }
 
 impl Site {
     /// Replicas with these numbers, all complete members but for those in `joining`.
     fn of(members: &[u64]) -> Self {
+        Self::of_sender(members, None)
+    }
+
+    pub(super) fn of_sender(members: &[u64], sender: Option<Sender>) -> Self {
         let mut site = Self {
             now: Instant(1_000_000_000),
             replicas: BTreeMap::new(),
@@ -38,6 +46,8 @@ impl Site {
             map: SiteMap::default(),
             revision: 0,
             turn: 0,
+            gate: Vec::new(),
+            sender,
         };
         for number in members {
             site.start(*number);
@@ -58,8 +68,9 @@ impl Site {
                 partitions: 1,
                 replicas: 3,
                 join_after: Duration::ZERO,
+                sender: self.sender.unwrap_or_default(),
             }),
-            backup_to: None,
+            backup_to: self.sender.map(|_| THERE),
             spill: None,
             limits: Limits { copy_page_max: 2, ..Limits::default() },
             pace: Pace { lock_lease: ms(10_000), ..Pace::default() },
@@ -75,7 +86,7 @@ impl Site {
         }
     }
 
-    fn input(&mut self, number: u64, input: Input) {
+    pub(super) fn input(&mut self, number: u64, input: Input) {
         let Some(replica) = self.replicas.get_mut(&number) else { return };
         replica.handle_input(self.now, input);
         loop {
@@ -86,8 +97,8 @@ impl Site {
                 Output::Store(ask) => self.asks.push_back((number, ask)),
                 Output::Peer { replica, word } => self.words.push_back((number, replica.0, word)),
                 Output::Expelled => self.expelled.push(number),
-                Output::Map(_) | Output::Gate(_) | Output::Database(_) | Output::Dropped { .. } => {
-                }
+                Output::Gate(word) => self.gate.push((number, word)),
+                Output::Map(_) | Output::Database(_) | Output::Dropped { .. } => {}
                 Output::WakeAt(at, _) => {
                     assert!(at >= self.now, "a wake in the past");
                     return;
@@ -125,7 +136,7 @@ impl Site {
         self.input(number, Input::Store(word));
     }
 
-    fn carry_words(&mut self) {
+    pub(super) fn carry_words(&mut self) {
         while let Some((from, to, word)) = self.words.pop_front() {
             let (replica, news) = (ReplicaId(from), PeerNews::Said(word));
             self.input(to, Input::Peer { replica, news });
@@ -169,14 +180,24 @@ impl Site {
         self.command(primary, engine, ask)
     }
 
-    fn lock(&mut self, engine: EngineId, key: CallKey) -> (LockToken, Option<Record>, bool) {
+    pub(super) fn lock(
+        &mut self,
+        engine: EngineId,
+        key: CallKey,
+    ) -> (LockToken, Option<Record>, bool) {
         match self.ask(engine, key).as_slice() {
             [Reply::Granted { token, record, resume, .. }] => (*token, record.clone(), *resume),
             other => panic!("{other:?}"),
         }
     }
 
-    fn put(&mut self, to: u64, engine: EngineId, record: &Record, base: Option<Stamp>) -> Reply {
+    pub(super) fn put(
+        &mut self,
+        to: u64,
+        engine: EngineId,
+        record: &Record,
+        base: Option<Stamp>,
+    ) -> Reply {
         let view = self.view(to).number;
         let (record, flags) = (record.clone(), BOUNDARY);
         let replies = self.command(to, engine, Command::Put { view, record, base, flags });
@@ -184,7 +205,7 @@ impl Site {
     }
 
     /// A whole turn: lock, put to all, unlock at all.
-    fn turn(&mut self, engine: EngineId, key: CallKey) -> Stamp {
+    pub(super) fn turn(&mut self, engine: EngineId, key: CallKey) -> Stamp {
         let (token, before, _) = self.lock(engine, key);
         let record = next(key, token, before.as_ref());
         let base = before.map(|before| before.header.stamp);
@@ -203,7 +224,7 @@ impl Site {
         self.map.partitions[0].everybody().map(|replica| replica.0).collect()
     }
 
-    fn held(&self, number: u64, key: CallKey) -> Option<Stamp> {
+    pub(super) fn held(&self, number: u64, key: CallKey) -> Option<Stamp> {
         self.replicas[&number].get(self.now, key).and_then(|story| story.summary.stamp)
     }
 
@@ -217,7 +238,7 @@ impl Site {
     }
 }
 
-fn next(key: CallKey, token: LockToken, before: Option<&Record>) -> Record {
+pub(super) fn next(key: CallKey, token: LockToken, before: Option<&Record>) -> Record {
     let version = before.map_or(1, |before| before.header.stamp.version.0 + 1);
     let stamp = Stamp { token, ..stamp(65_536, HERE, version) };
     record(key, stamp, HERE)

@@ -23,6 +23,7 @@ fn seated(name: &str, replica: ReplicaId) -> Config {
         partitions: 1,
         replicas: 2,
         join_after: Duration::ZERO,
+        sender: crate::Sender::Primary,
     };
     Config {
         here: HERE,

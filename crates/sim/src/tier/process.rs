@@ -88,6 +88,7 @@ impl StateProcess {
             partitions: sizes.partitions,
             replicas: sizes.replicas,
             join_after: Duration::from_millis(500),
+            sender: replica::Sender::Primary,
         };
         let limits = replica::Limits {
             copy_page_max: sizes.copy_page_max,

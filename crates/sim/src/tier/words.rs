@@ -32,7 +32,9 @@ pub(crate) fn peer(word: &PeerWord) -> Option<String> {
         PeerWord::RowsAsk { .. }
         | PeerWord::RowsFree { .. }
         | PeerWord::ViewAsk { .. }
-        | PeerWord::ViewSame { .. } => return None,
+        | PeerWord::ViewSame { .. }
+        | PeerWord::Ship { .. }
+        | PeerWord::Shipped { .. } => return None,
         PeerWord::SpilledAsk { view, calls } => {
             format!("SpilledAsk [{}] {}", view.0, calls.len())
         }

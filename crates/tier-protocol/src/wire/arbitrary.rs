@@ -616,6 +616,14 @@ fn peer_word() -> impl Strategy<Value = PeerWord> {
         (view(), vec(key(), 0..4)).prop_map(|(view, keys)| PeerWord::Repair { view, keys }),
         repaired(),
         (site(), stamps()).prop_map(|(site, calls)| PeerWord::Crossed { site, calls }),
+        (view(), site(), any::<u64>(), stamps(), stamps()).prop_map(
+            |(view, site, id, calls, removals)| PeerWord::Ship { view, site, id, calls, removals }
+        ),
+        (view(), site(), any::<u64>(), vec(key(), 0..4), any::<[u64; 2]>()).prop_map(
+            |(view, site, id, missing, [bytes, raw_bytes])| {
+                PeerWord::Shipped { view, site, id, missing, bytes, raw_bytes }
+            }
+        ),
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::Spilled { view, calls }),
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::SpilledAsk { view, calls }),
         (view(), stamps()).prop_map(|(view, calls)| PeerWord::RowsAsk { view, calls }),

@@ -237,6 +237,11 @@ pub(crate) struct PeerWord {
     aside: Option<SetAside>,
     #[prost(message, optional, tag = "15")]
     tombstone: Option<Tombstone>,
+    /// Keys with stamps of removals.
+    #[prost(bytes = "bytes", tag = "17")]
+    removals: Bytes,
+    #[prost(uint64, tag = "18")]
+    raw_bytes: u64,
 }
 
 const PING: u32 = 1;
@@ -260,6 +265,8 @@ const ROWS_FREE: u32 = 18;
 const NEWS: u32 = 19;
 const VIEW_ASK: u32 = 20;
 const VIEW_SAME: u32 = 21;
+const SHIP: u32 = 22;
+const SHIPPED: u32 = 23;
 
 fn of_stamps(kind: u32, view: ViewNumber, calls: &[(CallKey, vocab::Stamp)]) -> PeerWord {
     PeerWord { kind, view: view.0, list: list::pack(calls), ..PeerWord::default() }
@@ -325,6 +332,22 @@ impl From<&peer::PeerWord> for PeerWord {
             Word::Crossed { site, calls } => {
                 Self { kind: CROSSED, site: u32::from(site.0), list: list::pack(calls), ..none }
             }
+            Word::Ship { view, site, id, calls, removals } => Self {
+                site: u32::from(site.0),
+                number: *id,
+                removals: list::pack(removals),
+                ..of_stamps(SHIP, *view, calls)
+            },
+            Word::Shipped { view, site, id, missing, bytes, raw_bytes } => Self {
+                kind: SHIPPED,
+                view: view.0,
+                site: u32::from(site.0),
+                number: *id,
+                list: list::pack(missing),
+                total: *bytes,
+                raw_bytes: *raw_bytes,
+                ..none
+            },
             Word::Spilled { view, calls } => of_stamps(SPILLED, *view, calls),
             Word::SpilledAsk { view, calls } => of_stamps(SPILLED_ASK, *view, calls),
             Word::RowsAsk { view, calls } => of_stamps(ROWS_ASK, *view, calls),
@@ -388,6 +411,21 @@ impl TryFrom<PeerWord> for peer::PeerWord {
             CROSSED => {
                 Self::Crossed { site: word::site(wire.site)?, calls: list::unpack(&wire.list)? }
             }
+            SHIP => Self::Ship {
+                view,
+                site: word::site(wire.site)?,
+                id: wire.number,
+                calls: list::unpack(&wire.list)?,
+                removals: list::unpack(&wire.removals)?,
+            },
+            SHIPPED => Self::Shipped {
+                view,
+                site: word::site(wire.site)?,
+                id: wire.number,
+                missing: list::unpack(&wire.list)?,
+                bytes: wire.total,
+                raw_bytes: wire.raw_bytes,
+            },
             SPILLED => Self::Spilled { view, calls: list::unpack(&wire.list)? },
             SPILLED_ASK => Self::SpilledAsk { view, calls: list::unpack(&wire.list)? },
             ROWS_ASK => Self::RowsAsk { view, calls: list::unpack(&wire.list)? },

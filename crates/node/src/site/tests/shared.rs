@@ -25,7 +25,9 @@ fn waiting(scratch: &Scratch, partition: u16) -> Site {
     let (config, _) = crate::config::parse("site.toml", &text, None).unwrap();
     let clock = Clock::start();
     let (events, _) = crate::event::channel();
-    let links = Links { events: events.clone(), secret: setting::secret(&config), bytes_max: 1 };
+    let (events_to, secret) = (events.clone(), setting::secret(&config));
+    let doors = std::sync::Arc::default();
+    let links = Links { events: events_to, secret, bytes_max: 1, tls: None, doors };
     let name = setting::name(&config);
     let partition = setting::partition(&config);
     let peers = Peers::new(links, Myself { replica: OWN, partition, name: name.clone() });

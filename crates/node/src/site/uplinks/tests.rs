@@ -9,7 +9,8 @@ use crate::event::Event;
 
 fn links() -> (Links, Receiver<Event>) {
     let (events, inbox) = crate::event::channel();
-    (Links { events, secret: TokenSecret::new([7; 32]), bytes_max: 1 << 20 }, inbox)
+    let (secret, doors) = (TokenSecret::new([7; 32]), std::sync::Arc::default());
+    (Links { events, secret, bytes_max: 1 << 20, tls: None, doors }, inbox)
 }
 
 fn uplinks(links: Links, addresses: &[SocketAddr]) -> Uplinks {

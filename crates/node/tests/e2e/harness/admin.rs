@@ -28,9 +28,14 @@ impl Admin {
 
     /// Calls of home `home` are served by site `by`; new calls go by `weights`.
     pub(crate) fn route(&self, home: u16, by: u16, weights: &[(u16, u32)]) -> RouteReply {
+        self.routes(&[(home, by)], weights)
+    }
+
+    /// The same of several homes.
+    pub(crate) fn routes(&self, serves: &[(u16, u16)], weights: &[(u16, u32)]) -> RouteReply {
         let order = RouteOrder {
             version: None,
-            serves: [(home, by)].into(),
+            serves: serves.iter().copied().collect(),
             weights: Some(weights.iter().copied().collect()),
         };
         self.post("/v1/route", &order).expect("the balancer takes a route")

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::certificates::CertificateFiles;
+
 /// Guards loopback for the length of a test, nothing else.
 pub(crate) const SECRET: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 
@@ -100,6 +102,30 @@ pub(crate) fn sites_of(listen: SocketAddr, peer: u16, addresses: &[SocketAddr]) 
          [[sites.peer]]\nid = {peer}\naddress = [{}]\nactivation = \"on_message\"\n\n",
         addresses.join(", ")
     )
+}
+
+/// `[sites]` with several peers, one of which may be the backup, and certificates if any.
+pub(crate) fn sites_among(
+    listen: SocketAddr,
+    backup: Option<u16>,
+    peers: &[(u16, SocketAddr)],
+    certificates: Option<&CertificateFiles>,
+) -> String {
+    let backup = backup.map(|site| format!("backup_to = {site}\n")).unwrap_or_default();
+    let mut text = format!(
+        "[sites]\nlisten = \"{listen}\"\n{backup}return_wait_s = 5\nheartbeat_ms = 200\n\
+         silent_after_ms = 800\n\n"
+    );
+    for (id, address) in peers {
+        text += &format!("[[sites.peer]]\nid = {id}\naddress = \"{address}\"\n\n");
+    }
+    if let Some(CertificateFiles { cert_file, key_file, ca_file }) = certificates {
+        text += &format!(
+            "[sites.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\n\
+             ca_file = {ca_file:?}\n\n"
+        );
+    }
+    text
 }
 
 /// `[sites]` with one peer, which is also the backup.

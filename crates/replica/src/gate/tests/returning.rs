@@ -49,6 +49,33 @@ fn a_returning_site_fetches_all_pages_before_it_serves() {
     assert!(said.contains(&GateOutput::ToSite { site: THERE, word: hello }));
 }
 
+/// In a ring the one that keeps a site's copies and the one that it took calls over from differ.
+#[test]
+fn of_three_sites_both_others_are_asked_and_a_dead_one_is_waited_for() {
+    let peers = |config: &mut GateConfig| config.peers = vec![THERE, THIRD];
+    let ask = [SiteWord::KeysetAsk { cursor: None }];
+    let mut bench = Bench::with(2, peers);
+    assert_eq!(to_site(&bench.up(THERE), THERE), ask);
+    bench.word(THERE, page(&[1], None));
+    assert!(!is_serving(&bench), "the third site may have its calls");
+    assert_eq!(to_site(&bench.up(THIRD), THIRD), ask);
+    let said = bench.word(THIRD, page(&[2], None));
+    let dealt = SiteInput::KeysetPage { from: THIRD, entries: vec![entry(2)] };
+    assert!(to_replica(&said).contains(&dealt));
+    assert!(is_serving(&bench));
+
+    // One that stays silent keeps the site waiting for its time, and is asked when it comes.
+    let mut bench = Bench::with(2, peers);
+    let wait = bench.gate.config.return_wait;
+    bench.up(THERE);
+    bench.word(THERE, page(&[1], None));
+    bench.pass_greeted(wait - ms(600), THERE, SiteState::Serving);
+    assert!(!is_serving(&bench));
+    bench.pass_greeted(ms(1_000), THERE, SiteState::Serving);
+    assert!(is_serving(&bench));
+    assert_eq!(to_site(&bench.up(THIRD), THIRD), ask);
+}
+
 #[test]
 fn a_site_that_puts_us_off_is_asked_again() {
     let mut bench = Bench::with(2, |_| {});

@@ -304,6 +304,10 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         PeerWord::Repaired { view, calls, spilled, gone, floor }
     };
     let stamps = vec![(key, STAMP)];
+    let (site, id, missing) = (SiteId(2), 7, vec![key]);
+    let (calls, removals) = (stamps.clone(), stamps.clone());
+    let ship = PeerWord::Ship { view, site, id, calls, removals };
+    let shipped = PeerWord::Shipped { view, site, id, missing, bytes: 300, raw_bytes: 500 };
     [
         ("ping", PeerWord::Ping { number }),
         ("pong", PeerWord::Pong { number }),
@@ -318,6 +322,8 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         ("repaired", repaired(vec![copied()], vec![])),
         ("repaired_spilled", repaired(vec![], vec![spilled()])),
         ("crossed", PeerWord::Crossed { site: SiteId(2), calls: stamps.clone() }),
+        ("ship", ship),
+        ("shipped", shipped),
         ("spilled", PeerWord::Spilled { view, calls: stamps.clone() }),
         ("spilled_ask", PeerWord::SpilledAsk { view, calls: stamps.clone() }),
         ("rows_ask", PeerWord::RowsAsk { view, calls: stamps.clone() }),
