@@ -52,7 +52,7 @@ fn failing_over(balancer: &Balancer, findings: &mut Findings<'_>) {
             findings.mistake(
                 &path,
                 format!(
-                    "`auto_failover` knows of no site that would serve the calls of {}",
+                    "`auto_failover` knows of no site that would serve the calls of site {}",
                     site.id
                 ),
                 "add `backup = ...` to this [[balancer.site]], or take `auto_failover` out",
