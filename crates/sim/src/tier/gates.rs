@@ -14,7 +14,6 @@ use super::world::World;
 
 /// A word inside a process.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, and most are the large one")]
 pub(crate) enum Inner {
     Replica(replica::Input),
     Gate(GateInput),

@@ -26,6 +26,7 @@ const AGAIN: (u64, u64) = (200_000, 900_000);
 
 /// What is said on a link between sites.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once, and most are the large one")]
 pub(crate) enum WanWord {
     /// The link is set up.
     Dial,
