@@ -248,9 +248,8 @@ impl Replica {
         keys.filter_map(move |key| Some((key, self.swept_stamp(site, key)?)))
     }
 
-    /// The stamp that the site should have: what crossed last, as puts that another site need not
-    /// hear of make nothing dirty. Of a call whose record is in the database it is not known: if
-    /// there were such puts the call crosses once more.
+    /// The stamp that the site should have: the one that counts as crossed. After a put that
+    /// another site need not hear of the copy there has an older one: the call crosses once more.
     fn swept_stamp(&self, site: SiteId, key: CallKey) -> Option<Stamp> {
         let call = self.store.brief(key)?;
         // One that came home and sleeps is being woken at this moment.

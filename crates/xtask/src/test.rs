@@ -168,10 +168,15 @@ fn build(root: &Path, full: bool) -> Result<(), String> {
 
 /// Everything but the end-to-end tests, which want the machine for themselves.
 fn unit(root: &Path, _: bool) -> Result<(), String> {
+    let mut outcomes = Vec::new();
     for test in programs::build(root)? {
         if !test.is_end_to_end() {
-            run::finish(test.command())?;
+            outcomes.push(run::finish(test.command()));
         }
+    }
+    let failed: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    if !failed.is_empty() {
+        return Err(failed.join("\nerror: "));
     }
     let documented = ["test", "--profile", "quick", "--quiet", "--workspace", "--doc", "--locked"];
     run::cargo(root, &documented, &[])
