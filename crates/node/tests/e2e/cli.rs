@@ -191,7 +191,9 @@ fn commands_against_live_processes() {
         ask(&sites.balancer.admin(), &["route", "set", "1=2", "--weights", "1=0,2=1"]);
     assert!(route.serves[&1] == 2 && route.weights[&2] == 1);
     let shown: RouteReply = ask(&sites.balancer.admin(), &["route", "show"]);
-    assert_eq!(shown, route);
+    // How long a site has been judged so is another figure by now.
+    let policy = |reply: &RouteReply| (reply.version, reply.serves.clone(), reply.weights.clone());
+    assert_eq!(policy(&shown), policy(&route));
     sites.two.wait_until("knows that site 1 is dead", Duration::from_secs(5), |status| {
         status.peers.values().all(|peer| !peer.alive)
     });

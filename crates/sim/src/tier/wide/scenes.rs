@@ -333,7 +333,7 @@ fn d41_one_clock_runs_twice_too_fast(seed: u64, keep: bool) -> Outcome {
     };
     scenario.sizes.fast = Some(node);
     // A session that lasts half as long by that clock ends early: no lease, and not judged here.
-    scenario.sizes.session = D27_SESSIONS[0];
+    scenario.sizes.session = D27_SESSIONS[1];
     play(seed, keep, &scenario.clone(), &mut rng, |world, scenario| {
         world.watch.holders.lease = crate::holders::LEASE / 2;
         go(world, scenario)
