@@ -17,8 +17,8 @@ pub struct Survey {
     pub double_since: BTreeMap<CallKey, Instant>,
     /// Active calls whose deadline passed and that nobody works on, and since when.
     pub overdue_since: BTreeMap<(SiteId, CallKey), Instant>,
-    /// Steady calls without a mark of which the other site has no copy, or an older one, although
-    /// the sites can talk, and since when.
+    /// Steady calls without a mark of which the other site has no copy, although the sites can
+    /// talk, and since when.
     pub missing_since: BTreeMap<(SiteId, CallKey), Instant>,
     /// Sites at which some number was over its bound.
     pub over_bound: Vec<(Instant, SiteId, &'static str)>,
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// Calls that a site takes to have crossed, and of which the other has nothing as new.
+    /// Calls that a site takes to have crossed, and of which the other has nothing.
     fn missing_copies(&self) -> BTreeSet<(SiteId, CallKey)> {
         let mut missing = BTreeSet::new();
         if self.link.is_none() {
@@ -99,17 +99,15 @@ impl World {
             };
             for line in ours.replica.calls(None, PAGE) {
                 let is_active = !line.is_dormant && !line.is_stub && line.locked_by.is_none();
-                let Some(stamp) = line.stamp.filter(|_| is_active) else { continue };
-                let Some(story) = ours.replica.get(self.now, line.key) else { continue };
+                let Some(story) = ours.replica.get(self.now, line.key).filter(|_| is_active) else {
+                    continue;
+                };
+                // A copy may be older: puts that the other site need not hear of make nothing
+                // dirty, and count as crossed.
                 let kept = theirs.replica.get(self.now, line.key);
-                let kept = kept.and_then(|story| story.summary.stamp);
-                // Puts that the other site need not hear of make nothing dirty.
-                let mut crossed = story.header.iter().flat_map(|header| &header.crossed);
-                let crossed = crossed.find(|(site, _)| *site == keeper.id);
-                let crossed = crossed.map(|(_, stamp)| *stamp);
-                let stamp = crossed.filter(|it| it.epoch == stamp.epoch).unwrap_or(stamp);
+                let is_there = kept.is_some_and(|story| story.summary.stamp.is_some());
                 let is_settled = story.marks.is_empty() && !story.has_ended && !story.is_set_aside;
-                if is_settled && kept.is_none_or(|kept| kept < stamp) {
+                if is_settled && !is_there {
                     missing.insert((home.id, line.key));
                 }
             }

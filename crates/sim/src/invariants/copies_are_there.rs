@@ -22,7 +22,7 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
         None => Ok(()),
         Some(((site, key), since)) => Err(Violation {
             invariant: "copies_are_there",
-            seen: format!("{key} of site {site} has no copy as new since {since:?}"),
+            seen: format!("{key} of site {site} has had no copy since {since:?}"),
         }),
     }
 }
