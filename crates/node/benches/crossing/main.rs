@@ -113,8 +113,8 @@ fn tell(what: &str) {
 
 fn wake(options: &Options) -> bulk::Woken {
     let (far, due) = (options.sized(19_000, 98_000), options.sized(500, 2_000));
-    let calls = options.sized(500, 1_000);
-    let new = Load { calls, per_second: 50, hold: Duration::from_secs(2) };
+    let calls = options.sized(800, 2_000);
+    let new = Load { calls, per_second: 100, hold: Duration::from_secs(2) };
     let mut ground = bulk::ground("bench_bulk");
     bulk::run(&mut ground, &Wake { far, due, new })
 }

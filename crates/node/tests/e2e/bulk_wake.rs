@@ -23,7 +23,7 @@ const SET_UP_WITHIN_MS: f64 = 500.0;
 #[test]
 fn d32_bulk_activation_of_a_dead_site() {
     let (far, due) = (sized(19_000, 98_000), sized(500, 2_000));
-    let new = Load { calls: sized(500, 1_000), per_second: 50, hold: Duration::from_secs(2) };
+    let new = Load { calls: sized(800, 2_000), per_second: 100, hold: Duration::from_secs(2) };
     let mut ground = bulk::ground("bulk_activation");
     let woken = bulk::run(&mut ground, &Wake { far, due, new });
     let once = woken.refreshed.values().filter(|times| times.len() == 1).count();

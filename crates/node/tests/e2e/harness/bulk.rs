@@ -103,9 +103,9 @@ pub(crate) fn run(ground: &mut Ground, wake: &Wake) -> Woken {
 
     let callee_at = ground.sites.callee_of_two;
     let mut callee = Sipp::callee(&ground.stage, "uas_patient", callee_at, wake.new.calls);
-    let mut caller = ground.caller("new", "uac_hold_logged", &wake.new);
     // Every deadline that is to pass in the sleep has.
     let_pass(Duration::from_secs_f64((loaded + DUE.1 as f64 + 0.2 - clock()).max(0.0)));
+    let mut caller = ground.caller("new", "uac_hold_logged", &wake.new);
     wait_for("new calls", SOON, || (caller.steps().len() > 20).then_some(()));
     let ordered = clock();
     let took = order_and_wait(ground, dormant);
