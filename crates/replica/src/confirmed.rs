@@ -12,8 +12,8 @@ use std::time::Duration;
 use tier_protocol::{PeerWord, PullAnswer};
 use vocab::{Instant, ReplicaId, ViewNumber};
 
+use crate::Replica;
 use crate::door::GateBound;
-use crate::{Planted, Replica};
 
 /// Answers that wait at a time.
 const HELD_MAX: usize = 4_096;
@@ -47,7 +47,7 @@ impl Replica {
     pub(crate) fn tell_gate_confirmed(&mut self, now: Instant, words: GateBound) {
         let view = self.config.view.number;
         let waiting = self.others_in_view();
-        if waiting.is_empty() || self.planted == Some(Planted::DeniedUnconfirmed) {
+        if waiting.is_empty() {
             return self.tell_gate(words);
         }
         if self.unconfirmed.held.len() >= HELD_MAX {

@@ -20,8 +20,6 @@ pub enum Planted {
     AcknowledgedBeforeStored,
     /// A gate gives a page of a keyset when the first of its partitions has answered.
     KeysetOfOnePartition,
-    /// A primary tells other sites that a call is nowhere without asking the other replicas.
-    DeniedUnconfirmed,
     /// A sweep finds copies that are older, but not those that are not there at all.
     SweepSkipsAbsent,
 }

@@ -52,15 +52,13 @@ pub enum Planted {
     AcknowledgedBeforeStored,
     /// A gate gives a page of a keyset that lacks what all partitions but one have.
     KeysetOfOnePartition,
-    /// A primary that may have been removed tells other sites that a call is nowhere.
-    DeniedUnconfirmed,
     /// A sweep finds copies that are older, but not those that are not there at all.
     SweepSkipsAbsent,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::SendBeforeStored,
         Self::OldTokenAccepted,
         Self::DormantTimersArmed,
@@ -73,7 +71,6 @@ impl Planted {
         Self::SpilledBeforeStored,
         Self::AcknowledgedBeforeStored,
         Self::KeysetOfOnePartition,
-        Self::DeniedUnconfirmed,
         Self::SweepSkipsAbsent,
     ];
 
@@ -93,7 +90,6 @@ impl Planted {
             Self::SpilledBeforeStored => "spilled-before-stored",
             Self::AcknowledgedBeforeStored => "acknowledged-before-stored",
             Self::KeysetOfOnePartition => "keyset-of-one-partition",
-            Self::DeniedUnconfirmed => "denied-unconfirmed",
             Self::SweepSkipsAbsent => "sweep-skips-absent",
         }
     }
@@ -118,9 +114,7 @@ impl Planted {
             | Self::OldViewAccepted
             | Self::RestartedAsOldSelf
             | Self::SpilledBeforeStored => &[World::Tier],
-            Self::AcknowledgedBeforeStored
-            | Self::KeysetOfOnePartition
-            | Self::DeniedUnconfirmed => &[World::Wide],
+            Self::AcknowledgedBeforeStored | Self::KeysetOfOnePartition => &[World::Wide],
         }
     }
 
@@ -138,7 +132,6 @@ impl Planted {
             | Self::SpilledBeforeStored
             | Self::AcknowledgedBeforeStored
             | Self::KeysetOfOnePartition
-            | Self::DeniedUnconfirmed
             | Self::SweepSkipsAbsent => None,
         }
     }
@@ -159,7 +152,6 @@ impl Planted {
             Self::JoinerCountedEarly => Some(replica::Planted::JoinerCountedEarly),
             Self::OldViewAccepted => Some(replica::Planted::OldViewAccepted),
             Self::SpilledBeforeStored => Some(replica::Planted::SpilledBeforeStored),
-            Self::DeniedUnconfirmed => Some(replica::Planted::DeniedUnconfirmed),
             Self::SweepSkipsAbsent => Some(replica::Planted::SweepSkipsAbsent),
             Self::SendBeforeStored
             | Self::UnlockBeforeAllStored

@@ -15,7 +15,7 @@
 //!   it. The file is written anew, from memory.
 //! - **A file that holds something else than what was written** is told by the checksum of each
 //!   row, by the tally of all rows, by SQLite's own check of its structure, and by the mark beside
-//!   it, which knows how many commits there were ([`file`], [`mark`]).
+//!   it, which knows how many commits there were ([`mod@file`], [`mark`]).
 
 mod file;
 mod mark;
