@@ -1,6 +1,7 @@
 //! The operator's commands against live processes, and configuration mistakes told with their line
 //! and their remedy.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -143,6 +144,11 @@ fn four_have_crossed(one: &Admin, two: &Admin) {
     assert!(of_one.batches == out.acknowledged && of_one.batches_waiting == 0, "{came:?}");
 }
 
+/// What was set: for how long a site has been judged so differs from answer to answer.
+fn policy(reply: &RouteReply) -> (u64, BTreeMap<u16, u16>, BTreeMap<u16, u32>) {
+    (reply.version, reply.serves.clone(), reply.weights.clone())
+}
+
 #[test]
 fn commands_against_live_processes() {
     let stage = Stage::new("cli_live");
@@ -191,8 +197,6 @@ fn commands_against_live_processes() {
         ask(&sites.balancer.admin(), &["route", "set", "1=2", "--weights", "1=0,2=1"]);
     assert!(route.serves[&1] == 2 && route.weights[&2] == 1);
     let shown: RouteReply = ask(&sites.balancer.admin(), &["route", "show"]);
-    // How long a site has been judged so is another figure by now.
-    let policy = |reply: &RouteReply| (reply.version, reply.serves.clone(), reply.weights.clone());
     assert_eq!(policy(&shown), policy(&route));
     sites.two.wait_until("knows that site 1 is dead", Duration::from_secs(5), |status| {
         status.peers.values().all(|peer| !peer.alive)
