@@ -17,6 +17,8 @@ struct World {
     starts: [u64; 3],
     /// Who does not hear whom.
     cut: Vec<(SiteId, SiteId)>,
+    /// Who gives its calls away.
+    evacuating: Option<SiteId>,
     /// What the replicas said that no engine has done yet.
     said: Vec<(SiteId, Output)>,
 }
@@ -29,8 +31,13 @@ impl World {
     fn new(backups: [Option<SiteId>; 3]) -> Self {
         let sites = [ONE, TWO, THREE].into_iter().zip(backups);
         let sites = sites.map(|(site, backup)| (site, Some(bench_of(site, backup))));
-        let mut world =
-            Self { sites: sites.collect(), starts: [1; 3], cut: Vec::new(), said: Vec::new() };
+        let mut world = Self {
+            sites: sites.collect(),
+            starts: [1; 3],
+            cut: Vec::new(),
+            evacuating: None,
+            said: Vec::new(),
+        };
         world.greet();
         world
     }
@@ -51,7 +58,7 @@ impl World {
                 state: SiteState::Serving,
                 start: self.starts[usize::from(site.0) - 1],
                 dictionary: 1,
-                course: Course::default(),
+                course: Course { evacuates: self.evacuating == Some(site), ..Course::default() },
             });
             let alive = alive.collect();
             let bench = self.at(*site);
@@ -98,14 +105,6 @@ impl World {
         for _ in 0..10 {
             for from in self.living() {
                 let outputs = self.at(from).pass(ms(100));
-                for (to, id, entries) in batches(&outputs) {
-                    if !self.living().contains(&to) || self.cut.contains(&(from, to)) {
-                        continue;
-                    }
-                    entries.into_iter().for_each(|entry| self.apply(to, entry));
-                    let stored = self.at(from).site(SiteInput::BatchStored { site: to, id });
-                    self.work(from, stored);
-                }
                 self.work(from, outputs);
             }
         }
@@ -121,11 +120,19 @@ impl World {
         self.work(to, said);
     }
 
-    /// The engine of `site` wakes the calls that it was handed for that.
+    /// What `site` says is carried out: batches cross, unless they cannot, and its engine wakes the
+    /// calls that it was handed for that.
     fn work(&mut self, site: SiteId, outputs: Vec<Output>) {
         for (_, key, token, cause, record, _) in grants(&outputs) {
             if cause == Cause::Activate {
                 self.put_woken(site, key, token, record);
+            }
+        }
+        for (to, id, entries) in batches(&outputs) {
+            if self.living().contains(&to) && !self.cut.contains(&(site, to)) {
+                entries.into_iter().for_each(|entry| self.apply(to, entry));
+                let stored = self.at(site).site(SiteInput::BatchStored { site: to, id });
+                self.work(site, stored);
             }
         }
         self.said.extend(outputs.into_iter().map(|output| (site, output)));
@@ -231,6 +238,8 @@ fn in_a_ring_the_new_home_s_own_backup_site_gets_the_call() {
     world.carry();
     let active: Vec<_> = world.held().into_iter().filter(|held| held.2).collect();
     assert_eq!(active, [(ONE, ONE, true)]);
+    assert!(world.held().contains(&(TWO, ONE, false)), "backed up again");
+    assert_eq!(world.at_risk(ONE), 0);
 }
 
 #[test]
@@ -273,6 +282,8 @@ fn one_way_a_woken_call_crosses_nowhere_and_goes_home_all_the_same() {
 
 /// Evacuates site 1 to site 3.
 fn evacuate(world: &mut World) {
+    world.evacuating = Some(ONE);
+    world.greet();
     let steering = Steering { evacuate_to: Some(THREE), ..world.at(ONE).replica.steering };
     let said = steer(world.at(ONE), steering);
     world.work(ONE, said);
@@ -287,6 +298,7 @@ fn an_evacuated_call_is_backed_up_as_its_new_home_says_and_its_old_copy_is_void(
     world.begin();
     evacuate(&mut world);
     assert_eq!(world.held(), [(ONE, THREE, false), (THREE, THREE, true)]);
+    assert_eq!(world.at_risk(THREE), 0);
 }
 
 #[test]
