@@ -248,8 +248,9 @@ impl Replica {
         keys.filter_map(move |key| Some((key, self.swept_stamp(site, key)?)))
     }
 
-    /// The stamp that the site should have: the one that counts as crossed. After a put that
-    /// another site need not hear of the copy there has an older one: the call crosses once more.
+    /// The stamp that the site should have: what is held without a mark counts as crossed. After a
+    /// put that another site need not hear of the copy there has an older one, and the call crosses
+    /// once more.
     fn swept_stamp(&self, site: SiteId, key: CallKey) -> Option<Stamp> {
         let call = self.store.brief(key)?;
         // One that came home and sleeps is being woken at this moment.
@@ -259,11 +260,7 @@ impl Replica {
         if !is_ours || call.has_ended || is_marked() || is_aside() {
             return None;
         }
-        let record = self.store.get(key).and_then(|call| call.record.as_ref());
-        let crossed = record.map(|record| &record.header.crossed);
-        let crossed = crossed.and_then(|all| all.iter().find(|(known, _)| *known == site));
-        let crossed = crossed.map(|(_, stamp)| *stamp);
-        Some(crossed.filter(|crossed| crossed.epoch == call.stamp.epoch).unwrap_or(call.stamp))
+        Some(call.stamp)
     }
 
     /// What crossed of it is applied there by now, as far as can be told.
