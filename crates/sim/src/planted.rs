@@ -140,7 +140,17 @@ impl Planted {
         match self {
             Self::AcknowledgedBeforeStored => Some(replica::Planted::AcknowledgedBeforeStored),
             Self::KeysetOfOnePartition => Some(replica::Planted::KeysetOfOnePartition),
-            _ => None,
+            Self::OldTokenAccepted
+            | Self::DormantTimersArmed
+            | Self::DueForgotten
+            | Self::JoinerCountedEarly
+            | Self::OldViewAccepted
+            | Self::SpilledBeforeStored
+            | Self::SweepSkipsAbsent
+            | Self::SendBeforeStored
+            | Self::UnlockBeforeAllStored
+            | Self::NotHereBelieved
+            | Self::RestartedAsOldSelf => None,
         }
     }
 
