@@ -17,6 +17,7 @@ pub mod holders;
 mod invariants;
 mod network;
 mod outside;
+pub mod ownership;
 mod planted;
 mod rng;
 mod run;

@@ -82,7 +82,7 @@ pub fn run(seed: u64, keep_trace: bool, planted: Option<Planted>) -> Outcome {
         calls: scenario.calls.len(),
         answered: world.outside.answered(),
         survivors: world.survivors.len(),
-        split: world.watch.split.union(&world.watch.begun_twice).count(),
+        split: world.watch.owned.split.union(&world.watch.owned.begun_twice).count(),
         grants: world.watch.grants,
         lasted: world.now.since(began),
         trace: world.trace,
@@ -203,7 +203,8 @@ impl World {
     /// Whether the call of the agent changed its home, or lost its site, within the time given.
     pub(crate) fn moved_between(&self, addr: SocketAddr, from: Instant, to: Instant) -> bool {
         let within = |at: &Instant| from <= *at && *at <= to;
-        let moves = self.outside.key_of_call(addr).and_then(|key| self.watch.moved_at.get(&key));
+        let moves =
+            self.outside.key_of_call(addr).and_then(|key| self.watch.owned.moved_at.get(&key));
         moves.is_some_and(|moves| moves.iter().any(within))
             || self.watch.killed_at.iter().any(|(at, _)| within(at))
     }
@@ -213,7 +214,8 @@ impl World {
     pub(crate) fn was_split(&self, addr: SocketAddr) -> bool {
         self.outside.key_of_call(addr).is_some_and(|key| {
             let watch = &self.watch;
-            (watch.links_cut > 0 && watch.split.contains(&key)) || watch.begun_twice.contains(&key)
+            (watch.links_cut > 0 && watch.owned.split.contains(&key))
+                || watch.owned.begun_twice.contains(&key)
         })
     }
 

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sip_message::{Bytes, Limits, Method, parse_datagram};
 use tier_protocol::{Cause, Command, GateWord, Reply, SiteState, SiteWord};
-use vocab::{CallKey, EngineId, Epoch, Instant, LockToken, SiteId, Stamp, TokenKind};
+use vocab::{CallKey, EngineId, Instant, LockToken, SiteId, Stamp, TokenKind};
 
 use crate::holders::Holders;
+use crate::ownership::Ownership;
 use crate::site::secret;
 
 /// Evidence.
@@ -25,13 +26,9 @@ pub struct Watch {
     pub went_back: Vec<(Instant, SiteId, CallKey, Stamp, Stamp)>,
     /// A dormant record, or one that lives elsewhere, was handed because a deadline passed.
     pub dormant_due: Vec<(Instant, SiteId, CallKey)>,
-    /// When a call's home changed, or its site was killed.
-    pub moved_at: BTreeMap<CallKey, Vec<Instant>>,
-    /// Calls that two living sites stored as their own at a time.
-    pub split: BTreeSet<CallKey>,
-    /// Calls that began at two sites: the edge found no living engine at the site of an INVITE and
-    /// took its repetition to another. To the callee they are two calls.
-    pub begun_twice: BTreeSet<CallKey>,
+    /// Whose the calls are. One may begin at two sites, as when the edge found no living engine at
+    /// the site of an INVITE and took its repetition to another.
+    pub owned: Ownership,
     /// When sites were killed.
     pub killed_at: Vec<(Instant, SiteId)>,
     /// How often the link between the sites was cut.
@@ -52,8 +49,6 @@ pub struct Watch {
     newest_token: BTreeMap<(SiteId, CallKey), LockToken>,
     stored: BTreeMap<(SiteId, CallKey), Stamp>,
     serving: BTreeSet<EngineId>,
-    epochs: BTreeMap<CallKey, Epoch>,
-    owners: BTreeMap<CallKey, BTreeSet<SiteId>>,
 }
 
 impl Watch {
@@ -97,7 +92,7 @@ impl Watch {
             Command::Unlock { token, .. } => self.holders.let_go(slot, *token),
             Command::Delete { tombstone, .. } => {
                 self.holders.let_go(slot, tombstone.stamp.token);
-                self.owners.remove(&slot.1);
+                self.owned.ended(slot.1);
             }
             Command::Put { record, .. } => {
                 self.holders.prolong(now, slot, record.header.stamp.token);
@@ -107,9 +102,7 @@ impl Watch {
             Command::StoreDormant { .. } | Command::StoreTombstone { .. } => {
                 self.holders.remove(slot);
                 self.stored.remove(&slot);
-                if let Some(owners) = self.owners.get_mut(&slot.1) {
-                    owners.remove(&site);
-                }
+                self.owned.given_up(site, slot.1);
             }
             Command::LockAndGet { .. }
             | Command::Get { .. }
@@ -178,23 +171,7 @@ impl Watch {
         {
             self.went_back.push((now, site, key, before, stamp));
         }
-        let elsewhere = self.epochs.get(&key).is_some_and(|epoch| epoch.site != site);
-        if stamp.version.0 == 1 && elsewhere {
-            self.begun_twice.insert(key);
-        }
-        let owners = self.owners.entry(key).or_default();
-        if stamp.epoch.site == site {
-            owners.insert(site);
-        } else {
-            owners.remove(&site);
-        }
-        if owners.len() > 1 {
-            self.split.insert(key);
-        }
-        // The home changed: at this site, or from another that may be dead.
-        if self.epochs.insert(key, stamp.epoch).is_some_and(|before| before != stamp.epoch) {
-            self.moved_at.entry(key).or_default().push(now);
-        }
+        self.owned.stored(now, site, key, stamp);
     }
 
     /// A reply reaches an engine.
@@ -271,9 +248,7 @@ impl Watch {
     /// Every process of a site dies.
     pub(crate) fn site_killed(&mut self, now: Instant, site: SiteId) {
         self.killed_at.push((now, site));
-        self.owners.values_mut().for_each(|owners| {
-            owners.remove(&site);
-        });
+        self.owned.lost(site);
         self.site_started(site);
     }
 }

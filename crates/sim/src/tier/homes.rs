@@ -1,19 +1,17 @@
 //! What was seen of calls that change their site: evidence for the invariants of two sites.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tier_protocol::{Cause, Command, Reply};
-use vocab::{CallKey, Epoch, Instant, ReplicaId, SiteId, Stamp};
+use vocab::{CallKey, Instant, ReplicaId, SiteId, Stamp};
+
+use crate::ownership::Ownership;
 
 /// Evidence.
 #[derive(Debug, Default)]
 pub(crate) struct Homes {
-    /// When a call's home changed.
-    pub(crate) moved_at: BTreeMap<CallKey, Vec<Instant>>,
-    /// Calls that two living sites stored as their own at a time.
-    pub(crate) split: BTreeSet<CallKey>,
-    /// Calls that began at two sites: to the callee they are two calls.
-    pub(crate) begun_twice: BTreeSet<CallKey>,
+    /// Whose the calls are.
+    pub(crate) owned: Ownership,
     /// When sites, or partitions, were lost with all that they held.
     pub(crate) lost_at: Vec<(Instant, SiteId)>,
     /// A dormant record, or one that lives elsewhere, was handed because a deadline passed.
@@ -23,16 +21,9 @@ pub(crate) struct Homes {
     pub(crate) handed_back: u64,
     /// The first put of each whose crossing section says the same: those after it need not cross.
     firsts: BTreeMap<(CallKey, Stamp), Stamp>,
-    epochs: BTreeMap<CallKey, Epoch>,
-    owners: BTreeMap<CallKey, BTreeSet<SiteId>>,
 }
 
 impl Homes {
-    /// The site at which a call was last put, if any was.
-    pub(crate) fn home(&self, key: CallKey) -> Option<SiteId> {
-        self.epochs.get(&key).map(|epoch| epoch.site)
-    }
-
     /// An engine gives a command to its links.
     pub(crate) fn commanded(&mut self, command: &Command) {
         if let Command::Put { record, base: Some(base), flags, .. } = command
@@ -56,9 +47,7 @@ impl Homes {
             Command::Delete { .. }
             | Command::StoreDormant { .. }
             | Command::StoreTombstone { .. } => {
-                if let Some(owners) = self.owners.get_mut(&command.key()) {
-                    owners.remove(&site);
-                }
+                self.owned.given_up(site, command.key());
             }
             Command::Put { .. }
             | Command::Unlock { .. }
@@ -90,7 +79,7 @@ impl Homes {
                 Cause::HandBack { .. } => self.handed_back += 1,
                 Cause::Asked { .. } | Cause::Resume | Cause::Quarantined => {}
             },
-            Reply::Stored { key, stamp } if leads => self.stored(now, site, *key, *stamp),
+            Reply::Stored { key, stamp } if leads => self.owned.stored(now, site, *key, *stamp),
             Reply::Stored { .. }
             | Reply::Unchanged { .. }
             | Reply::Refused { .. }
@@ -105,30 +94,9 @@ impl Homes {
         }
     }
 
-    fn stored(&mut self, now: Instant, site: SiteId, key: CallKey, stamp: Stamp) {
-        let elsewhere = self.epochs.get(&key).is_some_and(|epoch| epoch.site != site);
-        if stamp.version.0 == 1 && elsewhere {
-            self.begun_twice.insert(key);
-        }
-        let owners = self.owners.entry(key).or_default();
-        if stamp.epoch.site == site {
-            owners.insert(site);
-        } else {
-            owners.remove(&site);
-        }
-        if owners.len() > 1 {
-            self.split.insert(key);
-        }
-        if self.epochs.insert(key, stamp.epoch).is_some_and(|before| before != stamp.epoch) {
-            self.moved_at.entry(key).or_default().push(now);
-        }
-    }
-
     /// A site, or a partition of it, is lost with all that it held.
     pub(crate) fn lost(&mut self, now: Instant, site: SiteId) {
         self.lost_at.push((now, site));
-        self.owners.values_mut().for_each(|owners| {
-            owners.remove(&site);
-        });
+        self.owned.lost(site);
     }
 }

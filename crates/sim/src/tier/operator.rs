@@ -129,7 +129,7 @@ impl World {
                 continue;
             }
             let key = self.outside.key_of_call(caller_addr(call));
-            let home = key.and_then(|key| self.homes.home(key));
+            let home = key.and_then(|key| self.homes.owned.home(key));
             let is_elsewhere = home.is_some_and(|home| home != site);
             let is_of_another = key.zip(partition).is_some_and(|(key, partition)| {
                 let view = self.views.newest(site, key);
@@ -175,7 +175,7 @@ impl World {
         }
         let key = self.outside.key_of_call(addr);
         key.is_some_and(|key| {
-            self.homes.split.contains(&key) || self.homes.begun_twice.contains(&key)
+            self.homes.owned.split.contains(&key) || self.homes.owned.begun_twice.contains(&key)
         })
     }
 
@@ -187,7 +187,8 @@ impl World {
         to: Instant,
     ) -> bool {
         let within = |at: &Instant| from <= *at && *at <= to;
-        let moves = self.outside.key_of_call(addr).and_then(|key| self.homes.moved_at.get(&key));
+        let moves =
+            self.outside.key_of_call(addr).and_then(|key| self.homes.owned.moved_at.get(&key));
         moves.is_some_and(|moves| moves.iter().any(within))
             || self.homes.lost_at.iter().any(|(at, _)| within(at))
     }

@@ -98,7 +98,7 @@ pub(super) fn outcome(
         answered: world.outside.answered(),
         survivors: world.survivors,
         unpromised: world.unpromised.len(),
-        split: world.homes.split.union(&world.homes.begun_twice).count(),
+        split: world.homes.owned.split.union(&world.homes.owned.begun_twice).count(),
         views: world.views.written.values().sum(),
         batches: world.wan.batches,
         moved: [world.homes.woken, world.homes.handed_back],
@@ -264,7 +264,7 @@ impl World {
         let (Some(header), Some(other)) = (&story.header, self.sizes.other(site)) else { return };
         let held = header.stamp;
         let is_lost = self.homes.lost_at.iter().any(|(_, lost)| *lost == other);
-        if is_lost || story.has_ended || self.homes.split.contains(&key) {
+        if is_lost || story.has_ended || self.homes.owned.split.contains(&key) {
             return;
         }
         let crossed = header.crossed.iter().find(|(at, _)| *at == other).map(|(_, stamp)| *stamp);

@@ -119,8 +119,8 @@ fn d27_sites_cut_apart_for_an_hour(seed: u64, keep: bool) -> Outcome {
         let healed_at = world.now;
         become_settled(world, scenario)?;
         world.drained = Some((marks, world.now.since(healed_at)));
-        if seed.is_multiple_of(2) && !world.homes.split.is_empty() {
-            return failed("home_is_alive", format!("{:?} at both sites", world.homes.split));
+        if seed.is_multiple_of(2) && !world.homes.owned.split.is_empty() {
+            return failed("home_is_alive", format!("{:?} at both sites", world.homes.owned.split));
         }
         if world.now.since(healed_at) > DRAINED_WITHIN {
             let seen = format!("{marks} marks crossed in {:?}", world.now.since(healed_at));
@@ -220,7 +220,8 @@ fn d31_two_engines_wake_one_call(seed: u64, keep: bool) -> Outcome {
             let answered =
                 facts.iter().filter(|(_, _, fact)| *fact == Fact::Answered(Method::Info, 200));
             let moves = world.outside.key_of_call(caller_addr(*call));
-            let moves = moves.and_then(|key| world.homes.moved_at.get(&key)).map_or(0, Vec::len);
+            let moves =
+                moves.and_then(|key| world.homes.owned.moved_at.get(&key)).map_or(0, Vec::len);
             if answered.count() != 2 || moves != 1 {
                 return failed("two_engines", format!("call {call}: {moves} moves, {facts:?}"));
             }
@@ -254,8 +255,8 @@ fn d34_calls_go_astray(seed: u64, keep: bool) -> Outcome {
         until(world, scenario, scenario.heal_at)?;
         let strays_until = world.now;
         go(world, scenario)?;
-        if world.homes.woken > 0 || !world.homes.split.is_empty() {
-            let (woken, split) = (world.homes.woken, world.homes.split.len());
+        if world.homes.woken > 0 || !world.homes.owned.split.is_empty() {
+            let (woken, split) = (world.homes.woken, world.homes.owned.split.len());
             return failed("home_is_alive", format!("{woken} woken, {split} at both sites"));
         }
         let calls: Vec<usize> = (0..scenario.calls.len()).collect();
@@ -297,7 +298,7 @@ fn d38_both_sites_take_over(seed: u64, keep: bool) -> Outcome {
     scenario.in_order();
     play(seed, keep, &scenario.clone(), &mut rng, |world, scenario| {
         go(world, scenario)?;
-        match world.homes.split.len() {
+        match world.homes.owned.split.len() {
             0 => failed("both_sites", "no call was handled twice".to_owned()),
             _ => Ok(()),
         }
@@ -351,7 +352,7 @@ impl World {
     }
 
     fn home_of(&self, call: usize) -> Option<SiteId> {
-        self.homes.home(self.outside.key_of_call(caller_addr(call))?)
+        self.homes.owned.home(self.outside.key_of_call(caller_addr(call))?)
     }
 
     /// A party sends a request, and it comes to one engine at once, whatever the balancer would do.
