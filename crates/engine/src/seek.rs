@@ -78,13 +78,18 @@ impl Engine {
         let may_wait = now < since + self.config.limits.seek_wait;
         match turn.seek.answer.take().map(|answer| *answer) {
             None if may_wait && self.sites.inbox_waits() => self.pause(now, key, turn),
+            None if turn.seek.is_denied => self.no_such(now, key, turn),
             // Even when no site answers: the gate also knows of sites that have just gone silent.
             None if self.sites.has_gate() => self.pull(now, key, turn),
             Some(PullAnswer::NoSuch) if turn.seek.is_given && may_wait => {
                 self.pause(now, key, turn);
             }
             Some(PullAnswer::NoSuch) if turn.seek.is_given => self.give_up(now, key, turn),
-            None | Some(PullAnswer::NoSuch) => self.no_such(now, key, turn),
+            None => self.no_such(now, key, turn),
+            Some(PullAnswer::NoSuch) => {
+                turn.seek.is_denied = true;
+                self.ask(now, key, turn);
+            }
             Some(PullAnswer::AskLater) if may_wait => self.pause(now, key, turn),
             Some(PullAnswer::AskLater) => self.give_up(now, key, turn),
             Some(PullAnswer::Lives(epoch)) if epoch.site == self.config.here => {

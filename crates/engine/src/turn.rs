@@ -105,6 +105,9 @@ pub(crate) struct Seek {
     pub(crate) answer: Option<Box<PullAnswer>>,
     /// The record that another site gave, and when.
     pub(crate) pulled: Option<Box<(Record, Instant)>>,
+    /// The other sites said that there is no such call. Meanwhile a copy may have come here: this
+    /// site is asked once more before that is believed.
+    pub(crate) is_denied: bool,
     /// A dormant record of it is here, given to the site that forwarded the message and still on
     /// its way: "no such call" is then not believed.
     pub(crate) is_given: bool,

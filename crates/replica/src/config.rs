@@ -197,7 +197,7 @@ pub struct Pace {
     pub batch_ack_wait: Duration,
     /// Pause before anything refused or fruitless is tried again.
     pub retry_after: Duration,
-    /// A dormant call of a silent home is woken to end this long after its last deadline.
+    /// A dormant call of a home that is given up wakes this long after its last deadline.
     pub dead_home_after: Duration,
     /// What broke two engines before it had a record is given to none for this long.
     pub begin_refused_for: Duration,

@@ -147,7 +147,7 @@ impl Replica {
             }
             Kind::Due => {
                 let home = call.record.as_ref().map(|record| record.header.home());
-                if home.is_some_and(|home| self.sites.contains_key(&home)) {
+                if !home.is_some_and(|home| self.is_given_up(home)) {
                     return self.look_again_later(now, key);
                 }
                 Some(Cause::Activate)
@@ -172,7 +172,8 @@ impl Replica {
         self.grant(now, key, engine, cause, None);
     }
 
-    /// A dormant call is past its last deadline, but its home answers: it is the home's to end.
+    /// A dormant call is past its last deadline, but its home answers, or may live: it is the home's
+    /// to end.
     fn look_again_later(&mut self, now: Instant, key: CallKey) {
         if let Some(call) = self.store.get_mut(key) {
             let at = now + self.config.pace.dead_home_after;

@@ -28,6 +28,9 @@ impl Replica {
 
     pub(crate) fn status(&mut self, now: Instant, alive: &[SiteStatus], waiting: &[SiteId]) {
         let before = std::mem::take(&mut self.sites);
+        for site in before.keys().copied().chain(alive.iter().map(|status| status.site)) {
+            self.woken_since.forget(site);
+        }
         self.sites = alive.iter().map(|status| (status.site, *status)).collect();
         self.waiting = waiting.iter().copied().collect();
         for (site, outbound) in &mut self.outbound {

@@ -24,6 +24,7 @@ pub mod database;
 pub mod door;
 mod follow;
 pub mod gate;
+mod given_up;
 mod hand;
 pub mod hint;
 mod homing;
@@ -131,6 +132,7 @@ pub struct Replica {
     steering: Steering,
     /// The backup site of the configuration.
     configured_backup: Option<SiteId>,
+    woken_since: given_up::WokenSince,
     /// Sites whose calls are woken although they answer.
     forced: BTreeSet<SiteId>,
     /// The last sweep that went through all calls, and when it had.
@@ -191,6 +193,7 @@ impl Replica {
             bulk_pacer: Pacer::new(pace.refill_per_s),
             steering: Steering::default(),
             configured_backup: config.backup_to,
+            woken_since: given_up::WokenSince::default(),
             forced: BTreeSet::new(),
             swept: None,
             counts: Counts::default(),

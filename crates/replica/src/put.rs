@@ -96,6 +96,9 @@ impl Replica {
         if call.is_dormant && is_home {
             call.activated_from = base.map(|base| base.epoch);
             self.counts.activated += 1;
+            if let Some(base) = base.filter(|base| base.epoch.site != here) {
+                self.woken_since.note(base.epoch.site);
+            }
         }
         if !call.is_dormant && !is_home {
             note_given(&mut self.counts, call.activated_from, &record.header);

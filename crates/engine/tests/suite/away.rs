@@ -170,6 +170,24 @@ fn a_returning_home_pulls_the_call_of_a_forwarded_message() {
     assert!(home.puts.len() == 1 && home.last_put().header.stamp > record.header.stamp);
 }
 
+/// The link to its living home breaks as it is asked, and meanwhile the copy comes.
+#[test]
+fn a_call_whose_copy_comes_while_others_are_asked_is_not_denied() {
+    let (_, _, call) = crossed("meanwhile");
+    let mut backup = World::of_site(SiteId(2), Limits::default(), vec![b2bua()]);
+    backup.sites(&[1], &[1], 0);
+    let mut alice = call.alice.clone();
+    backup.deliver(1, ALICE, alice.request("INFO"));
+    let turn = asked(&mut backup);
+    apply(&mut backup, 2, &[Entry::Record(dormant_copy(&call))]);
+    backup.sites(&[], &[1], 0);
+    backup.words.clear();
+    backup.gate(1, GateWord::Pulled { key: call.key, turn, answer: PullAnswer::NoSuch });
+    assert!(backup.take(ALICE).is_empty());
+    assert_eq!(names(&backup.take(BOB)), ["INFO"]);
+    assert_eq!(backup.count(|stats| stats.activated), 1);
+}
+
 #[test]
 fn a_stub_is_forwarded_while_its_home_answers_and_sought_when_not() {
     let (_, _, call) = crossed("stub");

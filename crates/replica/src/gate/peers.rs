@@ -86,6 +86,15 @@ impl Peers {
         })
     }
 
+    /// Whether a site that does not answer did so a moment ago: its link broke, and may be back
+    /// before it would have been taken for silent.
+    pub(super) fn may_be_back(&self, now: Instant, silent_after: Duration) -> bool {
+        self.peers.iter().any(|(site, peer)| {
+            let was_heard = peer.last_start.is_some() && now.since(peer.heard_at) < silent_after;
+            was_heard && !self.is_alive(now, silent_after, *site)
+        })
+    }
+
     /// Whether the site is linked and knows the words of a sweep.
     pub(super) fn sweeps(&self, site: SiteId) -> bool {
         let peer = self.peers.get(&site).filter(|peer| peer.is_linked);

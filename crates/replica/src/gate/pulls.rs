@@ -1,8 +1,9 @@
 //! Pulls: one question to every site that answers, the best of their answers back.
 //!
 //! The answer with the higher epoch is the better one, as when two copies meet; at the same epoch
-//! a record is better than a place. A site that does not answer in time counts as "no such call",
-//! which is only believed once this site has every keyset and what lay on its queue is applied.
+//! a record is better than a place. A silent site counts as "no such call", which is only believed
+//! once this site has every keyset and what lay on its queue is applied. One that is merely slow, or
+//! whose link has just broken, does not count: the question is asked again.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,7 +136,7 @@ impl Gate {
     }
 
     fn finish(&mut self, pull: Pull) {
-        let Pull { asker, key, until: _, waiting: _, is_partial, best, inbox_row } = pull;
+        let Pull { asker, key, until: _, waiting, is_partial, best, inbox_row } = pull;
         let (from, mut answer) = match best {
             Some((site, answer)) => (Some(site), answer),
             None => (None, PullAnswer::NoSuch),
@@ -143,8 +144,12 @@ impl Gate {
         // What was on the queue when the question was asked may hold the call.
         let may_be_on_queue =
             !self.is_loaded || inbox_row.is_some_and(|row| self.inbox.has_up_to(row));
-        // A silent site may hold what we lost when we fell.
-        let may_be_elsewhere = is_partial && !self.keyset.is_known();
+        // A silent site may hold what we lost when we fell; one that owes its answer, or whose link
+        // has just broken, lives.
+        let (now, silent_after) = (self.now, self.config.silent_after);
+        let is_owed = waiting.iter().any(|site| self.peers.is_alive(now, silent_after, *site));
+        let may_live = is_owed || self.peers.may_be_back(now, silent_after);
+        let may_be_elsewhere = is_partial && (!self.keyset.is_known() || may_live);
         let is_returning = self.state == SiteState::Returning;
         if answer == PullAnswer::NoSuch && (may_be_on_queue || is_returning || may_be_elsewhere) {
             self.stats.pulls_put_off += 1;

@@ -411,11 +411,35 @@ fn a_silent_or_lost_site_counts_as_no() {
     bench.up(THERE);
     bench.engine(A, EngineWord::Pull { key: key(1), turn: 2 });
     assert_eq!(pulled(&bench.pass(ms(2_000))), [(A, 2, PullAnswer::NoSuch)]);
-    bench.up(THERE);
-    bench.engine(A, EngineWord::Pull { key: key(1), turn: 3 });
-    let said = bench.input(GateInput::LinkDown { site: THERE });
-    assert_eq!(pulled(&said), [(A, 3, PullAnswer::NoSuch)]);
     assert_eq!(bench.gate.stats(bench.now).pulls_timed_out, 1);
+}
+
+/// A request of a call that lives there was answered with 481.
+#[test]
+fn a_site_whose_link_has_just_broken_has_not_said_no() {
+    let mut bench = Bench::new();
+    bench.input(up(A));
+    bench.up(THERE);
+    bench.pass_greeted(ms(5_000), THERE, SiteState::Serving);
+    bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
+    let said = bench.input(GateInput::LinkDown { site: THERE });
+    assert_eq!(pulled(&said), [(A, 1, PullAnswer::AskLater)]);
+    bench.pass(ms(1_000));
+    let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 2 });
+    assert_eq!(pulled(&said), [(A, 2, PullAnswer::AskLater)]);
+    bench.pass(ms(1_000));
+    let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 3 });
+    assert_eq!(pulled(&said), [(A, 3, PullAnswer::NoSuch)], "it is silent");
+}
+
+#[test]
+fn a_site_that_speaks_and_owes_its_answer_has_not_said_no() {
+    let mut bench = Bench::new();
+    bench.input(up(A));
+    bench.up(THERE);
+    bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
+    let said = bench.pass_greeted(ms(2_000), THERE, SiteState::Serving);
+    assert_eq!(pulled(&said), [(A, 1, PullAnswer::AskLater)]);
 }
 
 #[test]

@@ -394,7 +394,7 @@ impl Replica {
                 break;
             };
             let home = spilled.stamp().epoch.site;
-            if spilled.state().is_dormant && self.sites.contains_key(&home) {
+            if spilled.state().is_dormant && !self.is_given_up(home) {
                 // It is the home's to end.
                 self.store.spilled.set_due(key, now + self.config.pace.dead_home_after);
                 continue;

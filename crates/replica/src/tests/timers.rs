@@ -1,5 +1,7 @@
 //! Deadlines, and calls handed because of them.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn due_in(after: u64) -> impl Fn(&mut Record) {
@@ -89,28 +91,80 @@ fn the_age_that_a_record_comes_with_counts() {
     assert_eq!(grants(&bench.pass(ms(1)))[0].3, Cause::Due);
 }
 
+/// Calls of the other site sleep here, each with a deadline in a second.
+fn sleeping(bench: &mut Bench, calls: u8) {
+    for number in 1..=calls {
+        let mut record = from_there(number, 1);
+        record.header.deadline = Some(ms(1_000));
+        record.header.crossing_deadline = Some(ms(1_000));
+        bench.store_dormant(record);
+    }
+}
+
+/// A message wakes a call.
+fn wake_by_message(bench: &mut Bench, number: u8) {
+    let (token, held) = bench.lock(A, key(number));
+    bench.put_next(key(number), token, held, BUSY, |record| {
+        record.header.stamp.epoch = record.header.stamp.epoch.woken_at(HERE);
+        (record.header.deadline, record.header.crossing_deadline) = (None, None);
+    });
+    bench.unlock(A, key(number), token);
+}
+
 #[test]
 fn a_dormant_call_fires_no_timer_while_its_home_answers() {
     let mut bench = Bench::new();
     bench.alive(&[THERE]);
-    let mut record = from_there(1, 1);
-    record.header.deadline = Some(ms(1_000));
-    record.header.crossing_deadline = Some(ms(1_000));
-    bench.store_dormant(record);
+    sleeping(&mut bench, 2);
     assert!(bench.pass(ms(600_000)).is_empty());
     bench.alive(&[]);
+    wake_by_message(&mut bench, 2);
     let said = bench.pass(ms(60_000));
-    assert_eq!(grants(&said)[0].3, Cause::Activate, "a dead home's record is woken to end");
+    assert_eq!(grants(&said)[0].3, Cause::Activate, "a home that is given up keeps no deadline");
+}
+
+/// The home is silent: it may be cut off and go on serving. Woken here, the call would live twice.
+#[test]
+fn a_dormant_call_of_a_silent_home_fires_no_timer_however_long() {
+    let mut bench = Bench::new();
+    bench.alive(&[THERE]);
+    sleeping(&mut bench, 1);
+    bench.alive(&[]);
+    assert!(bench.pass(ms(24 * 3_600_000)).is_empty());
 }
 
 #[test]
-fn a_dormant_call_of_a_dead_home_wakes_only_after_its_last_deadline_and_the_bound() {
+fn a_silent_home_is_given_up_by_one_call_in_ten_and_not_by_a_stray() {
     let mut bench = Bench::new();
-    let mut record = from_there(1, 1);
-    record.header.age = ms(500);
-    record.header.crossing_deadline = Some(ms(1_000));
-    bench.store_dormant(record);
-    assert!(bench.pass(ms(60_499)).is_empty());
+    bench.alive(&[THERE]);
+    sleeping(&mut bench, 20);
+    bench.alive(&[]);
+    wake_by_message(&mut bench, 1);
+    assert!(bench.pass(ms(600_000)).is_empty());
+    wake_by_message(&mut bench, 2);
+    let said = bench.pass(ms(60_000));
+    let woken: BTreeSet<CallKey> = grants(&said).into_iter().map(|grant| grant.1).collect();
+    assert_eq!(woken.len(), 18);
+}
+
+/// What woke while the site was silent before says nothing of this time.
+#[test]
+fn a_home_that_answered_again_is_given_up_anew() {
+    let mut bench = Bench::new();
+    sleeping(&mut bench, 3);
+    bench.alive(&[]);
+    wake_by_message(&mut bench, 1);
+    bench.alive(&[THERE]);
+    bench.alive(&[]);
+    assert!(bench.pass(ms(600_000)).is_empty());
+}
+
+#[test]
+fn a_dormant_call_of_a_home_given_up_wakes_only_after_its_last_deadline_and_the_bound() {
+    let mut bench = Bench::new();
+    sleeping(&mut bench, 2);
+    wake_by_message(&mut bench, 2);
+    assert!(bench.pass(ms(60_999)).is_empty());
     assert_eq!(grants(&bench.pass(ms(1))).len(), 1);
 }
 

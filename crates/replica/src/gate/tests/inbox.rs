@@ -257,6 +257,7 @@ fn what_lies_on_the_queue_puts_answers_off() {
     // An engine's own question is answered "no such call" only when what lay there is applied.
     bench.input(up(A));
     bench.input(GateInput::LinkDown { site: THIRD });
+    bench.pass_greeted(ms(2_000), THERE, SiteState::Serving);
     for is_done in [false, true] {
         let said = bench.engine(A, EngineWord::Pull { key: key(1), turn: 1 });
         let ask = asks(&said, THERE)[0];

@@ -250,8 +250,15 @@ fn a_dormant_call_whose_home_answers_is_not_fetched_for_its_deadline() {
     bench.store_dormant(record);
     let said = bench.pass_with(&mut disk, ms(600_000));
     assert_eq!((grants(&said).len(), bench.spilled()), (0, 1));
-    assert_eq!(bench.replica.stats(bench.now).counts.fetched, 0);
     bench.alive(&[]);
+    let said = bench.pass_with(&mut disk, ms(600_000));
+    assert_eq!((grants(&said).len(), bench.spilled()), (0, 1), "it may live there");
+    assert_eq!(bench.replica.stats(bench.now).counts.fetched, 0);
+    // A message wakes another one: the home is given up.
+    bench.store_dormant(from_there(2, 1));
+    let (token, held) = bench.lock(A, key(2));
+    bench.activate(key(2), token, held.expect("dormant"), BUSY);
+    bench.unlock(A, key(2), token);
     let said = bench.pass_with(&mut disk, ms(60_000));
     assert_eq!(grants(&said)[0].3, Cause::Activate);
 }
