@@ -13,6 +13,7 @@ use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
 
 use crate::Replica;
 use crate::planted::Planted;
+use crate::put::REMOVAL_BYTES;
 use crate::store::{Call, Life, Sentence};
 
 /// A page that did not come for this long is asked for again.
@@ -260,7 +261,7 @@ impl Replica {
     /// Puts a copied call in the place of whatever is held of it.
     pub(crate) fn install(&mut self, now: Instant, copied: CopiedCall) {
         let CopiedCall { record, state, lock, floor: _, activated_from, marks } = copied;
-        let key = record.header.key;
+        let (key, stamp) = (record.header.key, record.header.stamp);
         self.forget(key);
         let call = self.store.insert(key);
         call.record = Some(record);
@@ -270,9 +271,18 @@ impl Replica {
         set_state(call, state);
         self.store.reindex(key);
         self.counts.copied_in += 1;
+        if state.has_ended && !marks.is_empty() {
+            self.keep_tombstone(Tombstone { key, stamp });
+        }
         for site in marks {
             let outbound = self.outbound_mut(site);
-            if !outbound.is_removal(key) {
+            if outbound.is_removal(key) {
+                continue;
+            }
+            if state.has_ended {
+                // What the site misses of a call that is over is its end.
+                outbound.note_removal(now, Tombstone { key, stamp }, REMOVAL_BYTES);
+            } else {
                 // When it was first at a boundary is not copied.
                 let may_go = state.at_boundary || state.was_at_boundary;
                 outbound.note_record(now, key, may_go, state.was_at_boundary);

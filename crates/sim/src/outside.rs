@@ -41,6 +41,8 @@ pub(crate) struct Outside {
     pub(crate) balancer: Balancer,
     pub(crate) network: Network,
     callees: BTreeMap<String, SocketAddr>,
+    /// When requests of an agent came to an engine that ran.
+    heard: BTreeMap<SocketAddr, Vec<Instant>>,
 }
 
 pub(crate) fn caller_addr(call: usize) -> SocketAddr {
@@ -75,7 +77,13 @@ impl Outside {
         let policy = Policy::own_calls(table.keys().copied());
         let config = balancer::Config::new(table, secret(), policy);
         let balancer = Balancer::new(now, config);
-        Self { agents: BTreeMap::new(), balancer, network, callees: BTreeMap::new() }
+        Self {
+            agents: BTreeMap::new(),
+            balancer,
+            network,
+            callees: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        }
     }
 
     /// Adds both agents of each call. A callee is reached through the exchange.
@@ -87,6 +95,20 @@ impl Outside {
             self.callees.insert(format!("c{call}"), agent.addr);
             self.agents.insert(agent.addr, agent);
         }
+    }
+
+    /// An engine that runs is given an agent's words: requests are taken note of.
+    pub(crate) fn note_heard(&mut self, now: Instant, agent: SocketAddr, bytes: &[u8]) {
+        if bytes.starts_with(b"SIP/2.0") {
+            return;
+        }
+        self.heard.entry(agent).or_default().push(now);
+    }
+
+    /// Whether an engine had a request of the agent in that time.
+    pub(crate) fn was_heard(&self, agent: SocketAddr, from: Instant, to: Instant) -> bool {
+        let heard = self.heard.get(&agent);
+        heard.is_some_and(|heard| heard.iter().any(|at| from <= *at && *at <= to))
     }
 
     /// Sends a datagram into the weather.

@@ -192,6 +192,7 @@ impl World {
         let frame = EdgeFrame::decode(bytes, &secret());
         match frame {
             Ok(EdgeFrame::Inbound { source, offered_by, bytes }) => {
+                self.outside.note_heard(self.now, source, &bytes);
                 let input = engine::Input::Datagram { source, bytes, offered_by };
                 self.engine(site, index, input);
             }

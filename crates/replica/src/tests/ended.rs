@@ -50,6 +50,22 @@ fn what_merely_lingers_crosses_as_a_removal_once() {
     assert_eq!(bench.store_dormant(record(key(1), end, HERE)), DormantOutcome::Stale);
 }
 
+/// A replica that joins has the end as its source has it: sent as a record, the call would sleep at
+/// the other site for ever.
+#[test]
+fn a_copy_of_what_lingers_is_marked_as_over() {
+    let mut source = bench();
+    source.turn(key(1), BOUNDARY, |_| {});
+    crossed(&mut source, ms(150));
+    let end = source.turn(key(1), ENDED, |record| record.header.deadline = Some(ms(32_000)));
+    let copied = source.replica.copied(source.now, key(1)).expect("it lingers");
+    let mut joiner = bench();
+    joiner.replica.install(joiner.now, copied);
+    assert_eq!(marks(&joiner), (0, 0, 1));
+    assert_eq!(crossed(&mut joiner, ms(150)), removal(1, end));
+    assert_eq!(joiner.store_dormant(record(key(1), end, HERE)), DormantOutcome::Stale);
+}
+
 #[test]
 fn a_call_that_was_refused_never_crosses() {
     let mut bench = bench();

@@ -130,7 +130,8 @@ impl World {
             }
             let key = self.outside.key_of_call(caller_addr(call));
             let home = key.and_then(|key| self.homes.owned.home(key));
-            let is_elsewhere = home.is_some_and(|home| home != site);
+            let is_elsewhere =
+                home.is_some_and(|home| home != site) && !self.is_on_its_way(site, call);
             let is_of_another = key.zip(partition).is_some_and(|(key, partition)| {
                 let view = self.views.newest(site, key);
                 view.is_some_and(|view| view.partition.0 != partition)
@@ -141,6 +142,20 @@ impl World {
             }
             self.unpromised.insert(call);
         }
+    }
+
+    /// Whether the site gave a call away, and has not heard that it came.
+    fn is_on_its_way(&self, site: SiteId, call: usize) -> bool {
+        let Some(key) = self.outside.key_of_call(caller_addr(call)) else { return false };
+        let primary = self.views.newest(site, key).and_then(|view| view.primary());
+        let process = primary
+            .and_then(|primary| self.place_of(primary))
+            .and_then(|place| self.places[place].process.as_ref());
+        let story = process.and_then(|one| one.replica.get(one.clock.shows(self.now), key));
+        story.is_some_and(|story| {
+            let is_given = story.summary.stamp.is_some_and(|stamp| stamp.epoch.is_given());
+            is_given && story.summary.is_dormant && !story.marks.is_empty()
+        })
     }
 
     /// Whether an answered call of a site has crossed: the promise that it survives the site.
@@ -164,6 +179,25 @@ impl World {
                     || stamp.is_some_and(|stamp| self.is_kept_at(other, key, stamp).is_ok());
                 story.marks.is_empty() && lives && story.lock.is_none() && is_kept
             })
+    }
+
+    /// Words of a call come to a site that hears nothing of the call's home. What has not crossed
+    /// is unknown there, and denied, as after the loss of the home.
+    pub(crate) fn note_behind_cut(&mut self, engine: usize, agent: std::net::SocketAddr) {
+        let site = self.sizes.site_of_engine(engine);
+        let Some(home) = self.sizes.other(site).filter(|home| !self.hears_site(site, *home)) else {
+            return;
+        };
+        let lives = |key| self.homes.owned.home(key) == Some(home);
+        if !self.outside.key_of_call(agent).is_some_and(lives) {
+            return;
+        }
+        let is_of = |call: &usize| [caller_addr(*call), callee_addr(*call)].contains(&agent);
+        if let Some(call) = (0..self.outside.calls()).find(is_of)
+            && !self.has_crossed(home, call)
+        {
+            self.unpromised.insert(call);
+        }
     }
 
     /// Whether nothing is promised of the call of an agent: it was lost, or two sites had it.

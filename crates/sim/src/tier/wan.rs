@@ -61,6 +61,9 @@ struct WanLink {
     made_at: Instant,
 }
 
+/// A gate takes a site that says nothing for so long for gone, less a greeting.
+const NOT_HEARD: Duration = Duration::from_millis(1_400);
+
 /// All links between sites, and the ways that are cut.
 #[derive(Debug, Default)]
 pub(crate) struct Wan {
@@ -259,6 +262,18 @@ impl World {
         for (id, at_dialler) in ends.collect::<Vec<_>>() {
             self.close_wan(id, at_dialler);
         }
+    }
+
+    /// Whether a site takes another one for alive, as far as the link between them decides it.
+    pub(crate) fn hears_site(&self, site: SiteId, other: SiteId) -> bool {
+        let is_silent = |way: (SiteId, SiteId)| {
+            let cut = self.wan.cut.get(&way);
+            cut.is_some_and(|(since, _)| self.now.since(*since) >= NOT_HEARD)
+        };
+        let mut gates = self.places.iter().filter(|place| place.site == site);
+        gates.any(|place| place.process.as_ref().is_some_and(|one| one.wan_to.contains_key(&other)))
+            && !is_silent((other, site))
+            && !is_silent((site, other))
     }
 
     fn close_silent_wan(&mut self) {

@@ -269,6 +269,7 @@ impl World {
         let Some(engine) = self.engines[place].as_ref().map(|process| process.id) else { return };
         match EdgeFrame::decode(bytes, &secret()) {
             Ok(EdgeFrame::Inbound { source, offered_by, bytes }) => {
+                self.note_behind_cut(place, source);
                 self.engine(place, engine::Input::Datagram { source, bytes, offered_by });
             }
             Ok(EdgeFrame::Ping { nonce }) => {

@@ -49,6 +49,9 @@ pub(super) fn check(world: &World) -> Result<(), Violation> {
                 |code: &u16| is_up && (UNKNOWN.contains(code) || is_healed && LOST.contains(code));
             match fact {
                 Fact::Bye | Fact::HungUp | Fact::NoAck => gone.push(*party),
+                // §9.1: a CANCEL "has no effect on a request to which a UAS has already given a
+                // final response"; where the answered call moved meanwhile it is unknown.
+                Fact::Answered(Method::Cancel, _) => {}
                 Fact::Answered(method, code) if is_lost(code) => {
                     let counts = if *method == Method::Bye { alone } else { gone.is_empty() };
                     if counts && !may_have_run_out(world.sizes.session, &facts, party, *at) {
