@@ -4,9 +4,11 @@
 //! a link that was slow. What the primary holds counts, as every acknowledged put is there. Run by
 //! run of keys it says a digest; a member that differs asks for the calls of the run, then for
 //! those that differ. Calls that change meanwhile look different and are settled by their tokens:
-//! what is held under a lock that may still be going on is kept.
+//! what is held under a lock that may still be going on is kept. So is, for a while, a copy of
+//! another site's call, on its way from one engine to all members.
 
 use std::hash::Hasher;
+use std::time::Duration;
 
 use siphasher::sip::SipHasher24;
 use tier_protocol::{CopiedCall, KeyRange, PeerWord, Record, SpilledCall};
@@ -17,6 +19,9 @@ use crate::store::Call;
 
 /// Calls that a member asks to have mended at a time.
 pub(crate) const REPAIR_MAX: usize = 256;
+
+/// A copy that an engine is bringing is at every member by then, or comes again with its batch.
+const COPY_ARRIVES: Duration = Duration::from_secs(10);
 
 /// Where the primary's comparison is.
 #[derive(Debug, Default)]
@@ -174,7 +179,7 @@ impl Replica {
             let is_removed = self.removed_at(key).is_some_and(|removed| removed >= stamp);
             let digest = digest_of(&copied.record, copied.state.is_dormant);
             let is_same = self.digest_at(key) == Some(digest);
-            if !is_removed && !is_same && !self.may_still_be_put(key, copied.floor) {
+            if !is_removed && !is_same && !self.may_be_ahead(now, key, copied.floor) {
                 self.counts.repaired += 1;
                 self.install(now, copied);
             }
@@ -183,22 +188,30 @@ impl Replica {
             let (key, stamp) = (copied.key, copied.stamp);
             let is_removed = self.removed_at(key).is_some_and(|removed| removed >= stamp);
             let is_same = self.digest_at(key) == Some(copied.digest);
-            if !is_removed && !is_same && !self.may_still_be_put(key, floor) {
+            if !is_removed && !is_same && !self.may_be_ahead(now, key, floor) {
                 self.counts.repaired += 1;
                 self.install_spilled(now, copied);
             }
         }
         for key in gone {
             let is_held = self.store.get(*key).is_some() || self.store.is_spilled(*key);
-            if is_held && !self.may_still_be_put(*key, floor) {
+            if is_held && !self.may_be_ahead(now, *key, floor) {
                 self.counts.repaired += 1;
                 self.forget(*key);
             }
         }
     }
 
-    /// Whether what is held was put under a lock that the primary has not ended.
-    fn may_still_be_put(&self, key: CallKey, floor: LockToken) -> bool {
+    /// Whether the primary may have yet to hear of what is held: a put under a lock that it has not
+    /// ended, or a copy that came a moment ago. A copy's token is of its home's locks, and says
+    /// nothing beside tokens of this site.
+    fn may_be_ahead(&self, now: Instant, key: CallKey, floor: LockToken) -> bool {
+        if let Some(call) = self.store.get(key).filter(|call| call.is_copy()) {
+            return now < call.put_at + COPY_ARRIVES;
+        }
+        if self.store.spilled.get(key).is_some_and(|call| call.state().is_dormant) {
+            return false;
+        }
         self.store.stamp(key).is_some_and(|held| held.token >= floor)
     }
 

@@ -235,11 +235,15 @@ impl Replica {
     /// What came before its page, under locks that had ended before, of calls that had gone before:
     /// the primary refuses it, and never held it.
     fn drop_late_puts(&mut self, range: KeyRange, page: &BTreeSet<CallKey>, floor: LockToken) {
+        // A copy's token is of another site's locks. It came from an engine that tells the primary,
+        // too.
         let is_late = |key: &CallKey, stamp: Stamp| stamp.token < floor && !page.contains(key);
+        let is_copy = |key: &CallKey| self.store.get(*key).is_some_and(Call::is_copy);
         let held = self.store.keys_after(range.after);
         let held = held.take_while(|key| range.to.is_none_or(|to| *key <= to));
         let late: Vec<CallKey> = held
             .filter(|key| self.store.stamp(*key).is_some_and(|stamp| is_late(key, stamp)))
+            .filter(|key| !is_copy(key))
             .collect();
         for key in late {
             self.forget(key);

@@ -189,6 +189,11 @@ impl Call {
         self.lock.is_none() && !self.unreleased
     }
 
+    /// It sleeps here for the site that it lives at, and came from there.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.record.is_some() && self.is_dormant && !self.is_given && !self.is_stub
+    }
+
     pub(crate) fn is_active(&self) -> bool {
         self.record.is_some() && !self.is_dormant
     }

@@ -259,3 +259,81 @@ fn a_call_that_has_rested_wakes_nobody_while_a_view_is_being_decided() {
     }
     assert!(bench.wake > bench.now, "woken at {:?}, at {:?}", bench.wake, bench.now);
 }
+
+/// A copy of the other site's call, put there under a lock with a number far above any of here.
+fn copy_of(number: u8, version: u64) -> Record {
+    let token = LockToken { view: ViewNumber(1_000_000), counter: version };
+    let stamp = Stamp { epoch: Epoch::of_start(THERE, 1), token, version: Version(version) };
+    record(key(number), stamp, THERE)
+}
+
+fn bring(bench: &mut Seated, record: Record) {
+    let view = bench.replica.view().number;
+    let command = Command::StoreDormant { view, batch: 1, record };
+    let said = bench.input(Input::Command { engine: A, command });
+    assert!(matches!(said, [Output::Reply { reply: Reply::Dormant { .. }, .. }]), "{said:?}");
+}
+
+fn held(bench: &Seated, number: u8) -> Option<Version> {
+    let stamp = bench.replica.get(bench.now, key(number))?.summary.stamp;
+    stamp.map(|stamp| stamp.version)
+}
+
+/// A member whose primary is replica 1.
+fn member() -> Seated {
+    let mut bench = Seated::new("t2", ReplicaId(2));
+    bench.map(true, 5, &map_of(5, &[1, 2]));
+    bench.peer(1, PeerNews::Up);
+    bench.input(Input::EngineUp { engine: A });
+    bench
+}
+
+/// The primary's answer to a question after calls 1 and 2: an older copy of one, and no other.
+fn answer_of_primary() -> PeerNews {
+    let mut primary = Bench::new();
+    primary.store_dormant(copy_of(1, 2));
+    let older = primary.replica.copied(primary.now, key(1)).expect("it sleeps there");
+    PeerNews::Said(PeerWord::Repaired {
+        view: ViewNumber(5),
+        calls: vec![older],
+        spilled: Vec::new(),
+        gone: vec![key(2)],
+        floor: token(7),
+    })
+}
+
+/// The copies were acknowledged to their home all the same: one was replaced by an older one, one
+/// was gone.
+#[test]
+fn a_copy_that_has_yet_to_reach_the_primary_is_not_mended_away() {
+    let mut bench = member();
+    bring(&mut bench, copy_of(1, 4));
+    bring(&mut bench, copy_of(2, 4));
+    bench.peer(1, answer_of_primary());
+    assert_eq!((held(&bench, 1), held(&bench, 2)), (Some(Version(4)), Some(Version(4))));
+}
+
+/// It was never mended where the other site's locks have the higher numbers.
+#[test]
+fn a_copy_that_the_primary_does_not_have_is_mended_away_in_the_end() {
+    let mut bench = member();
+    bring(&mut bench, copy_of(1, 4));
+    bring(&mut bench, copy_of(2, 4));
+    bench.now = bench.now + ms(10_000);
+    bench.peer(1, answer_of_primary());
+    assert_eq!((held(&bench, 1), held(&bench, 2)), (Some(Version(2)), None));
+}
+
+#[test]
+fn a_copy_that_came_before_its_page_is_kept_by_a_joiner() {
+    let mut bench = joiner();
+    let mut record = copy_of(1, 4);
+    record.header.stamp.token = token(3);
+    bring(&mut bench, record);
+    let view = ViewNumber(5);
+    let (after, calls, next, total, floor) = (None, Vec::new(), None, 0, token(9));
+    let spilled = Vec::new();
+    let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+    bench.peer(1, PeerNews::Said(page));
+    assert_eq!(held(&bench, 1), Some(Version(4)));
+}

@@ -17,6 +17,7 @@ use crate::watch::key_of;
 /// A put of an engine, and who has said in which view that it is stored.
 #[derive(Debug)]
 struct Putting {
+    site: SiteId,
     stamp: Stamp,
     since: Instant,
     by: BTreeMap<ViewNumber, BTreeSet<ReplicaId>>,
@@ -131,7 +132,7 @@ impl Watch {
         };
         self.stories.entry((site, key)).or_default().made.insert(stamp, made);
         let putting = self.putting.entry((engine, key));
-        let new = || Putting { stamp, since: now, by: BTreeMap::new(), is_stored: false };
+        let new = || Putting { site, stamp, since: now, by: BTreeMap::new(), is_stored: false };
         let putting = putting.or_insert_with(new);
         if putting.stamp != stamp {
             *putting = new();
@@ -361,6 +362,6 @@ impl Watch {
     /// Every complete member of a view was lost: nothing is known of these calls any more.
     pub(crate) fn lost(&mut self, site: SiteId, slots: &SlotSet) {
         self.stories.retain(|(at, key), _| *at != site || !slots.contains(key.slot()));
-        self.putting.retain(|(_, key), _| !slots.contains(key.slot()));
+        self.putting.retain(|(_, key), of| of.site != site || !slots.contains(key.slot()));
     }
 }
