@@ -14,6 +14,10 @@ mod programs;
 const SEEDS: &[&str] = &["--seeds", "2000", "--from", "10000"];
 /// Fresh ones in the full form.
 const SEEDS_FULL: &str = "5000";
+/// Of two sites of many replicas: the same ones in both forms.
+const WIDE_FROM: &str = "10000";
+const WIDE_SEEDS: &str = "100";
+const WIDE_SEEDS_FULL: &str = "1000";
 /// End-to-end tests that run at a time in the short form. Three take a third of the time, and about
 /// once in two runs one of them fails for want of the machine.
 const SHORT_TURNS: &str = "1";
@@ -191,6 +195,10 @@ fn sim(root: &Path, full: bool) -> Result<(), String> {
         fresh.args(SEEDS);
     }
     run::finish(fresh)?;
+    let mut wide = programs::program(root, full, "sim");
+    wide.args(["--world", "wide", "--from", WIDE_FROM]);
+    wide.args(["--seeds", if full { WIDE_SEEDS_FULL } else { WIDE_SEEDS }]);
+    run::finish(wide)?;
     let mut planted = programs::program(root, full, "sim");
     planted.arg("--prove-the-tester");
     run::finish(planted)

@@ -56,6 +56,9 @@ pub(crate) struct Watch {
     /// Locks granted, and of those, with effects to be resumed.
     pub(crate) grants: [u64; 2],
     stories: BTreeMap<(SiteId, CallKey), Story>,
+    /// Calls of which a site was told that the home of before had ended them: it removes what woke
+    /// there meanwhile, without an engine.
+    ended: BTreeSet<(SiteId, CallKey)>,
     putting: BTreeMap<(EngineId, CallKey), Putting>,
     stored: BTreeMap<(ReplicaId, CallKey), Stamp>,
     serving: BTreeSet<EngineId>,
@@ -159,9 +162,14 @@ impl Watch {
             Command::Delete { tombstone, .. } => self.holders.let_go(slot, tombstone.stamp.token),
             Command::Renew { token, .. } => self.holders.prolong(now, slot, *token),
             // A higher epoch ends the lock of the copy that it replaces.
-            Command::StoreDormant { .. } | Command::StoreTombstone { .. } => {
+            Command::StoreDormant { .. } => {
                 self.holders.remove(slot);
                 self.forget(site, slot.1);
+            }
+            Command::StoreTombstone { .. } => {
+                self.holders.remove(slot);
+                self.forget(site, slot.1);
+                self.ended.insert((site, slot.1));
             }
             Command::Put { .. }
             | Command::LockAndGet { .. }
@@ -271,7 +279,8 @@ impl Watch {
 
     /// The newest acknowledged put of each call that nobody tried to remove since.
     pub(crate) fn held(&self) -> impl Iterator<Item = (SiteId, CallKey, Stamp)> {
-        self.stories.iter().filter_map(|((site, key), story)| {
+        let lives = self.stories.iter().filter(|(call, _)| !self.ended.contains(call));
+        lives.filter_map(|((site, key), story)| {
             // What lives elsewhere gives way to what comes from there.
             let newest = story.acknowledged.last().filter(|of| of.epoch.site == *site).copied()?;
             let mut since = story.made.range(newest..);
