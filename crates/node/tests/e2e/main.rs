@@ -29,5 +29,6 @@ mod tier_turns;
 mod topologies;
 mod torture;
 mod upgrade;
+mod wall_clocks;
 mod wan_edges;
 mod wan_sites;
