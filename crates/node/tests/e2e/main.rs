@@ -23,6 +23,7 @@ mod site_killed_ringing;
 mod site_links;
 mod spill;
 mod state_tier;
+mod sweep;
 mod tier_network;
 mod tier_parts_lost;
 mod tier_turns;
