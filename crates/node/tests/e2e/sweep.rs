@@ -16,14 +16,14 @@ const SOON: Duration = Duration::from_secs(30);
 #[test]
 fn a_sweep_restores_the_copies_that_a_site_lost_without_a_word() {
     let stage = Stage::new("sweep");
-    let calls = sized(200_u32, 2_000);
+    let (calls, per_second) = sized((100_u32, 25), (2_000, 100));
     let all = u64::from(calls);
     let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
     let mut sites = TwoSites::start(&stage, callee_at);
     let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
     // A call is compared that has not been put for 10 s.
-    let hold = Duration::from_secs(u64::from(calls / 100) + 45);
-    let load = Load { calls, per_second: 100, hold };
+    let hold = Duration::from_secs(u64::from(calls / per_second) + 45);
+    let load = Load { calls, per_second, hold };
     let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, sites.edge, &load);
     sites.wait_crossed(all);
     let (one, two) = (sites.one.admin(), sites.two.admin());

@@ -22,9 +22,7 @@ use crate::harness::{let_pass, sized, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 /// Half the session interval. A call whose deadline is nearer than 10 s does not leave RAM.
-const REFRESH_AFTER: Duration = Duration::from_secs(18);
-/// 64 of it are over, and with them the transactions of a set-up, well before the refresh.
-const T1_MS: u64 = 80;
+const REFRESH_AFTER: Duration = Duration::from_secs(15);
 const HOUR_S: f64 = 3_600.0;
 
 /// What tells of a lock, a lease or a view that was lost: none of it happens.
@@ -53,7 +51,6 @@ impl Site {
         let expires_s = 2 * u32::try_from(REFRESH_AFTER.as_secs()).expect("a few seconds");
         let shape = Shape {
             partitions: 1,
-            t1_ms: T1_MS,
             engines: config::session_timer(expires_s),
             states: format!("[database]\nurl = \"{}\"\n[spill]\nafter_s = 1\n", postgres.url()),
             ..Shape::default()
@@ -164,7 +161,8 @@ fn d40_a_wall_clock_that_is_set_anew_harms_no_call() {
         "{calls} calls at {per_second}/s; the wall clock of an engine and of the primary an hour \
          ahead, an hour behind, smeared by 1 s: no view changed, no lock was lost, {fetched} \
          records fetched; then the primary killed with {left} calls in the database, \
-         {fetched_after} fetched; {} BYEs answered, {} reached the callee, {} messages repeated by SIPp",
+         {fetched_after} fetched; {} BYEs answered, {} reached the callee, {} messages repeated by \
+         SIPp",
         heard.successful, reached.successful, heard.repeated,
     ));
     judge_refreshes(&stage, &caller.steps(), moments);

@@ -41,8 +41,6 @@ pub(crate) struct Shape {
     pub(crate) partitions: u16,
     /// Nodes of its etcd.
     pub(crate) etcds: usize,
-    /// T1 of its engines.
-    pub(crate) t1_ms: u64,
     /// Every link to a state process passes a tap.
     pub(crate) is_tapped: bool,
     /// More of the engines' configuration.
@@ -57,7 +55,6 @@ impl Default for Shape {
         Self {
             partitions: 2,
             etcds: 1,
-            t1_ms: 500,
             is_tapped: false,
             engines: String::new(),
             states: String::new(),
@@ -127,7 +124,7 @@ impl Many {
             let admin = stage.address();
             let door = Door::Edge { listen, balancer: inner };
             let text = config::head("engine", 1, None, admin)
-                + &config::sip(edge, &door, callee, many.shape.t1_ms)
+                + &config::sip(edge, &door, callee, 500)
                 + &config::tier_connect_all(&many.tiers, name)
                 + &many.shape.engines;
             many.engines.push(Node::start_on(host, stage, name, &text, admin));
