@@ -107,7 +107,7 @@ pub struct CrossedMark {
     pub site: u16,
     /// The stamp it acknowledged.
     pub stamp: String,
-    /// It is the stamp held here.
+    /// Nothing more of the state held here is to cross to it.
     pub newest: bool,
 }
 

@@ -493,7 +493,9 @@ pub(crate) fn call_story(
             .map(|(site, stamp)| CrossedMark {
                 site: site.0,
                 stamp: stamp_words(stamp),
-                newest: Some(*stamp) == held,
+                // Puts that need not cross leave the stamp behind.
+                newest: held.is_some_and(|held| held.epoch == stamp.epoch)
+                    && !story.marks.iter().any(|mark| mark.site == *site),
             })
             .collect(),
         mark: marks.collect::<Vec<_>>().join("; "),

@@ -226,7 +226,7 @@ impl Replica {
             } else {
                 self.outbound_mut(site).remove_void(*key, *stamp);
             }
-            self.note_crossed(*key, site, Some(*stamp));
+            self.note_crossed(*key, site, *stamp);
         }
     }
 }

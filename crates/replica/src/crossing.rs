@@ -322,7 +322,7 @@ impl Replica {
                 match outbound.remove(key).map(|mark| mark.what) {
                     Some(What::Record) => {
                         self.counts.hints.crossed += 1;
-                        self.note_crossed(key, site, None);
+                        self.note_crossed(key, site, stamp);
                         self.void_old_copy(key, site);
                     }
                     Some(What::Removal(_)) | None => {}
@@ -333,19 +333,17 @@ impl Replica {
                     self.outbound_mut(site).set_since(key, put_at);
                 }
                 self.counts.hints.crossed += 1;
-                self.note_crossed(key, site, Some(stamp));
+                self.note_crossed(key, site, stamp);
             }
         }
     }
 
-    /// Notes in the header that the site has `stamp`; `None` for the stamp that is held.
-    pub(crate) fn note_crossed(&mut self, key: CallKey, site: SiteId, stamp: Option<Stamp>) {
+    /// Notes in the header that the site has `stamp`.
+    pub(crate) fn note_crossed(&mut self, key: CallKey, site: SiteId, stamp: Stamp) {
         let Some(record) = self.store.get_mut(key).and_then(|call| call.record.as_mut()) else {
             return;
         };
-        let held = record.header.stamp;
-        let stamp = stamp.unwrap_or(held);
-        if stamp.epoch != held.epoch {
+        if stamp.epoch != record.header.stamp.epoch {
             return;
         }
         match record.header.crossed.iter_mut().find(|(known, _)| *known == site) {

@@ -193,10 +193,8 @@ impl Replica {
         let outbound = self.outbound.get(&site);
         let mark = outbound.and_then(|outbound| Some((outbound, outbound.mark(key)?)));
         let Some((outbound, mark)) = mark else {
-            let stamp = call.stamp();
             let header = call.record.as_ref().map(|record| &record.header);
-            let mut crossed = header.iter().flat_map(|header| &header.crossed);
-            let has_it = crossed.any(|(known, has)| *known == site && Some(*has) == stamp);
+            let has_it = header.and_then(|header| header.crossed_to(site)).is_some();
             return has_it.then_some((HintReason::Crossed, None));
         };
         match mark.what {

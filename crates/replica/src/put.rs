@@ -185,8 +185,7 @@ impl Replica {
             return;
         }
         if self.outbound.get(&site).and_then(|outbound| outbound.mark(key)).is_none() {
-            // The site has this version in all but its stamp.
-            self.note_crossed(key, site, None);
+            // The site has this version in all but its stamp: what crossed is still what it has.
             return;
         }
         if was_at_boundary {

@@ -248,8 +248,9 @@ impl Replica {
         keys.filter_map(move |key| Some((key, self.swept_stamp(site, key)?)))
     }
 
-    /// The stamp that the site should have: what is held without a mark counts as crossed. After a
-    /// put that another site need not hear of the copy there has an older one, and the call crosses
+    /// The stamp that the site should have: the one that crossed, which is older than the one held
+    /// after puts that another site need not hear of. Where it is not known (of a record in the
+    /// database, or by a replica that was not told yet) it is the one held, and the call may cross
     /// once more.
     fn swept_stamp(&self, site: SiteId, key: CallKey) -> Option<Stamp> {
         let call = self.store.brief(key)?;
@@ -260,7 +261,9 @@ impl Replica {
         if !is_ours || call.has_ended || is_marked() || is_aside() {
             return None;
         }
-        Some(call.stamp)
+        let record = self.store.get(key).and_then(|call| call.record.as_ref());
+        let crossed = record.and_then(|record| record.header.crossed_to(site));
+        Some(crossed.unwrap_or(call.stamp))
     }
 
     /// What crossed of it is applied there by now, as far as can be told.

@@ -76,6 +76,14 @@ impl RecordHeader {
         self.stamp.epoch.site
     }
 
+    /// The newest stamp of the present home that the site has acknowledged. Puts of which that site
+    /// need not hear leave it as it is.
+    #[must_use]
+    pub fn crossed_to(&self, site: SiteId) -> Option<Stamp> {
+        let crossed = self.crossed.iter().find(|(known, _)| *known == site);
+        crossed.map(|(_, stamp)| *stamp).filter(|stamp| stamp.epoch == self.stamp.epoch)
+    }
+
     /// Whether every application of the call says that it is steady, and at least one does.
     #[must_use]
     pub fn is_steady(&self) -> bool {

@@ -232,3 +232,6 @@ impl SiteLinks {
         self.from.retain(|_, from| from.outbox.flush().is_ok());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ fn rehome(arguments: &[&str]) -> Output {
 }
 
 /// Runs a command with `--json` and reads its answer.
-fn ask<T: DeserializeOwned>(admin: &Admin, arguments: &[&str]) -> T {
+pub(crate) fn ask<T: DeserializeOwned>(admin: &Admin, arguments: &[&str]) -> T {
     let url = format!("http://{}", admin.address);
     let mut all = arguments.to_vec();
     all.extend(["--admin", &url, "--json"]);

@@ -29,6 +29,7 @@ pub(crate) mod stage;
 pub(crate) mod tap;
 pub(crate) mod two_edges;
 pub(crate) mod two_sites;
+pub(crate) mod wall_clock;
 
 use std::thread;
 use std::time::{Duration, Instant};

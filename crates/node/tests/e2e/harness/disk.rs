@@ -54,18 +54,8 @@ impl Disk {
         fs::create_dir_all(beside).expect("the test's folder is writable");
         let folder = folder.canonicalize().expect("it was just made");
         let beside = beside.canonicalize().expect("it was just made");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/harness/disk/shim.c");
         let shim = beside.join("shim.so");
-        let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let built = Command::new(compiler)
-            .args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
-            .args([&shim, &source])
-            .arg("-ldl")
-            .status();
-        assert!(
-            built.expect("the build needs a C compiler too").success(),
-            "the shim is not built"
-        );
+        compile_shim("disk/shim.c", &shim);
         let disk = Self { folder, control: beside.join("control"), shim, synced: None };
         fs::write(&disk.control, vec![0; 8 * PLACES as usize]).expect("the folder is writable");
         disk.leave_room(None);
@@ -186,6 +176,18 @@ impl Disk {
         }
         fs::write(synced.join("names"), names).expect("the folder is writable");
     }
+}
+
+/// Compiles a file of the harness to what `LD_PRELOAD` loads.
+pub(crate) fn compile_shim(source: &str, shim: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/harness").join(source);
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let built = Command::new(compiler)
+        .args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
+        .args([shim, &source])
+        .arg("-ldl")
+        .status();
+    assert!(built.expect("the build needs a C compiler too").success(), "the shim is not built");
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, u64)> {

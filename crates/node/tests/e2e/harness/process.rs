@@ -12,6 +12,7 @@ use super::admin::Admin;
 use super::disk::Disk;
 use super::netns::{self, Host};
 use super::stage::{Stage, tail};
+use super::wall_clock::WallClock;
 use super::{try_wait_for, wait_for};
 
 /// The program under test.
@@ -29,6 +30,7 @@ pub(crate) struct Node {
     admin: SocketAddr,
     host: Option<Host>,
     disk: Option<Disk>,
+    clock: Option<WallClock>,
     child: Option<Child>,
 }
 
@@ -57,6 +59,11 @@ impl Node {
         self.disk.as_ref().expect("it was started with a disk")
     }
 
+    /// The wall clock that [`Stage::give_clocks`] gave it.
+    pub(crate) fn clock(&self) -> &WallClock {
+        self.clock.as_ref().expect("it was started with a clock")
+    }
+
     /// The same on a host of a network.
     pub(crate) fn start_on(
         host: Option<&Host>,
@@ -76,7 +83,9 @@ impl Node {
         let log = stage.path(&format!("{name}.log"));
         let host = host.cloned();
         let program = stage.program(name);
-        Self { name: name.into(), program, config, log, admin, host, disk: None, child: None }
+        let clock = stage.clock(name);
+        let (name, disk, child) = (name.into(), None, None);
+        Self { name, program, config, log, admin, host, disk, clock, child }
     }
 
     /// Starts the process after a kill, with the same configuration and the same data.
@@ -91,7 +100,12 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        self.disk.iter().for_each(|disk| disk.give(&mut command));
+        // One library is loaded before the C library, not two.
+        match (&self.disk, &self.clock) {
+            (Some(disk), _) => disk.give(&mut command),
+            (None, Some(clock)) => clock.give(&mut command),
+            (None, None) => {}
+        }
         let child = netns::on(self.host.as_ref(), || command.spawn());
         let child = child.expect("cargo built the program");
         self.child = Some(child);

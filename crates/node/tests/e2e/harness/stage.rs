@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::netns::Host;
 use super::process::PROGRAM;
+use super::wall_clock::WallClock;
 
 /// Tests that have their turn now.
 static TURNS: Mutex<usize> = Mutex::new(0);
@@ -57,6 +58,8 @@ pub(crate) struct Stage {
     programs: Vec<(&'static str, PathBuf)>,
     /// What is added to the configuration of processes whose names begin so.
     more: Vec<(&'static str, String)>,
+    /// Processes whose names begin so have a wall clock of the test's making.
+    clocks: Vec<&'static str>,
     _turn: Turn,
 }
 
@@ -67,8 +70,9 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("rehome-{name}-{}", std::process::id()));
         let _absent = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("the temporary directory is writable");
-        let (host, programs, more) = (None, Vec::new(), Vec::new());
-        Self { folder, name, began: Instant::now(), host, programs, more, _turn: turn }
+        let (host, began) = (None, Instant::now());
+        let (programs, more, clocks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { folder, name, began, host, programs, more, clocks, _turn: turn }
     }
 
     /// From here on SIPp runs on this host of a network.
@@ -84,6 +88,18 @@ impl Stage {
     /// From here on this is added to the configuration of processes whose names begin with `names`.
     pub(crate) fn configure(&mut self, names: &'static str, more: String) {
         self.more.push((names, more));
+    }
+
+    /// From here on processes whose names begin with one of `names` have a wall clock that can be
+    /// set; a disk of the test's making goes before it.
+    pub(crate) fn give_clocks(&mut self, names: &[&'static str]) {
+        self.clocks.extend(names);
+    }
+
+    /// The wall clock of the process of this name.
+    pub(crate) fn clock(&self, name: &str) -> Option<WallClock> {
+        let is_given = self.clocks.iter().any(|names| name.starts_with(names));
+        is_given.then(|| WallClock::new(&self.path(&format!("clock-{name}"))))
     }
 
     /// What is added to the configuration of the process of this name.
