@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::held::Grant;
 use crate::ingress::{self, Ingress};
 use crate::partition_map::PartitionMap;
 use crate::planted::Planted;
+use crate::registrations::Registrations;
 use crate::site_inbox::SiteInbox;
 use crate::sites::Sites;
 use crate::stateless;
@@ -36,6 +38,7 @@ pub struct Engine {
     turns: BTreeMap<CallKey, Turn>,
     wakes: BTreeSet<(Instant, CallKey)>,
     room: Room,
+    registrations: Registrations,
     draining: bool,
     last_number: u64,
     pub(crate) planted: Option<Planted>,
@@ -47,6 +50,7 @@ pub struct Engine {
 struct Room {
     inputs: usize,
     bytes: usize,
+    registrations: usize,
 }
 
 impl Engine {
@@ -63,6 +67,7 @@ impl Engine {
             turns: BTreeMap::new(),
             wakes: BTreeSet::new(),
             room: Room::default(),
+            registrations: Registrations::new(config.limits.registrations_per_s),
             draining: false,
             last_number: 0,
             planted: None,
@@ -174,6 +179,9 @@ impl Engine {
         if !self.has_room(&arrival, !self.turns.contains_key(&key)) {
             return self.refuse_overload(&arrival);
         }
+        if arrival.registers() && !self.takes_registration(now, key, &arrival) {
+            return self.refuse_registration(now, &arrival);
+        }
         let Some(mut turn) = self.take_turn(key) else {
             return self.ask(now, key, Turn::new(vec![arrival]));
         };
@@ -194,6 +202,24 @@ impl Engine {
         (!needs_turn || self.turns.len() < share(limits.turns_max))
             && self.room.inputs < share(limits.inputs_max)
             && self.room.bytes + arrival.bytes() <= share(limits.inputs_bytes_max)
+    }
+
+    /// Whether one more REGISTER is taken. One that waits here already is no other.
+    fn takes_registration(&mut self, now: Instant, key: CallKey, arrival: &Arrival) -> bool {
+        if self.turns.get(&key).is_some_and(|turn| turn.has(arrival.identity)) {
+            return true;
+        }
+        self.room.registrations < self.config.limits.registrations_max
+            && !self.is_pressed()
+            && self.registrations.take(now)
+    }
+
+    /// Calls go first: it is told to come back, before anything is asked of the state tier.
+    fn refuse_registration(&mut self, now: Instant, arrival: &Arrival) {
+        self.stats.refused_registrations += 1;
+        let least = self.config.limits.retry_after;
+        let most = self.registrations.send_away(now, least);
+        self.refuse_until(arrival, StatusCode::SERVICE_UNAVAILABLE, least..=most);
     }
 
     /// Half of a bound on SIP is used: other sites' batches yield, before any call is refused.
@@ -377,12 +403,22 @@ impl Engine {
 
     /// Answers without a state, if the message is one that is answered.
     pub(crate) fn refuse(&mut self, arrival: &Arrival, status: StatusCode) {
+        let least = self.config.limits.retry_after;
+        self.refuse_until(arrival, status, least..=least * 2);
+    }
+
+    /// The same, where a 503 says a time of this range to come back in.
+    fn refuse_until(
+        &mut self,
+        arrival: &Arrival,
+        status: StatusCode,
+        away: RangeInclusive<Duration>,
+    ) {
         match arrival.kind {
             Kind::Begins | Kind::Request => {}
             Kind::Ack | Kind::Answer | Kind::Response => return,
         }
-        let later = status == StatusCode::SERVICE_UNAVAILABLE;
-        let retry_after = later.then_some(self.config.limits.retry_after);
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(away);
         let secret = &self.config.setting.secret;
         let Arrival { message, source, .. } = arrival;
         if let Some((to, bytes)) = stateless::refuse(message, *source, status, retry_after, secret)
@@ -435,6 +471,7 @@ impl Engine {
         self.wakes.remove(&(turn.wake_at, key));
         for arrival in turn.all() {
             self.room.inputs -= 1;
+            self.room.registrations -= usize::from(arrival.registers());
             self.room.bytes -= arrival.bytes();
         }
         Some(turn)
@@ -443,6 +480,7 @@ impl Engine {
     pub(crate) fn keep_turn(&mut self, key: CallKey, turn: Turn) {
         for arrival in turn.all() {
             self.room.inputs += 1;
+            self.room.registrations += usize::from(arrival.registers());
             self.room.bytes += arrival.bytes();
         }
         self.wakes.insert((turn.wake_at, key));
