@@ -11,7 +11,7 @@ use applications::registrar::{Config, Registrar};
 use engine::Limits;
 use servlet::Application;
 use sip_message::{Bytes, HeaderName, Message, Response};
-use tier_protocol::{Entry, Hint};
+use tier_protocol::{EngineWord, Entry, Hint};
 use vocab::SiteId;
 
 use crate::basic::answered;
@@ -105,6 +105,22 @@ fn what_is_registered_crosses_wakes_there_and_comes_home() {
     assert_eq!(home.count(|stats| stats.activated), 1);
     home.advance(Duration::from_secs(310));
     assert_eq!(answer(&mut home, 1, invite("alice", 4)).status.code(), 404);
+}
+
+/// A user's phone that reaches the other site while the home lives is no reason to move it.
+#[test]
+fn a_living_home_is_asked_wherever_the_request_came() {
+    let mut home = world(1, Limits::default());
+    answer(&mut home, 1, register("alice", 1, 600));
+    let mut backup = world(2, Limits::default());
+    apply(&mut backup, 1, &[Entry::Record(home.last_put().trimmed())]);
+    backup.sites(&[1], &[1], 0);
+    for request in [register("alice", 2, 600), invite("alice", 1)] {
+        backup.deliver(1, ALICE, request);
+        let word = backup.words.pop();
+        assert!(matches!(word, Some(EngineWord::ForwardTo { site: SiteId(1), .. })), "{word:?}");
+    }
+    assert_eq!(backup.count(|stats| stats.activated), 0);
 }
 
 #[test]
