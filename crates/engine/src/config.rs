@@ -36,7 +36,7 @@ pub struct Limits {
     /// Turns at once. Requests that begin calls are refused at three quarters of it.
     pub turns_max: usize,
     /// REGISTERs that begin something, in one second; more are refused, and told to come back later
-    /// the more of them there were. Messages of calls and requests that begin calls are not counted.
+    /// the more of them there were. No other message is counted.
     pub registrations_per_s: u32,
     /// The same, in work at once.
     pub registrations_max: usize,

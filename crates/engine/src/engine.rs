@@ -179,8 +179,11 @@ impl Engine {
         if !self.has_room(&arrival, !self.turns.contains_key(&key)) {
             return self.refuse_overload(&arrival);
         }
-        if arrival.registers() && !self.takes_registration(now, key, &arrival) {
-            return self.refuse_registration(now, &arrival);
+        if arrival.registers()
+            && let Some(away) = self.sends_away(now, key, &arrival)
+        {
+            self.stats.refused_registrations += 1;
+            return self.refuse_until(&arrival, StatusCode::SERVICE_UNAVAILABLE, away);
         }
         let Some(mut turn) = self.take_turn(key) else {
             return self.ask(now, key, Turn::new(vec![arrival]));
@@ -204,22 +207,22 @@ impl Engine {
             && self.room.bytes + arrival.bytes() <= share(limits.inputs_bytes_max)
     }
 
-    /// Whether one more REGISTER is taken. One that waits here already is no other.
-    fn takes_registration(&mut self, now: Instant, key: CallKey, arrival: &Arrival) -> bool {
+    /// For how long a REGISTER that is not taken is sent away, before anything is asked of the
+    /// state tier: calls go first. One that waits here already is no other.
+    fn sends_away(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        arrival: &Arrival,
+    ) -> Option<RangeInclusive<Duration>> {
         if self.turns.get(&key).is_some_and(|turn| turn.has(arrival.identity)) {
-            return true;
+            return None;
         }
-        self.room.registrations < self.config.limits.registrations_max
-            && !self.is_pressed()
-            && self.registrations.take(now)
-    }
-
-    /// Calls go first: it is told to come back, before anything is asked of the state tier.
-    fn refuse_registration(&mut self, now: Instant, arrival: &Arrival) {
-        self.stats.refused_registrations += 1;
         let least = self.config.limits.retry_after;
-        let most = self.registrations.send_away(now, least);
-        self.refuse_until(arrival, StatusCode::SERVICE_UNAVAILABLE, least..=most);
+        if self.room.registrations >= self.config.limits.registrations_max || self.is_pressed() {
+            return Some(least..=least * 2);
+        }
+        self.registrations.come(now, least).err().map(|most| least..=most)
     }
 
     /// Half of a bound on SIP is used: other sites' batches yield, before any call is refused.

@@ -20,8 +20,8 @@ pub(crate) struct Registrations {
     ahead: Duration,
     /// When the next one is due if they came evenly.
     next_at: Instant,
-    /// When all that were sent away could have been taken.
-    owed_until: Instant,
+    /// When all that came could have been taken, one after the other.
+    all_until: Instant,
 }
 
 impl Registrations {
@@ -29,23 +29,20 @@ impl Registrations {
         let interval = Duration::from_secs(1) / per_s.max(1);
         let ahead = (Duration::from_secs(1) / BURSTS_PER_S).saturating_sub(interval);
         let start = Instant::default();
-        Self { interval, ahead, next_at: start, owed_until: start }
+        Self { interval, ahead, next_at: start, all_until: start }
     }
 
-    /// Counts one more, if there is room for it.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    /// Counts one that came: whether there is room for it, or the longest that it is to be sent
+    /// away for. `least`: the shortest.
+    pub(crate) fn come(&mut self, now: Instant, least: Duration) -> Result<(), Duration> {
+        let until = self.all_until.max(now) + self.interval;
+        self.all_until = until.min(now + AWAY_MAX);
         if self.next_at > now + self.ahead {
-            return false;
+            let away = least * 2 + self.all_until.since(now);
+            return Err(away.min(AWAY_MAX).max(least));
         }
         self.next_at = self.next_at.max(now) + self.interval;
-        true
-    }
-
-    /// Notes that one is sent away; for how long, from `least` to the result.
-    pub(crate) fn send_away(&mut self, now: Instant, least: Duration) -> Duration {
-        let until = self.owed_until.max(now) + self.interval;
-        self.owed_until = until.min(now + AWAY_MAX);
-        (least * 2 + self.owed_until.since(now)).min(AWAY_MAX).max(least)
+        Ok(())
     }
 }
 

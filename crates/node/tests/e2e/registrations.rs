@@ -59,26 +59,18 @@ fn d39_half_of_all_users_register_again_when_their_site_is_lost() {
     let heard_new = newcomers.finish(Duration::from_secs(45));
     let reached = callee.finish(Duration::from_secs(10));
     let [middle, most] = set_ups(&newcomers);
-    let [_, ended_most] = half_and_most(endings(&caller));
     let storm = Storm::of(&phones.all()[..half]);
     phones.call_each(Duration::from_millis(users as u64 * 4), patience);
     let status = sites.two.try_status().expect("it lives");
-    let refused = status.counters["engine_refused_registrations"];
     stage.say(&format!(
         "{users} users at site 1, {held} calls held; site 1 killed; {half} users registered again \
-         within {STORM:?} at {per_s}/s taken: {} at once, {} sent away ({} times, for {} to {} s, \
-         {} values), all back within {:.1} s of asking, {:.1} s of the storm; {new} new calls, set \
-         up within {middle:.0} ms (p50), {most:.0} ms (p99); {} BYEs answered within \
-         {ended_most:.0} ms (p99); {} messages repeated by phones, {} by SIPp",
-        half - storm.sent_away,
-        storm.sent_away,
-        refused,
-        storm.told.first().copied().unwrap_or_default(),
-        storm.longest_told(),
-        storm.told.len(),
-        storm.longest.as_secs_f64(),
+         within {STORM:?} at {per_s}/s taken: {}, {:.1} s after the storm began; {new} new calls, \
+         set up within {middle:.0} ms (p50), {most:.0} ms (p99); {} BYEs answered within {:.0} ms \
+         (p99); {} messages repeated by phones, {} by SIPp",
+        storm.told(status.counters["engine_refused_registrations"]),
         took.as_secs_f64(),
         heard.successful,
+        half_and_most(endings(&caller))[1],
         phones.repeated,
         heard.repeated + heard_new.repeated,
     ));
@@ -89,13 +81,7 @@ fn d39_half_of_all_users_register_again_when_their_site_is_lost() {
     assert_eq!((reached.successful, reached.failed), (u64::from(held + new), 0));
     assert!(most < SET_UP_WITHIN_MS, "set up in {most:.0} ms");
     assert_eq!(status.counters["engine_refused_overload"], 0, "a call was refused");
-    // The rest is told to come back, apart from each other.
-    assert_eq!(storm.back, half, "a user is not back");
-    assert!(storm.sent_away > half / 10, "{} were sent away: no storm", storm.sent_away);
-    assert!(half - storm.sent_away > half / 10, "the site took nobody at once");
-    assert!(storm.told.len() >= 5, "{:?}", storm.told);
-    let within = Duration::from_secs(u64::from(2 * storm.longest_told()));
-    assert!(storm.longest <= within, "{:?} after asking, {within:?} told", storm.longest);
+    storm.check(half);
     // What the users of a lost site had registered is there, with or without a storm.
     for (index, phone) in phones.all().iter().enumerate() {
         let wanted = Some((302, vec![Phones::contact(index)]));
@@ -123,6 +109,30 @@ impl Storm {
             told: phones.iter().flat_map(|phone| phone.sent_away.iter().copied()).collect(),
             longest: back.max().unwrap_or_default(),
         }
+    }
+
+    fn told(&self, refused: u64) -> String {
+        format!(
+            "{} at once, {} sent away ({refused} times, for {} to {} s, {} values), all back \
+             within {:.1} s of asking",
+            self.back.saturating_sub(self.sent_away),
+            self.sent_away,
+            self.told.first().copied().unwrap_or_default(),
+            self.longest_told(),
+            self.told.len(),
+            self.longest.as_secs_f64(),
+        )
+    }
+
+    /// Part of `all` was taken at once; the rest was told to come back, apart from each other, and
+    /// did.
+    fn check(&self, all: usize) {
+        assert_eq!(self.back, all, "a user is not back");
+        assert!(self.sent_away > all / 10, "{} were sent away: no storm", self.sent_away);
+        assert!(all - self.sent_away > all / 10, "the site took nobody at once");
+        assert!(self.told.len() >= 5, "{:?}", self.told);
+        let within = Duration::from_secs(u64::from(2 * self.longest_told()));
+        assert!(self.longest <= within, "{:?} after asking, {within:?} told", self.longest);
     }
 
     fn longest_told(&self) -> u32 {
