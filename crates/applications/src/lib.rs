@@ -4,3 +4,4 @@
 
 pub mod b2bua;
 pub mod faulty;
+pub mod registrar;

@@ -35,7 +35,7 @@ impl Stepper<'_> {
             sessions: &sessions,
             current: current.map(servlet::SessionId),
             attributes: &state.attributes,
-            timers: state.timers.len(),
+            timers: &state.timers,
             limits: self.setting.limits.application,
         };
         let mut cx = Cx::new(&scene);

@@ -2,7 +2,7 @@
 //! that begin something (RFC 3261 §8.2, §17.2.3).
 
 use bytes::Bytes;
-use servlet::{Decision, EndReason, Side};
+use servlet::{Decision, EndReason, KeyView, Side};
 use sip_message::{HeaderName, Headers, Method, Request, StatusCode};
 
 use crate::Source;
@@ -13,7 +13,7 @@ use crate::local::{ServerMachine, is_merged};
 use crate::step::Stepper;
 use crate::transaction::{ServerKey, invite_server, server};
 
-/// The application that takes the initial requests.
+/// The application that takes the initial requests which no application names a call by.
 const FIRST: u16 = 0;
 /// Extensions that may be required of us (RFC 4028).
 const SUPPORTED: &str = "timer";
@@ -82,7 +82,7 @@ impl Stepper<'_> {
         if let Some(answer) = self.objection(request) {
             return self.refuse(request, source, answer);
         }
-        let application = FIRST;
+        let application = self.taker(request);
         let Some(serving) = self.serve(request, key, source, None, application) else {
             return self.refuse(request, source, Answer::new(StatusCode::BAD_REQUEST));
         };
@@ -96,6 +96,15 @@ impl Stepper<'_> {
             None => self.respond(serving, answer),
         }
         self.follow(application, asked);
+    }
+
+    /// The application that takes an initial request: the one whose key names the call, as it is
+    /// the one that knows what meets in it.
+    fn taker(&self, request: &Request) -> u16 {
+        let view = KeyView::new(request);
+        let mut applications = self.setting.applications.iter();
+        let named = applications.position(|application| application.session_key(&view).is_some());
+        named.and_then(|index| u16::try_from(index).ok()).unwrap_or(FIRST)
     }
 
     /// What a UAS checks before it asks anybody (§8.2.2, RFC 4028 §9).

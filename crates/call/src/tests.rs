@@ -9,6 +9,7 @@ mod failing;
 mod forking;
 mod hostile;
 mod initial;
+mod keeping;
 mod moving;
 mod random;
 mod refreshing;

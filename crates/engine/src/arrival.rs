@@ -75,6 +75,15 @@ impl Arrival {
         self.kind == Kind::Begins && !self.is_sought()
     }
 
+    /// Whether it asks for a registration that is not sought elsewhere.
+    pub(crate) fn registers(&self) -> bool {
+        let is_register = match &self.message {
+            Message::Request(request) => request.method == Method::Register,
+            Message::Response(_) => false,
+        };
+        is_register && self.begins()
+    }
+
     /// Bytes that it counts for against the engine's bound.
     pub(crate) fn bytes(&self) -> usize {
         self.raw.len()

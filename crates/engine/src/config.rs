@@ -35,6 +35,11 @@ pub struct Limits {
     pub message: sip_message::Limits,
     /// Turns at once. Requests that begin calls are refused at three quarters of it.
     pub turns_max: usize,
+    /// REGISTERs that begin something, in one second; more are refused, and told to come back later
+    /// the more of them there were. No other message is counted.
+    pub registrations_per_s: u32,
+    /// The same, in work at once.
+    pub registrations_max: usize,
     /// Messages that wait in turns, all calls together; refused like `turns_max`.
     pub inputs_max: usize,
     /// Their bytes; refused like `turns_max`.
@@ -74,6 +79,8 @@ impl Default for Limits {
         Self {
             message: sip_message::Limits::default(),
             turns_max: 20_000,
+            registrations_per_s: 1_000,
+            registrations_max: 1_000,
             inputs_max: 40_000,
             inputs_bytes_max: 64 << 20,
             inputs_per_call_max: 32,

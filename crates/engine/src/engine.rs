@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use crate::held::Grant;
 use crate::ingress::{self, Ingress};
 use crate::partition_map::PartitionMap;
 use crate::planted::Planted;
+use crate::registrations::Registrations;
 use crate::site_inbox::SiteInbox;
 use crate::sites::Sites;
 use crate::stateless;
@@ -36,6 +38,7 @@ pub struct Engine {
     turns: BTreeMap<CallKey, Turn>,
     wakes: BTreeSet<(Instant, CallKey)>,
     room: Room,
+    registrations: Registrations,
     draining: bool,
     last_number: u64,
     pub(crate) planted: Option<Planted>,
@@ -47,6 +50,7 @@ pub struct Engine {
 struct Room {
     inputs: usize,
     bytes: usize,
+    registrations: usize,
 }
 
 impl Engine {
@@ -63,6 +67,7 @@ impl Engine {
             turns: BTreeMap::new(),
             wakes: BTreeSet::new(),
             room: Room::default(),
+            registrations: Registrations::new(config.limits.registrations_per_s),
             draining: false,
             last_number: 0,
             planted: None,
@@ -174,6 +179,12 @@ impl Engine {
         if !self.has_room(&arrival, !self.turns.contains_key(&key)) {
             return self.refuse_overload(&arrival);
         }
+        if arrival.registers()
+            && let Some(away) = self.sends_away(now, key, &arrival)
+        {
+            self.stats.refused_registrations += 1;
+            return self.refuse_until(&arrival, StatusCode::SERVICE_UNAVAILABLE, away);
+        }
         let Some(mut turn) = self.take_turn(key) else {
             return self.ask(now, key, Turn::new(vec![arrival]));
         };
@@ -194,6 +205,24 @@ impl Engine {
         (!needs_turn || self.turns.len() < share(limits.turns_max))
             && self.room.inputs < share(limits.inputs_max)
             && self.room.bytes + arrival.bytes() <= share(limits.inputs_bytes_max)
+    }
+
+    /// For how long a REGISTER that is not taken is sent away, before anything is asked of the
+    /// state tier: calls go first. One that waits here already is no other.
+    fn sends_away(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        arrival: &Arrival,
+    ) -> Option<RangeInclusive<Duration>> {
+        if self.turns.get(&key).is_some_and(|turn| turn.has(arrival.identity)) {
+            return None;
+        }
+        let least = self.config.limits.retry_after;
+        if self.room.registrations >= self.config.limits.registrations_max || self.is_pressed() {
+            return Some(least..=least * 2);
+        }
+        self.registrations.come(now, least).err().map(|most| least..=most)
     }
 
     /// Half of a bound on SIP is used: other sites' batches yield, before any call is refused.
@@ -377,12 +406,22 @@ impl Engine {
 
     /// Answers without a state, if the message is one that is answered.
     pub(crate) fn refuse(&mut self, arrival: &Arrival, status: StatusCode) {
+        let least = self.config.limits.retry_after;
+        self.refuse_until(arrival, status, least..=least * 2);
+    }
+
+    /// The same, where a 503 says a time of this range to come back in.
+    fn refuse_until(
+        &mut self,
+        arrival: &Arrival,
+        status: StatusCode,
+        away: RangeInclusive<Duration>,
+    ) {
         match arrival.kind {
             Kind::Begins | Kind::Request => {}
             Kind::Ack | Kind::Answer | Kind::Response => return,
         }
-        let later = status == StatusCode::SERVICE_UNAVAILABLE;
-        let retry_after = later.then_some(self.config.limits.retry_after);
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(away);
         let secret = &self.config.setting.secret;
         let Arrival { message, source, .. } = arrival;
         if let Some((to, bytes)) = stateless::refuse(message, *source, status, retry_after, secret)
@@ -435,6 +474,7 @@ impl Engine {
         self.wakes.remove(&(turn.wake_at, key));
         for arrival in turn.all() {
             self.room.inputs -= 1;
+            self.room.registrations -= usize::from(arrival.registers());
             self.room.bytes -= arrival.bytes();
         }
         Some(turn)
@@ -443,6 +483,7 @@ impl Engine {
     pub(crate) fn keep_turn(&mut self, key: CallKey, turn: Turn) {
         for arrival in turn.all() {
             self.room.inputs += 1;
+            self.room.registrations += usize::from(arrival.registers());
             self.room.bytes += arrival.bytes();
         }
         self.wakes.insert((turn.wake_at, key));

@@ -29,6 +29,7 @@ mod ingress;
 mod partition_map;
 mod planted;
 mod quarantine;
+mod registrations;
 mod seek;
 mod site_inbox;
 mod sites;

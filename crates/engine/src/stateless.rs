@@ -4,6 +4,7 @@
 //! alike by any engine. An ACK is never answered.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ pub(crate) fn refuse(
     message: &Message,
     source: SocketAddr,
     status: StatusCode,
-    retry_after: Option<Duration>,
+    retry_after: Option<RangeInclusive<Duration>>,
     secret: &TokenSecret,
 ) -> Option<(Destination, Bytes)> {
     let request = match message {
@@ -28,8 +29,8 @@ pub(crate) fn refuse(
     };
     let mut response = Response::to_request(request, status);
     add_to_tag(&mut response, request, secret);
-    if let Some(base) = retry_after {
-        let seconds = spread(base, request, secret);
+    if let Some(away) = retry_after {
+        let seconds = spread(&away, request, secret);
         response.headers.set(HeaderName::RetryAfter, seconds.to_string());
     }
     let to = match request.headers.via_top() {
@@ -66,10 +67,11 @@ fn add_to_tag(response: &mut Response, request: &Request, secret: &TokenSecret) 
     response.headers.set(HeaderName::To, to.to_string());
 }
 
-/// Between once and twice `base`, by the request's identity: refused callers come back apart.
-fn spread(base: Duration, request: &Request, secret: &TokenSecret) -> u64 {
-    let base = base.as_secs().max(1);
-    base + secret.authenticate(&[b"retry", &identity(request)]) % (base + 1)
+/// Whole seconds of this range, by the request's identity: refused callers come back apart.
+fn spread(away: &RangeInclusive<Duration>, request: &Request, secret: &TokenSecret) -> u64 {
+    let least = away.start().as_secs().max(1);
+    let room = away.end().as_secs().saturating_sub(least);
+    least + secret.authenticate(&[b"retry", &identity(request)]) % (room + 1)
 }
 
 fn identity(request: &Request) -> Bytes {

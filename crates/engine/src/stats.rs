@@ -24,7 +24,10 @@ pub struct Stats {
     pub repeated: u64,
     /// Requests that begin calls, refused with 503.
     pub refused_overload: u64,
-    /// The same, because the site is returning, the engine drains or the tier is away.
+    /// REGISTERs refused with 503, as more came than the engine takes.
+    pub refused_registrations: u64,
+    /// Requests that begin calls, refused as the site is returning, the engine drains or the tier
+    /// is away.
     pub refused_closed: u64,
     /// Messages dropped for lack of room.
     pub dropped_overload: u64,

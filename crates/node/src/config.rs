@@ -10,6 +10,7 @@ pub mod database;
 pub mod file;
 pub mod mistake;
 pub mod queue;
+pub mod registrar;
 mod resolve;
 pub mod spill;
 pub mod tls;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use applications::b2bua::{B2bua, Match, Route};
 use applications::faulty::Faulty;
+use applications::registrar::Registrar;
 use bytes::Bytes;
 use call::{Edge, SessionTimers, Setting, SipTimers};
 use replica::SpillAfter;
@@ -182,7 +183,7 @@ pub(crate) fn engine(
     let (name, port) = split_host_port(advertise).unwrap_or(("localhost", 5060));
     let edge = Edge { host: host(name), port };
     let mut setting = Setting::new(here(config), secret(config), edge, applications(config));
-    // The first and only application.
+    // The first application.
     let is_early = config.b2bua.as_ref().is_some_and(|b2bua| b2bua.early);
     setting.early = is_early.then_some(0).into_iter().collect();
     setting.accounts = config.accounting.is_some();
@@ -201,6 +202,8 @@ pub(crate) fn engine(
     set(&mut setting.limits.activation_spread, spread);
     let mut limits = engine::Limits::default();
     set(&mut limits.turns_max, config.limits.turns_max);
+    set(&mut limits.registrations_per_s, config.limits.registrations_per_s);
+    set(&mut limits.registrations_max, config.limits.registrations_max);
     set(&mut limits.message.message_bytes_max, config.limits.message_bytes_max);
     set(&mut limits.message.headers_max, config.limits.headers_max);
     engine::Config {
@@ -225,13 +228,24 @@ fn redirects(config: &Config) -> BTreeMap<SiteId, Edge> {
     peers.filter_map(redirect).collect()
 }
 
+/// Each has its place among them as its number in every record (`config::spill`).
 fn applications(config: &Config) -> Vec<Arc<dyn Application>> {
-    let Some(b2bua) = &config.b2bua else { return Vec::new() };
-    let b2bua: Arc<dyn Application> = Arc::new(B2bua::new(b2bua_config(b2bua)));
-    match config.test.panic_on.as_deref().filter(|_| config.test.allow_faults) {
-        Some(header) => vec![Arc::new(Faulty::new(b2bua, header))],
-        None => vec![b2bua],
-    }
+    let registrar = config.registrar.as_ref();
+    let b2bua = config.b2bua.as_ref().map(b2bua_config);
+    // Where there is only a registrar, calls to others are refused.
+    let closed = || applications::b2bua::Config { is_closed: true, ..Default::default() };
+    let Some(b2bua) = b2bua.or(registrar.map(|_| closed())) else { return Vec::new() };
+    let mut all: Vec<Arc<dyn Application>> = vec![Arc::new(B2bua::new(b2bua))];
+    all.extend(
+        registrar.map(|section| -> Arc<dyn Application> {
+            Arc::new(Registrar::new(section.resolved()))
+        }),
+    );
+    let Some(header) = config.test.panic_on.as_deref().filter(|_| config.test.allow_faults) else {
+        return all;
+    };
+    let faulty = |inner| -> Arc<dyn Application> { Arc::new(Faulty::new(inner, header)) };
+    all.into_iter().map(faulty).collect()
 }
 
 fn b2bua_config(b2bua: &file::B2bua) -> applications::b2bua::Config {

@@ -217,6 +217,7 @@ fn engine_counters(seat: &EngineSeat, map: &mut BTreeMap<String, u64>) {
         strays,
         repeated,
         refused_overload,
+        refused_registrations,
         refused_closed,
         dropped_overload,
         dropped_tier,

@@ -17,7 +17,9 @@ pub trait Application: Send + Sync {
     /// Names the call that a request belongs to, when Call-ID and From tag are not what names it.
     ///
     /// It must depend on nothing but its argument: every engine of every site asks it, and the
-    /// view shows only what a CANCEL repeats of the request that it cancels.
+    /// view shows only what a CANCEL repeats of the request that it cancels. Of several
+    /// applications, the first that names a call takes the requests that begin something in it;
+    /// the first of all, when none does.
     fn session_key(&self, request: &KeyView<'_>) -> Option<Bytes> {
         let _ = request;
         None

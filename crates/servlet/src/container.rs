@@ -18,8 +18,8 @@ pub struct Scene<'a> {
     pub current: Option<SessionId>,
     /// The application's attributes.
     pub attributes: &'a BTreeMap<String, Bytes>,
-    /// How many timers of the application run.
-    pub timers: usize,
+    /// The application's timers that run, and when they fire.
+    pub timers: &'a BTreeMap<String, Instant>,
     /// Bounds.
     pub limits: Limits,
 }

@@ -32,7 +32,7 @@ impl Default for Limits {
 pub struct Cx<'a> {
     scene: &'a Scene<'a>,
     attributes: BTreeMap<String, Bytes>,
-    timers: usize,
+    timers: BTreeMap<String, Instant>,
     actions: Vec<Action>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Cx<'a> {
     #[must_use]
     pub fn new(scene: &'a Scene<'a>) -> Self {
         let attributes = scene.attributes.clone();
-        Self { scene, attributes, timers: scene.timers, actions: Vec::new() }
+        Self { scene, attributes, timers: scene.timers.clone(), actions: Vec::new() }
     }
 
     /// What the callback asked for, in order.
@@ -107,16 +107,25 @@ impl<'a> Cx<'a> {
     #[must_use]
     pub fn set_timer(&mut self, name: &str, after: Duration) -> bool {
         let limits = &self.scene.limits;
-        if name.len() > limits.name_bytes_max || self.timers >= limits.timers_max {
+        let is_new = !self.timers.contains_key(name);
+        if name.len() > limits.name_bytes_max || is_new && self.timers.len() >= limits.timers_max {
             return false;
         }
-        self.timers += 1;
+        self.timers.insert(name.to_owned(), self.scene.now + after);
         self.actions.push(Action::SetTimer { name: name.to_owned(), after });
         true
     }
 
+    /// How long it is until the timer of that name fires: as it was set last, in this callback or
+    /// an earlier one. `None` when none of that name runs.
+    #[must_use]
+    pub fn timer(&self, name: &str) -> Option<Duration> {
+        self.timers.get(name).map(|at| at.since(self.scene.now))
+    }
+
     /// Stops the timer of that name, if it runs.
     pub fn cancel_timer(&mut self, name: &str) {
+        self.timers.remove(name);
         self.actions.push(Action::CancelTimer { name: name.to_owned() });
     }
 

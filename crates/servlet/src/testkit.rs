@@ -110,7 +110,7 @@ impl Bench {
             sessions: &self.sessions,
             current: self.current,
             attributes: &self.attributes,
-            timers: self.timers.len(),
+            timers: &self.timers,
             limits: Limits::default(),
         };
         let mut cx = Cx::new(&scene);

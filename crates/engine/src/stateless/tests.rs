@@ -63,7 +63,7 @@ fn refusal(method: &str, to_tag: &str) -> Option<(Destination, Bytes)> {
          Max-Forwards: 70\r\n\r\n"
     );
     let message = parse_datagram(&Bytes::from(text), &Limits::default()).expect("well formed");
-    let after = Some(Duration::from_secs(5));
+    let after = Some(Duration::from_secs(5)..=Duration::from_secs(10));
     let secret = TokenSecret::new([3; 32]);
     refuse(&message, source(), StatusCode::SERVICE_UNAVAILABLE, after, &secret)
 }

@@ -12,6 +12,7 @@ mod limits;
 mod missing;
 mod poison;
 mod quarantine;
+mod registrations;
 mod resume;
 mod shared;
 mod storm;

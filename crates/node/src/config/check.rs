@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 use super::file::{Config, Role};
 use super::mistake::{Lines, Mistake};
-use super::{database, queue, spill, witness};
+use super::{database, queue, registrar, spill, witness};
 
 /// The largest `crossing.batch_bytes_max`. An engine sets a batch aside that inflates beyond its
 /// bound, which is 16 MiB, and the sender has had its acknowledgement by then. A batch may exceed
@@ -75,6 +75,8 @@ pub fn check(config: &Config, findings: &mut Findings<'_>) {
     if config.role.has_engine() {
         sip(config, findings);
         timers(config, findings);
+        registrar::check(config, findings);
+        registrations(config, findings);
     }
     accounting(config, findings);
     tier(config, findings);
@@ -228,6 +230,24 @@ fn timers(config: &Config, findings: &mut Findings<'_>) {
         findings.warning(
             &["session_timer", "min_se_s"],
             "RFC 4028 wants a Min-SE of 90 seconds at least; shorter ones are for tests",
+        );
+    }
+}
+
+fn registrations(config: &Config, findings: &mut Findings<'_>) {
+    let limits = &config.limits;
+    if limits.registrations_per_s == Some(0) {
+        findings.mistake(
+            &["limits", "registrations_per_s"],
+            "no REGISTER would ever be taken".into(),
+            "1000 is the default; leave [registrar] out where nobody may register",
+        );
+    }
+    if limits.registrations_max == Some(0) {
+        findings.mistake(
+            &["limits", "registrations_max"],
+            "no REGISTER would ever be taken".into(),
+            "1000 is the default; leave [registrar] out where nobody may register",
         );
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::database::Database;
 use super::queue::Queue;
+use super::registrar::Registrar;
 use super::spill::Spill;
 use super::tls::TlsFiles;
 use super::witness::Witness;
@@ -98,6 +99,8 @@ pub struct Config {
     pub spill: Option<Spill>,
     /// Where calls that ended are written down.
     pub accounting: Option<Accounting>,
+    /// Users that are registered here.
+    pub registrar: Option<Registrar>,
     /// Bounds.
     #[serde(default)]
     pub limits: Limits,
@@ -470,6 +473,10 @@ pub struct Limits {
     pub waiters_per_call_max: Option<usize>,
     /// Turns that an engine has open.
     pub turns_max: Option<usize>,
+    /// REGISTERs that an engine takes in one second.
+    pub registrations_per_s: Option<u32>,
+    /// REGISTERs that an engine has in work.
+    pub registrations_max: Option<usize>,
     /// Bytes of one SIP message.
     pub message_bytes_max: Option<usize>,
     /// Header lines of one SIP message.

@@ -12,7 +12,7 @@ const WAIT_MS_MIN: u64 = 100;
 /// A transaction without an answer ends after 32 s (RFC 3261 §17.1.1.2, Timer B).
 const WAIT_MS_MAX: u64 = 30_000;
 /// Applications by name; each has its place in this list as its number in every record.
-const APPLICATIONS: [&str; 1] = ["b2bua"];
+const APPLICATIONS: [&str; 2] = ["b2bua", "registrar"];
 
 /// `[spill]`.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -399,6 +399,28 @@ fn the_secret_is_never_printed() {
 }
 
 #[test]
+fn a_registrar_has_domains_and_expiries_in_order() {
+    let with = |keys: &str| format!("{}[registrar]\n{keys}", whole());
+    check_golden("registrar", &with("domains = [\"example.com\", \"[2001:db8::1]\"]\n"), None);
+    let wrong = "domains = [\"sip:example.com\", \"a@b.c\", \"example.com:5060\", \"\"]\n\
+                 expires_min_s = 7200\nexpires_max_s = 60\ncontacts_max = 17\n";
+    check_golden("registrar_wrong", &with(wrong), None);
+    check_golden("registrar_nowhere", &with("domains = []\n"), None);
+    let never = "[limits]\nregistrations_per_s = 0\nregistrations_max = 0\n";
+    check_golden("registrar_never", &format!("{}{never}", whole()), None);
+    let route = "routes = [{ domain = \"Example.com\", next_hop = \"127.0.0.1:5081\" }]";
+    let routed =
+        changed("routes = [{ user_prefix = \"+49\", next_hop = \"127.0.0.1:5081\" }]", route);
+    let routed = format!("{routed}[registrar]\ndomains = [\"example.com\"]\n");
+    check_golden("registrar_routed", &routed, None);
+    let (config, _) = parse("site.toml", &routed, None).unwrap();
+    let engine =
+        crate::setting::engine(&config, vocab::EngineId(1), 1, crate::setting::view(&config, 1));
+    let names: Vec<_> = engine.setting.applications.iter().map(|one| one.name()).collect();
+    assert_eq!(names, ["b2bua", "registrar"], "as `spill.application` numbers them");
+}
+
+#[test]
 fn a_host_and_a_port_are_split() {
     use check::split_host_port;
     assert_eq!(split_host_port("sip.example.com:5060"), Some(("sip.example.com", 5060)));

@@ -20,6 +20,7 @@ pub(crate) mod mesh;
 pub(crate) mod netns;
 pub(crate) mod older;
 pub(crate) mod pair;
+pub(crate) mod phones;
 pub(crate) mod process;
 pub(crate) mod relay;
 pub(crate) mod round_robin;

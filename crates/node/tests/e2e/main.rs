@@ -16,6 +16,7 @@ mod many_sites;
 mod no_affinity;
 mod quarantine;
 mod queue;
+mod registrations;
 mod set_up_crash;
 mod site_health;
 mod site_killed;

@@ -68,6 +68,12 @@ impl Application for Greedy {
         assert!(cx.set_attribute("n0", "less"), "replacing frees what was there");
         let timers = names.iter().filter(|name| cx.set_timer(name, Duration::ZERO)).count();
         assert_eq!(timers, 16);
+        assert!(cx.set_timer("n0", Duration::from_secs(9)), "one that runs starts anew");
+        assert_eq!(cx.timer("n0"), Some(Duration::from_secs(9)));
+        assert_eq!(cx.timer("n16"), None, "it was refused");
+        cx.cancel_timer("n1");
+        assert_eq!(cx.timer("n1"), None);
+        assert!(cx.set_timer("n16", Duration::ZERO), "a stopped one makes room");
         assert!(!cx.set_attribute(&"n".repeat(65), ""));
         Decision::Defer
     }
