@@ -225,7 +225,7 @@ impl Replica {
                 SweepWord::Digest { slot, calls, digest }
             }
             Stage::Calls { after } => {
-                let settled = |key: &CallKey| self.is_settled(now, *key);
+                let settled = |key: &CallKey| self.is_settled(now, site, *key);
                 let calls = self.swept_in(site, slot, after).filter(|(key, _)| settled(key));
                 let calls: Vec<_> = calls.take(RUN_MAX).collect();
                 if let Some(open) = self.sweeper(site).open.get_mut(&ask) {
@@ -266,9 +266,14 @@ impl Replica {
         Some(crossed.unwrap_or(call.stamp))
     }
 
-    /// What crossed of it is applied there by now, as far as can be told.
-    fn is_settled(&self, now: Instant, key: CallKey) -> bool {
-        self.store.get(key).is_none_or(|call| call.put_at + YOUNG <= now)
+    /// What crossed of it is applied there by now, as far as can be told. What was put after it, of
+    /// which the site need not hear, may go on for ever, and says nothing of that.
+    fn is_settled(&self, now: Instant, site: SiteId, key: CallKey) -> bool {
+        self.store.get(key).is_none_or(|call| {
+            let crossed = call.record.as_ref().and_then(|record| record.header.crossed_to(site));
+            let is_put_since = crossed.is_some_and(|crossed| call.stamp() != Some(crossed));
+            is_put_since || call.put_at + YOUNG <= now
+        })
     }
 
     /// Another site's word of a sweep: of ours, or of its own.
@@ -327,7 +332,7 @@ impl Replica {
         let Some(slot) = self.sweeper(site).open.get(&ask).map(|open| open.slot) else { return };
         let is_over = {
             let mut left = self.swept_in(site, slot, after);
-            !left.any(|(key, _)| self.is_settled(now, key))
+            !left.any(|(key, _)| self.is_settled(now, site, key))
         };
         let sweeper = self.sweeper(site);
         if is_over {

@@ -197,6 +197,16 @@ fn a_put_that_the_other_site_need_not_hear_of_is_nothing_to_a_sweep() {
     assert_eq!((pair.told().found, pair.backup.held(key(1))), (1, Some(held)));
 }
 
+/// Such puts every few seconds, as of OPTIONS within a dialog, kept a lost copy from being found.
+#[test]
+fn a_call_that_is_put_all_the_time_is_swept_by_what_crossed() {
+    let mut pair = Pair::crossed([key(1)]);
+    pair.home.turn(key(1), UNCHANGED, |_| {});
+    pair.lose(key(1));
+    pair.sweep();
+    assert_eq!(pair.told().found, 1, "its last put is younger than what is spoken of");
+}
+
 #[test]
 fn a_put_that_need_not_cross_while_a_batch_is_on_its_way_is_not_taken_for_what_crossed() {
     let mut pair = Pair::new();
