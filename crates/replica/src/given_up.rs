@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use vocab::SiteId;
+use vocab::{SiteId, Stamp};
 
 use crate::Replica;
 
@@ -27,9 +27,12 @@ const ONE_IN: u64 = 10;
 pub(crate) struct WokenSince(BTreeMap<SiteId, u64>);
 
 impl WokenSince {
-    /// A call that slept here for the site lives here now.
-    pub(crate) fn note(&mut self, home: SiteId) {
-        *self.0.entry(home).or_default() += 1;
+    /// A call that slept here, put there as `base` says, lives here now.
+    pub(crate) fn note(&mut self, base: Option<Stamp>, here: SiteId) {
+        let home = base.map(|base| base.epoch.site);
+        if let Some(home) = home.filter(|home| *home != here) {
+            *self.0.entry(home).or_default() += 1;
+        }
     }
 
     /// The site answers, or did until now.

@@ -172,8 +172,8 @@ impl Replica {
         self.grant(now, key, engine, cause, None);
     }
 
-    /// A dormant call is past its last deadline, but its home answers, or may live: it is the home's
-    /// to end.
+    /// A dormant call is past its last deadline, but its home answers, or may live: it is the
+    /// home's to end.
     fn look_again_later(&mut self, now: Instant, key: CallKey) {
         if let Some(call) = self.store.get_mut(key) {
             let at = now + self.config.pace.dead_home_after;

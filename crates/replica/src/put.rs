@@ -79,9 +79,7 @@ impl Replica {
         let may_be_known = self.may_be_known(flags);
         // Where others have to hold it too, an end without `Unlock` leaves doubt in any case.
         let in_doubt = flags.unreleased || !self.is_alone();
-        let Some(call) = self.store.get_mut(key) else {
-            return;
-        };
+        let Some(call) = self.store.get_mut(key) else { return };
         match call.record.take() {
             // What was known of them is in a row that is void from here on.
             Some(old) if old.header.schema == HOLLOW_SCHEMA => {}
@@ -96,9 +94,7 @@ impl Replica {
         if call.is_dormant && is_home {
             call.activated_from = base.map(|base| base.epoch);
             self.counts.activated += 1;
-            if let Some(base) = base.filter(|base| base.epoch.site != here) {
-                self.woken_since.note(base.epoch.site);
-            }
+            self.woken_since.note(base, here);
         }
         if !call.is_dormant && !is_home {
             note_given(&mut self.counts, call.activated_from, &record.header);
@@ -129,8 +125,8 @@ impl Replica {
         if base.is_none() || begins_again {
             self.begin_over_tombstone(key, stamp);
         }
-        let is_same = flags.crossing_unchanged && !is_moved && !begins_again;
-        self.note_put(now, key, flags.boundary, is_moved, is_same);
+        let same = flags.crossing_unchanged && !is_moved && !begins_again;
+        self.note_put(now, key, flags.boundary, is_moved, same);
     }
 
     /// A replica that leads later does not hear what the primary of now sends: what is at a

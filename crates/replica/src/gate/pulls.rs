@@ -2,8 +2,8 @@
 //!
 //! The answer with the higher epoch is the better one, as when two copies meet; at the same epoch
 //! a record is better than a place. A silent site counts as "no such call", which is only believed
-//! once this site has every keyset and what lay on its queue is applied. One that is merely slow, or
-//! whose link has just broken, does not count: the question is asked again.
+//! once this site has every keyset and what lay on its queue is applied. One that is merely slow,
+//! or whose link has just broken, does not count: the question is asked again.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

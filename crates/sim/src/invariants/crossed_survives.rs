@@ -1,8 +1,9 @@
 //! An answered call that had crossed when its site was killed goes on at the other site.
 //!
 //! Seen by the agents: after the kill no request inside such a dialog is refused as unknown, and
-//! none that an engine was given goes unanswered, until one of the parties hangs up. Calls that both sites owned behind a
-//! cut link are left to `one_active_home`. Source: the promises in README.
+//! none that an engine was given goes unanswered, until one of the parties hangs up. Calls that
+//! both sites owned behind a cut link are left to `one_active_home`. Source: the promises in
+//! README.
 
 use std::time::Duration;
 
