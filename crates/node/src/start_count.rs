@@ -94,8 +94,8 @@ fn read(path: &Path) -> Found {
     parse(&text).map_or_else(|| Found::Spoilt("is not what was written".into()), Found::Count)
 }
 
-/// `start N check C`, or a number alone, of an older version or an operator. The line break says
-/// that nothing of it is cut off.
+/// `start N check C`; N and a check in blanks; or a number alone, of an older version or an
+/// operator. The line break says that nothing of it is cut off.
 fn parse(text: &[u8]) -> Option<u64> {
     let line = str::from_utf8(text).ok()?.strip_suffix('\n')?;
     if let Some(rest) = line.strip_prefix("start ") {
@@ -103,8 +103,25 @@ fn parse(text: &[u8]) -> Option<u64> {
         let count = count.parse().ok()?;
         return (check == check_of(count)).then_some(count);
     }
-    let is_number = !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| line.parse().ok()).flatten()
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, blanks) = line.split_at(digits);
+    let count = number.parse().ok()?;
+    (blanks.is_empty() || blanks == blanks_of(count)).then_some(count)
+}
+
+/// The check as spaces and tabs: an older version, to which one may have to go back, reads a number
+/// with blanks after it, and nothing else.
+fn blanks_of(count: u64) -> String {
+    let check = check_of(count);
+    let bits = check.bytes().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+    bits.map(|bit| if bit == 0 { ' ' } else { '\t' }).collect()
+}
+
+fn text_of(name: &str, count: u64) -> String {
+    match name {
+        "start" => format!("{count}{}\n", blanks_of(count)),
+        _ => format!("start {count} check {}\n", check_of(count)),
+    }
 }
 
 fn check_of(count: u64) -> String {
@@ -117,7 +134,7 @@ fn check_of(count: u64) -> String {
 fn write(data_dir: &Path, name: &str, start: u64) -> io::Result<()> {
     let fresh = data_dir.join("start.new");
     let mut file = File::create(&fresh)?;
-    file.write_all(format!("start {start} check {}\n", check_of(start)).as_bytes())?;
+    file.write_all(text_of(name, start).as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, data_dir.join(name))
 }

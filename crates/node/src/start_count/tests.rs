@@ -62,9 +62,8 @@ fn a_folder_that_has_seen_a_start_and_lost_its_count_is_none_to_begin_in() {
 /// A count of 41, and what becomes of it when some files are changed.
 fn after(change: impl Fn(&mut Vec<u8>), names: &[&str]) -> io::Result<u64> {
     let scratch = Scratch::in_memory("start_count_damaged");
-    let whole = format!("start 41 check {}\n", check_of(41)).into_bytes();
     for name in FILES {
-        let mut bytes = whole.clone();
+        let mut bytes = text_of(name, 41).into_bytes();
         if names.contains(&name) {
             change(&mut bytes);
         }
@@ -75,21 +74,33 @@ fn after(change: impl Fn(&mut Vec<u8>), names: &[&str]) -> io::Result<u64> {
 
 #[test]
 fn d20_d22_a_flipped_bit_or_a_cut_never_counts_lower() {
-    let length = format!("start 41 check {}\n", check_of(41)).len();
-    for at in 0..length {
-        for bit in 0..8 {
-            let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1 << bit;
-            for name in FILES {
+    let lengths = FILES.map(|name| text_of(name, 41).len());
+    let shorter = lengths[0].min(lengths[1]);
+    for (name, length) in FILES.into_iter().zip(lengths) {
+        for at in 0..length {
+            for bit in 0..8 {
+                let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1 << bit;
                 assert_eq!(after(flip, &[name]).unwrap(), 42, "{name}, byte {at}, bit {bit}");
+                let is_told = at >= shorter || after(flip, &FILES).is_err();
+                assert!(is_told, "byte {at}, bit {bit}");
             }
-            assert!(after(flip, &FILES).is_err(), "byte {at}, bit {bit}");
-        }
-        let cut = |bytes: &mut Vec<u8>| bytes.truncate(at);
-        for name in FILES {
+            let cut = |bytes: &mut Vec<u8>| bytes.truncate(at);
             assert_eq!(after(cut, &[name]).unwrap(), 42, "{name} cut at {at}");
+            assert!(at >= shorter || after(cut, &FILES).is_err(), "cut at {at}");
         }
-        assert!(after(cut, &FILES).is_err(), "cut at {at}");
     }
+}
+
+/// D43: a version from before the second file reads one number, and refuses all else.
+#[test]
+fn d43_an_older_version_reads_the_count() {
+    let scratch = Scratch::new("start_count_back");
+    assert_eq!(count(scratch.path()).unwrap(), 1);
+    let file = scratch.path().join("start");
+    assert_eq!(fs::read_to_string(&file).unwrap().trim().parse(), Ok(1));
+    // It counts one, and knows of this file alone.
+    fs::write(&file, "2\n").unwrap();
+    assert_eq!(count(scratch.path()).unwrap(), 3);
 }
 
 #[test]
