@@ -73,7 +73,8 @@ fn two_sites_onto_one() {
     let stage = Stage::new("two_sites_onto_one");
     let mut held = held(&stage, &[(Some(3), 1), (Some(3), 1), (None, 0)], 6);
     let all = held.all();
-    let of_two = wait_for("calls at both sites", Duration::from_secs(10), || {
+    let placed = Duration::from_secs(10 + all / 100);
+    let of_two = wait_for("calls at both sites", placed, || {
         let [one, two] = [1, 2].map(|id| held.mesh.site(id).try_status());
         let (one, two) = (one?.calls_active, two?.calls_active);
         (one + two == all && one > 0 && two > 0).then_some(two)
