@@ -8,16 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tier_protocol::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall, Tombstone};
-use vocab::{CallKey, Instant, LockToken, ReplicaId, Stamp};
+use tier_protocol::{CopiedCall, CopiedRun, CopiedState, KeyRange, PeerWord, Tombstone};
+use vocab::{CallKey, Instant, LockToken, ReplicaId, SiteId, Stamp};
 
 use crate::Replica;
 use crate::planted::Planted;
 use crate::put::REMOVAL_BYTES;
-use crate::store::{Call, Life, Sentence};
+use crate::store::{Call, Life, Sentence, merged};
 
 /// A page that did not come for this long is asked for again.
 const PAGE_WAIT: Duration = Duration::from_secs(1);
+
+/// Removals that take the room of one call on a page.
+const REMOVALS_A_CALL: usize = 8;
 
 /// How far the copy of a joiner is.
 #[derive(Debug, Default)]
@@ -131,26 +134,46 @@ impl Replica {
         if after.is_none() {
             self.tell_joiner(now, replica);
         }
-        let (mut calls, mut spilled, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let (mut last, mut next) = (after, None);
-        for key in self.store.keys_after(after) {
-            let count = calls.len() + spilled.len();
-            if count >= calls_max || bytes >= self.config.limits.copy_bytes_max {
-                next = last;
-                break;
-            }
-            last = Some(key);
-            spilled.extend(self.copied_spilled(now, key));
-            if let Some(call) = self.copied(now, key) {
-                bytes += call.record.body_bytes();
-                calls.push(call);
-            }
-        }
-        self.counts.copied_out += (calls.len() + spilled.len()) as u64;
+        let (run, next) = self.run_after(now, after, calls_max);
+        self.counts.copied_out += (run.calls.len() + run.spilled.len()) as u64;
         let total = (self.store.len() + self.store.spilled.len()) as u64;
         let (view, floor) = (self.config.view.number, self.beginning_floor());
-        let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+        let page = PeerWord::CopyPage { view, after, run, next, total, floor };
         self.tell_peer(replica, page);
+    }
+
+    /// What is held after a key, as much as goes on a page, and where the next one starts.
+    fn run_after(
+        &self,
+        now: Instant,
+        after: Option<CallKey>,
+        calls_max: usize,
+    ) -> (CopiedRun, Option<CallKey>) {
+        let (mut run, mut bytes, mut last) = (CopiedRun::default(), 0, after);
+        let keys = merged(self.store.keys_after(after), self.tombs.keys_after(after));
+        for key in keys {
+            if last == Some(key) {
+                continue;
+            }
+            let count = run.calls.len() + run.spilled.len() + run.removed.len() / REMOVALS_A_CALL;
+            if count >= calls_max || bytes >= self.config.limits.copy_bytes_max {
+                return (run, last);
+            }
+            last = Some(key);
+            run.spilled.extend(self.copied_spilled(now, key));
+            if let Some(call) = self.copied(now, key) {
+                bytes += call.record.body_bytes();
+                run.calls.push(call);
+            }
+            // What lingers of a call that is over brings its tombstone along.
+            let is_held = self.store.stamp(key).is_some();
+            if let Some(stamp) = self.tombs.stamp(key).filter(|_| !is_held) {
+                run.removed.push((key, stamp));
+                let untold = self.outbound.iter().filter(|(_, site)| site.is_removal(key));
+                run.untold.extend(untold.map(|(site, _)| (key, *site)));
+            }
+        }
+        (run, None)
     }
 
     /// Every lock of a call that has no record has this token, or a newer one.
@@ -188,7 +211,7 @@ impl Replica {
         &mut self,
         now: Instant,
         after: Option<CallKey>,
-        (calls, spilled): (Vec<CopiedCall>, Vec<SpilledCall>),
+        run: CopiedRun,
         next: Option<CallKey>,
         (total, floor): (u64, LockToken),
     ) {
@@ -198,10 +221,12 @@ impl Replica {
         if copying.is_done {
             return;
         }
+        let CopiedRun { calls, spilled, removed, untold } = run;
         let count = u32::try_from(calls.len() + spilled.len()).unwrap_or(u32::MAX);
         let copied = calls.iter().map(|call| call.record.header.key);
         let keys = copied.chain(spilled.iter().map(|call| call.key)).collect();
         self.drop_late_puts(KeyRange { after, to: next }, &keys, floor);
+        self.install_removed(now, removed, untold);
         for call in calls {
             if self.lacks(call.record.header.key, call.record.header.stamp) {
                 self.install(now, call);
@@ -228,6 +253,33 @@ impl Replica {
             None => {
                 copying.is_done = true;
                 copying.removed.clear();
+            }
+        }
+    }
+
+    /// Calls that were over before the copy: what comes late of them is refused here, too, and the
+    /// sites that have yet to hear of it hear it from whoever leads next.
+    fn install_removed(
+        &mut self,
+        now: Instant,
+        removed: Vec<(CallKey, Stamp)>,
+        untold: Vec<(CallKey, SiteId)>,
+    ) {
+        for (key, stamp) in removed {
+            let held = self.store.stamp(key);
+            if held.is_some_and(|held| held > stamp) {
+                continue;
+            }
+            if held.is_some() {
+                self.forget(key);
+            }
+            self.keep_tombstone(Tombstone { key, stamp });
+        }
+        for (key, site) in untold {
+            let is_held = self.store.stamp(key).is_some();
+            if let Some(stamp) = self.tombs.stamp(key).filter(|_| !is_held) {
+                let tombstone = Tombstone { key, stamp };
+                self.outbound_mut(site).note_removal(now, tombstone, REMOVAL_BYTES);
             }
         }
     }

@@ -302,8 +302,8 @@ impl Replica {
             PeerWord::CopyAsk { view: _, after, calls_max } => {
                 self.copy_asked(now, replica, after, calls_max);
             }
-            PeerWord::CopyPage { view: _, after, calls, spilled, next, total, floor } => {
-                self.copy_page(now, after, (calls, spilled), next, (total, floor));
+            PeerWord::CopyPage { view: _, after, run, next, total, floor } => {
+                self.copy_page(now, after, run, next, (total, floor));
             }
             PeerWord::Compare { view: _, range, digest } => self.compare(replica, range, digest),
             PeerWord::CompareAsk { view: _, range } => self.compare_asked(replica, range),

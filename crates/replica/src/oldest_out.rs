@@ -1,8 +1,8 @@
 //! A map that is kept by number: when one more would exceed the bound, the oldest entry goes.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
-use hashbrown::HashMap;
 use vocab::CallKey;
 
 #[derive(Debug)]
@@ -15,14 +15,14 @@ struct Entry<V> {
 #[derive(Debug)]
 pub(crate) struct OldestOut<V> {
     max: usize,
-    entries: HashMap<CallKey, Entry<V>>,
+    entries: BTreeMap<CallKey, Entry<V>>,
     by_order: BTreeMap<u64, CallKey>,
     next_order: u64,
 }
 
 impl<V> OldestOut<V> {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, entries: HashMap::new(), by_order: BTreeMap::new(), next_order: 0 }
+        Self { max, entries: BTreeMap::new(), by_order: BTreeMap::new(), next_order: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -61,6 +61,12 @@ impl<V> OldestOut<V> {
         if let Some(entry) = self.entries.remove(&key) {
             self.by_order.remove(&entry.order);
         }
+    }
+
+    /// Calls after `cursor`, by rising key.
+    pub(crate) fn keys_after(&self, cursor: Option<CallKey>) -> impl Iterator<Item = CallKey> {
+        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        self.entries.range((from, Bound::Unbounded)).map(|(key, _)| *key)
     }
 
     /// Every call, the oldest first.

@@ -441,8 +441,8 @@ fn after(keys: &BTreeSet<CallKey>, cursor: Option<CallKey>) -> impl Iterator<Ite
     keys.range((from, Bound::Unbounded)).copied()
 }
 
-/// Two runs of keys, each rising, as one.
-fn merged(
+/// Two runs of keys, each rising, as one. A key that is in both comes twice.
+pub(crate) fn merged(
     one: impl Iterator<Item = CallKey>,
     other: impl Iterator<Item = CallKey>,
 ) -> impl Iterator<Item = CallKey> {

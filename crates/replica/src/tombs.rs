@@ -40,6 +40,11 @@ impl Tombs {
         self.0.keys().rev().take(count).filter_map(|key| self.0.get(key)).copied().collect()
     }
 
+    /// Calls after `cursor` that have a tombstone, by rising key.
+    pub(crate) fn keys_after(&self, cursor: Option<CallKey>) -> impl Iterator<Item = CallKey> {
+        self.0.keys_after(cursor)
+    }
+
     pub(crate) fn remove(&mut self, key: CallKey) {
         self.0.remove(key);
     }

@@ -24,7 +24,7 @@ pub use command::{Command, PutFlags, Veto};
 pub use error::DecodeError;
 pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
 pub use partition::{GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering};
-pub use peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
+pub use peer::{CopiedCall, CopiedRun, CopiedState, KeyRange, PeerWord, SpilledCall};
 pub use quarantine::{SetAside, Strike, StrikeKind};
 pub use record::{Hint, Newer, Record, RecordHeader, Tombstone};
 pub use reply::{Cause, DormantOutcome, Refusal, Reply};

@@ -97,6 +97,19 @@ pub struct SpilledCall {
     pub marks: Vec<SiteId>,
 }
 
+/// Everything that a replica has in a run of keys, as it gives it to a joiner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopiedRun {
+    /// The calls that are in memory.
+    pub calls: Vec<CopiedCall>,
+    /// Those whose records are in the database.
+    pub spilled: Vec<SpilledCall>,
+    /// Removals of calls that other sites may know. What comes late of such a call is refused.
+    pub removed: Vec<(CallKey, Stamp)>,
+    /// Which sites have yet to acknowledge which of those removals.
+    pub untold: Vec<(CallKey, SiteId)>,
+}
+
 /// A run of keys: those after `after`, up to and with `to`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyRange {
@@ -143,10 +156,8 @@ pub enum PeerWord {
         view: ViewNumber,
         /// The key that was asked for.
         after: Option<CallKey>,
-        /// The calls that are in memory.
-        calls: Vec<CopiedCall>,
-        /// Those whose records are in the database.
-        spilled: Vec<SpilledCall>,
+        /// What there is in the run of keys from there on.
+        run: CopiedRun,
         /// Where the next page starts; `None` after the last.
         next: Option<CallKey>,
         /// Calls that the primary holds in all, for the joiner's progress.

@@ -397,6 +397,67 @@ fn a_late_put_does_not_bring_a_removed_call_back() {
     assert_eq!(site.held(2, key(1)), None);
 }
 
+/// An old batch that the queue delivered once more woke what was over.
+#[test]
+fn a_joiner_learns_what_was_removed_before() {
+    let mut site = Site::of(&[1]);
+    // More than go on a page.
+    let numbers = 1..=40;
+    let their = |version| stamp(65_536, THERE, version);
+    for number in numbers.clone() {
+        let (view, stamp) = (site.view(1).number, their(2));
+        let tombstone = Tombstone { key: key(number), stamp };
+        let bury = Command::StoreTombstone { view, batch: 1, tombstone };
+        site.command(1, E, bury);
+    }
+    site.start(2);
+    site.settle();
+    assert_eq!(site.members(2), [1, 2]);
+    site.gone(1);
+    site.settle();
+    for number in numbers {
+        let (view, record) = (site.view(2).number, record(key(number), their(1), THERE));
+        let late = Command::StoreDormant { view, batch: 2, record };
+        let said = site.command(2, E, late);
+        let [Reply::Dormant { outcome, .. }] = said.as_slice() else { panic!("{said:?}") };
+        assert_eq!(*outcome, DormantOutcome::Stale, "call {number}");
+        assert_eq!(site.held(2, key(number)), None);
+    }
+}
+
+/// The other site kept the copies until it swept.
+#[test]
+fn a_joiner_that_leads_later_tells_of_removals_that_had_yet_to_cross() {
+    let mut site = Site::of(&[1]);
+    site.hear_of_there();
+    let first: Vec<Stamp> = (1..=5).map(|number| site.turn(E, key(number))).collect();
+    site.settle();
+    assert_eq!(site.crossed().len(), 5);
+    let mut removals = Vec::new();
+    for (number, first) in (1..=5).zip(first) {
+        let key = key(number);
+        let (token, before, _) = site.lock(E, key);
+        let stamp = next(key, token, before.as_ref()).header.stamp;
+        let (view, tombstone) = (site.view(1).number, Tombstone { key, stamp });
+        site.command(1, E, Command::Delete { view, tombstone, base: first });
+        site.command(1, E, Command::Unlock { view, key, token });
+        removals.push(Entry::Tombstone(tombstone));
+    }
+    // Its batch is never acknowledged.
+    site.settle();
+    site.gates.clear();
+    site.start(2);
+    site.settle();
+    site.gone(1);
+    site.settle();
+    site.gates.clear();
+    site.hear_of_there();
+    site.settle();
+    let mut crossed = site.crossed();
+    crossed.sort_by_key(Entry::key);
+    assert_eq!(crossed, removals);
+}
+
 #[test]
 fn a_joiner_confirms_as_members_do() {
     let mut site = Site::of(&[1]);

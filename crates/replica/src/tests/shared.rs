@@ -1,7 +1,7 @@
 //! A replica that shares its partition: what it makes of maps, of others, and of a store that does
 //! not answer.
 
-use tier_protocol::{PeerWord, SiteMap};
+use tier_protocol::{CopiedRun, PeerWord, SiteMap};
 
 use super::*;
 use crate::{PeerNews, Shared, Spill, SpillAfter, StoreAsk, StoreWord};
@@ -196,9 +196,8 @@ fn a_put_of_a_call_that_went_before_the_copy_does_not_bring_it_back() {
     // Said under a lock that ended long ago, of calls that were removed since.
     assert!(matches!(put_under(&mut bench, 1, 3), Reply::Stored { .. }), "nobody can tell yet");
     let view = ViewNumber(5);
-    let (after, calls, next, total, floor) = (None, Vec::new(), None, 0, token(9));
-    let spilled = Vec::new();
-    let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+    let (after, run, next, total, floor) = (None, CopiedRun::default(), None, 0, token(9));
+    let page = PeerWord::CopyPage { view, after, run, next, total, floor };
     bench.peer(1, PeerNews::Said(page));
     assert!(bench.replica.calls(None, 9).is_empty(), "the primary has no such call");
     for number in [1, 2] {
@@ -217,9 +216,8 @@ fn a_put_of_a_call_that_went_before_the_copy_does_not_bring_it_back() {
 fn whoever_does_not_hear_what_became_of_its_change_goes_on_in_the_view_it_knows() {
     let mut bench = joiner();
     let view = ViewNumber(5);
-    let (after, calls, next, total, floor) = (None, Vec::new(), None, 0, token(1));
-    let spilled = Vec::new();
-    let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+    let (after, run, next, total, floor) = (None, CopiedRun::default(), None, 0, token(1));
+    let page = PeerWord::CopyPage { view, after, run, next, total, floor };
     bench.peer(1, PeerNews::Said(page));
     let mut map = map_of(5, &[1]);
     map.partitions[0].joining = vec![ReplicaId(2)];
@@ -331,9 +329,24 @@ fn a_copy_that_came_before_its_page_is_kept_by_a_joiner() {
     record.header.stamp.token = token(3);
     bring(&mut bench, record);
     let view = ViewNumber(5);
-    let (after, calls, next, total, floor) = (None, Vec::new(), None, 0, token(9));
-    let spilled = Vec::new();
-    let page = PeerWord::CopyPage { view, after, calls, spilled, next, total, floor };
+    let (after, run, next, total, floor) = (None, CopiedRun::default(), None, 0, token(9));
+    let page = PeerWord::CopyPage { view, after, run, next, total, floor };
     bench.peer(1, PeerNews::Said(page));
     assert_eq!(held(&bench, 1), Some(Version(4)));
+}
+
+#[test]
+fn a_copy_that_came_before_its_page_and_is_over_goes() {
+    let mut bench = joiner();
+    bring(&mut bench, copy_of(1, 4));
+    bring(&mut bench, copy_of(2, 4));
+    let view = ViewNumber(5);
+    let removed = |number, version| (key(number), copy_of(number, version).header.stamp);
+    // Of the second call the removal is older than what came.
+    let removed = vec![removed(1, 5), removed(2, 3)];
+    let run = CopiedRun { removed, ..CopiedRun::default() };
+    let (after, next, total, floor) = (None, None, 0, token(9));
+    let page = PeerWord::CopyPage { view, after, run, next, total, floor };
+    bench.peer(1, PeerNews::Said(page));
+    assert_eq!((held(&bench, 1), held(&bench, 2)), (None, Some(Version(4))));
 }

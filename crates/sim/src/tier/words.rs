@@ -13,10 +13,12 @@ pub(crate) fn peer(word: &PeerWord) -> Option<String> {
         PeerWord::Ping { .. } | PeerWord::Pong { .. } => return None,
         PeerWord::News { revision, .. } => format!("News of the map of {revision}"),
         PeerWord::CopyAsk { view, after, .. } => format!("CopyAsk [{}] after {after:?}", view.0),
-        PeerWord::CopyPage { view, calls, next, .. } => {
+        PeerWord::CopyPage { view, run, next, .. } => {
+            let calls = &run.calls;
             let keys: Vec<String> =
                 calls.iter().map(|call| call.record.header.key.to_string()[..6].into()).collect();
-            format!("CopyPage [{}] {keys:?} more={}", view.0, next.is_some())
+            let removed = run.removed.len();
+            format!("CopyPage [{}] {keys:?} removed={removed} more={}", view.0, next.is_some())
         }
         PeerWord::Compare { view, digest, .. } => format!("Compare [{}] {digest:016x}", view.0),
         PeerWord::CompareAsk { view, .. } => format!("CompareAsk [{}]", view.0),

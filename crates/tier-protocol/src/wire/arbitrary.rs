@@ -17,7 +17,7 @@ use crate::frame::{SiteFrame, TierFrame};
 use crate::partition::{
     GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering, Sweep,
 };
-use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
+use crate::peer::{CopiedCall, CopiedRun, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal, Reply};
@@ -634,12 +634,14 @@ fn range() -> impl Strategy<Value = KeyRange> {
 
 fn copy_page() -> impl Strategy<Value = PeerWord> {
     let calls = (vec(copied_call(), 0..3), vec(spilled_call(), 0..3));
-    (view(), of(key()), calls, of(key()), any::<u64>(), token()).prop_map(
-        |(view, after, (calls, spilled), next, total, floor)| PeerWord::CopyPage {
+    let run = (calls, stamps(), vec((key(), site()), 0..3)).prop_map(
+        |((calls, spilled), removed, untold)| CopiedRun { calls, spilled, removed, untold },
+    );
+    (view(), of(key()), run, of(key()), any::<u64>(), token()).prop_map(
+        |(view, after, run, next, total, floor)| PeerWord::CopyPage {
             view,
             after,
-            calls,
-            spilled,
+            run,
             next,
             total,
             floor,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use vocab::{CallKey, EngineId, ViewNumber};
+use vocab::{CallKey, EngineId, SiteId, ViewNumber};
 
 use super::command::{veto_from_wire, veto_to_wire};
 use super::list::{self, Element};
@@ -11,7 +11,7 @@ use super::quarantine::{SetAside, Strike};
 use super::record::{Record, Tombstone, record, tombstone};
 use super::word::{self, Epoch, Key, Stamp, Token, nanos, need};
 use crate::error::DecodeError;
-use crate::peer::{self, CopiedState, KeyRange};
+use crate::peer::{self, CopiedRun, CopiedState, KeyRange};
 use crate::view::SiteMap;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -189,6 +189,19 @@ impl Element for (CallKey, u64) {
     }
 }
 
+impl Element for (CallKey, SiteId) {
+    const BYTES: usize = 16 + 2;
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_slice(&self.0.0);
+        out.put_u16(self.1.0);
+    }
+
+    fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
+        Ok((list::get_key(from), SiteId(from.get_u16())))
+    }
+}
+
 impl Element for (CallKey, vocab::Stamp) {
     const BYTES: usize = 16 + list::STAMP_BYTES;
 
@@ -222,7 +235,7 @@ pub(crate) struct PeerWord {
     total: u64,
     #[prost(fixed64, tag = "9")]
     digest: u64,
-    /// Keys, keys with digests, keys with stamps, or a site's map.
+    /// Keys, keys with digests, stamps or sites, or a site's map.
     #[prost(bytes = "bytes", tag = "10")]
     list: Bytes,
     #[prost(message, optional, tag = "11")]
@@ -299,13 +312,15 @@ impl From<&peer::PeerWord> for PeerWord {
                 calls_max: *calls_max,
                 ..none
             },
-            Word::CopyPage { view, after, calls, spilled, next, total, floor } => Self {
+            Word::CopyPage { view, after, run, next, total, floor } => Self {
                 kind: COPY_PAGE,
                 view: view.0,
                 after: after.map(Key::from),
                 to: next.map(Key::from),
-                calls: calls.iter().map(CopiedCall::from).collect(),
-                spilled: spilled.iter().map(SpilledCall::from).collect(),
+                calls: run.calls.iter().map(CopiedCall::from).collect(),
+                spilled: run.spilled.iter().map(SpilledCall::from).collect(),
+                removals: list::pack(&run.removed),
+                list: list::pack(&run.untold),
                 total: *total,
                 floor: Some((*floor).into()),
                 ..none
@@ -394,8 +409,10 @@ impl TryFrom<PeerWord> for peer::PeerWord {
             COPY_ASK => Self::CopyAsk { view, after, calls_max: wire.calls_max },
             COPY_PAGE => {
                 let (calls, spilled) = (word::all(wire.calls)?, word::all(wire.spilled)?);
+                let (removed, untold) = (list::unpack(&wire.removals)?, list::unpack(&wire.list)?);
+                let run = CopiedRun { calls, spilled, removed, untold };
                 let (total, floor) = (wire.total, word::token(wire.floor)?);
-                Self::CopyPage { view, after, calls, spilled, next: to, total, floor }
+                Self::CopyPage { view, after, run, next: to, total, floor }
             }
             COMPARE => Self::Compare { view, range, digest: wire.digest },
             COMPARE_ASK => Self::CompareAsk { view, range },

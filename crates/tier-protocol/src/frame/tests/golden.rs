@@ -14,7 +14,7 @@ use super::*;
 use crate::batch::{self, Entry};
 use crate::command::{PutFlags, Veto};
 use crate::partition::{Progress, Return, SiteOrder, SiteStatus, Steering, Sweep};
-use crate::peer::{CopiedCall, CopiedState, KeyRange, PeerWord, SpilledCall};
+use crate::peer::{CopiedCall, CopiedRun, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
 use crate::reply::{Cause, DormantOutcome, Refusal};
@@ -298,10 +298,13 @@ fn barely_spilled() -> SpilledCall {
 fn peers() -> Vec<(&'static str, TierFrame)> {
     let (view, key, after, number) = (VIEW, KEY, Some(KEY), 5);
     let range = KeyRange { after, to: None };
-    let page = |calls, spilled| {
+    let page_of = |run| {
         let (next, total, floor) = (after, 9, TOKEN);
-        PeerWord::CopyPage { view, after, calls, spilled, next, total, floor }
+        PeerWord::CopyPage { view, after, run, next, total, floor }
     };
+    let page = |calls, spilled| page_of(CopiedRun { calls, spilled, ..CopiedRun::default() });
+    let (removed, untold) = (vec![(key, STAMP)], vec![(key, SiteId(2))]);
+    let over = CopiedRun { removed, untold, ..CopiedRun::default() };
     let repaired = |calls, spilled| {
         let (gone, floor) = (vec![key], TOKEN);
         PeerWord::Repaired { view, calls, spilled, gone, floor }
@@ -317,6 +320,7 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
         ("copy_ask", PeerWord::CopyAsk { view, after, calls_max: 200 }),
         ("copy_page", page(vec![copied()], vec![])),
         ("copy_page_spilled", page(vec![], vec![spilled(), barely_spilled()])),
+        ("copy_page_removed", page_of(over)),
         ("compare", PeerWord::Compare { view, range, digest: 77 }),
         ("compare_ask", PeerWord::CompareAsk { view, range }),
         ("compare_keys", PeerWord::CompareKeys { view, range, calls: vec![(key, 77)] }),
