@@ -39,6 +39,8 @@ pub struct Outbound {
     pub at_risk: u64,
     /// For how long the oldest of them is one.
     pub oldest_ms: u64,
+    /// Of those, calls that the site has lost, as it began anew, and that wait for their turn.
+    pub to_refill: u64,
     /// Calls that are being set up: no other site could resume them.
     pub in_set_up: u64,
     /// Removals that are not there yet.
@@ -121,6 +123,7 @@ impl Outbound {
         self.stopped |= other.stopped;
         self.oldest_ms = self.oldest_ms.max(other.oldest_ms);
         self.at_risk += other.at_risk;
+        self.to_refill += other.to_refill;
         self.in_set_up += other.in_set_up;
         self.removals += other.removals;
         self.queued += other.queued;

@@ -151,6 +151,9 @@ pub struct AtRisk {
     /// An operator stopped the sending to that site.
     #[serde(default)]
     pub stopped: bool,
+    /// Of `calls`, those that the site has lost, as it began anew, and that wait for their turn.
+    #[serde(default)]
+    pub to_refill: u64,
 }
 
 /// Another site, seen from here.

@@ -100,7 +100,9 @@ fn the_schemas_have_the_fields_of_the_types() {
 fn a_map_by_site_survives_json() {
     let mut status = StatusReply::default();
     status.calls_dormant.insert(2, 10);
-    status.at_risk.insert(2, AtRisk { calls: 1, in_set_up: 2, oldest_ms: 30, stopped: true });
+    status
+        .at_risk
+        .insert(2, AtRisk { calls: 1, in_set_up: 2, oldest_ms: 30, stopped: true, to_refill: 0 });
     let text = serde_json::to_string(&status).expect("plain data");
     assert!(text.contains(r#""calls_dormant":{"2":10}"#), "{text}");
     assert_eq!(serde_json::from_str::<StatusReply>(&text).expect("our own words"), status);

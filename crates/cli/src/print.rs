@@ -44,7 +44,8 @@ fn at_risk(risks: &BTreeMap<u16, AtRisk>) -> String {
         };
         let in_set_up = (risk.in_set_up > 0).then(|| format!("{} in set-up", risk.in_set_up));
         let stopped = risk.stopped.then(|| "sending is OFF".to_owned());
-        let more: Vec<String> = in_set_up.into_iter().chain(stopped).collect();
+        let refill = (risk.to_refill > 0).then(|| format!("{} to refill it", risk.to_refill));
+        let more: Vec<String> = refill.into_iter().chain(in_set_up).chain(stopped).collect();
         if more.is_empty() { answered } else { format!("{answered} ({})", more.join("; ")) }
     }))
 }

@@ -119,7 +119,7 @@ fn tier(config: &Config, seat: &TierSeat, now: Instant, status: &mut StatusReply
     for (site, out) in &stats.outbound {
         let (calls, in_set_up) = (out.at_risk, out.in_set_up);
         let (oldest_ms, stopped) = (ms(out.oldest), out.is_stopped);
-        let risk = AtRisk { calls, in_set_up, oldest_ms, stopped };
+        let risk = AtRisk { calls, in_set_up, oldest_ms, stopped, to_refill: out.behind };
         status.at_risk.insert(site.0, risk);
         status.crossing_lag.insert(site.0, crossing_lag(&out.lags));
         crossing.batches_out += out.batches;

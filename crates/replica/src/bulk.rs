@@ -56,6 +56,7 @@ impl Replica {
     }
 
     pub(crate) fn run_bulks(&mut self, now: Instant) {
+        self.run_behind(now);
         let running = self.bulks.iter().filter(|(_, bulk)| bulk.is_running);
         let mut last = None;
         if running.count() == 0 {
@@ -107,8 +108,9 @@ impl Replica {
 
     fn step_may_pass(&mut self, now: Instant, kind: BulkKind) -> bool {
         match kind {
-            BulkKind::Activate | BulkKind::HandBack | BulkKind::Evacuate => true,
-            BulkKind::Drop | BulkKind::Sweep => self.bulk_pacer.take(now),
+            // Marks cost nothing, and say what is at risk; what is marked then crosses in turn.
+            BulkKind::Activate | BulkKind::HandBack | BulkKind::Evacuate | BulkKind::Sweep => true,
+            BulkKind::Drop => self.bulk_pacer.take(now),
         }
     }
 
@@ -189,17 +191,42 @@ impl Replica {
         if let Some(record) = &mut call.record {
             record.header.crossed.retain(|(known, _)| *known != site);
         }
-        let at_boundary = call.at_boundary;
         let was_at_boundary = call.was_at_boundary;
         let outbound = self.outbound_mut(site);
         let is_on_its_way = outbound.mark(key).is_some_and(|mark| match mark.stage {
-            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } | Stage::Away => true,
+            Stage::Busy
+            | Stage::Settling { .. }
+            | Stage::Ready { .. }
+            | Stage::Away
+            | Stage::Behind => true,
             Stage::InFlight { .. } => false,
         });
         if !is_on_its_way {
-            // A call that crossed before has been at a boundary, whatever it is doing.
-            outbound.note_record(now, key, at_boundary || was_at_boundary, was_at_boundary);
-            self.evaluate_busy(now, key);
+            outbound.note_record(now, key, false, was_at_boundary);
+            outbound.set_stage(key, Stage::Behind);
+        }
+    }
+
+    /// Looks at calls that a site has lost, so many a second.
+    fn run_behind(&mut self, now: Instant) {
+        let sites: Vec<SiteId> = self.outbound.keys().copied().collect();
+        for site in sites {
+            while let Some(key) = self.outbound_mut(site).first_behind() {
+                if !self.bulk_pacer.take(now) {
+                    return;
+                }
+                let call = self.store.get(key);
+                let outbound = self.outbound.get_mut(&site);
+                if let Some(outbound) = outbound {
+                    outbound.set_stage(key, Stage::Busy);
+                    // A call that crossed before has been at a boundary, whatever it is doing. Its
+                    // way begins here: how long it waited for its turn is no lag.
+                    if call.is_some_and(|call| call.at_boundary || call.was_at_boundary) {
+                        outbound.note_boundary(now, key);
+                    }
+                }
+                self.evaluate_busy(now, key);
+            }
         }
     }
 
@@ -220,9 +247,12 @@ impl Replica {
                 let is_fed_by_time = self.may_step(*kind, *site);
                 is_fed_by_time.then_some(Instant(0))
             }
-            BulkKind::Drop | BulkKind::Sweep => Some(self.bulk_pacer.wake_at(Instant(0))),
+            BulkKind::Sweep => Some(Instant(0)),
+            BulkKind::Drop => Some(self.bulk_pacer.wake_at(Instant(0))),
         });
-        times.min()
+        let is_behind = self.outbound.values().any(|outbound| outbound.first_behind().is_some());
+        let behind_at = is_behind.then(|| self.bulk_pacer.wake_at(Instant(0)));
+        times.chain(behind_at).min()
     }
 
     pub(crate) fn bulk_stats(&self) -> Vec<BulkStats> {

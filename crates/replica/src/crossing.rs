@@ -89,7 +89,8 @@ impl Replica {
             Some(Stage::Busy) => true,
             // Its place is that of the bound, from before it came to a boundary.
             Some(Stage::Settling { at }) => at_boundary && at > settled_at,
-            Some(Stage::Ready { .. } | Stage::InFlight { .. } | Stage::Away) | None => false,
+            Some(Stage::Ready { .. } | Stage::InFlight { .. } | Stage::Away | Stage::Behind)
+            | None => false,
         };
         if is_to_look_at {
             let verdict = self.verdict(now, site, key);

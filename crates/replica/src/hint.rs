@@ -68,6 +68,8 @@ pub enum HintReason {
     Crossed,
     /// Its record is in the database, and is fetched when its turn comes.
     InDatabase,
+    /// The site has lost it, with all others, and it waits for its turn.
+    Refill,
 }
 
 /// How often each decision was taken, since the process started.
@@ -112,6 +114,7 @@ impl HintReason {
             Self::InFlight => "in_flight",
             Self::Crossed => "crossed",
             Self::InDatabase => "in_database",
+            Self::Refill => "refill",
         }
     }
 }
@@ -216,6 +219,7 @@ impl Replica {
         let until = match mark.stage {
             Stage::InFlight { .. } => return (HintReason::InFlight, None),
             Stage::Away => return (HintReason::InDatabase, None),
+            Stage::Behind => return (HintReason::Refill, None),
             Stage::Busy | Stage::Ready { .. } => None,
             Stage::Settling { at } => Some(at),
         };
@@ -243,7 +247,11 @@ impl Replica {
                 };
                 (reason, None)
             }
-            Stage::Busy | Stage::Settling { .. } | Stage::InFlight { .. } | Stage::Away => {
+            Stage::Busy
+            | Stage::Settling { .. }
+            | Stage::InFlight { .. }
+            | Stage::Away
+            | Stage::Behind => {
                 let reason = match (call.veto, call.at_boundary) {
                     (Some(veto), _) => HintReason::Vetoed(veto),
                     (None, true) => HintReason::Settling,

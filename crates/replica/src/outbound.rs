@@ -11,7 +11,9 @@
 //! A mark holds no record: the newest version is read when the batch is built, so a call is in a
 //! batch once, however often it changed, and a link that is down for hours costs one mark a call.
 //! A removal's mark holds the tombstone, which is the whole of it. The mark of a call whose record
-//! is in the database is `Away`; a few of them are fetched ahead of each batch, and `Busy` then.
+//! is in the database is `Away`; a few of them are fetched ahead of each batch, and `Busy` then. When
+//! a site has lost everything, every call is marked at once, `Behind`, and so many a second become
+//! `Busy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -48,6 +50,8 @@ pub(crate) enum Stage {
     },
     /// The record is in the database.
     Away,
+    /// The site has lost it, with many others: it waits for its turn.
+    Behind,
 }
 
 /// One call that the site does not have as we have it.
@@ -91,6 +95,7 @@ pub(crate) struct Outbound {
     settling: BTreeSet<(Instant, CallKey)>,
     ready: BTreeSet<(Instant, CallKey)>,
     away: BTreeSet<CallKey>,
+    behind: BTreeSet<CallKey>,
     ready_bytes: usize,
     removals: usize,
     in_set_up: usize,
@@ -115,7 +120,9 @@ impl Outbound {
     pub(crate) fn is_about_to_cross(&self, key: CallKey) -> bool {
         self.mark(key).is_some_and(|mark| match (mark.what, mark.stage) {
             (What::Record, Stage::Settling { .. } | Stage::Ready { .. }) => true,
-            (What::Record, Stage::Busy | Stage::InFlight { .. } | Stage::Away) => false,
+            (What::Record, Stage::Busy | Stage::InFlight { .. } | Stage::Away | Stage::Behind) => {
+                false
+            }
             (What::Removal(_), _) => false,
         })
     }
@@ -133,9 +140,11 @@ impl Outbound {
         let since = kept.map_or(now, |mark| mark.since);
         // What is in flight is a crossing of its own; the wait for the next begins anew.
         let boundary_since = kept.and_then(|mark| match mark.stage {
-            Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } | Stage::Away => {
-                mark.boundary_since
-            }
+            Stage::Busy
+            | Stage::Settling { .. }
+            | Stage::Ready { .. }
+            | Stage::Away
+            | Stage::Behind => mark.boundary_since,
             Stage::InFlight { .. } => None,
         });
         let boundary_since = boundary_since.or_else(|| at_boundary.then_some(now));
@@ -188,6 +197,9 @@ impl Outbound {
             Stage::Away => {
                 self.away.insert(key);
             }
+            Stage::Behind => {
+                self.behind.insert(key);
+            }
         }
     }
 
@@ -203,6 +215,9 @@ impl Outbound {
             }
             Stage::Away => {
                 self.away.remove(&key);
+            }
+            Stage::Behind => {
+                self.behind.remove(&key);
             }
         }
     }
@@ -269,6 +284,12 @@ impl Outbound {
         let may_go = self.is_alive && !self.is_stopped;
         let has_room = self.ready.len() + self.settling.len() < ahead;
         self.away.first().copied().filter(|_| may_go && has_room)
+    }
+
+    /// A call whose turn is next to be looked at, of those that the site has lost.
+    pub(crate) fn first_behind(&self) -> Option<CallKey> {
+        let may_go = self.is_alive && !self.is_stopped;
+        self.behind.first().copied().filter(|_| may_go)
     }
 
     pub(crate) fn is_removal(&self, key: CallKey) -> bool {
@@ -363,6 +384,7 @@ impl Outbound {
             removals: self.removals as u64,
             oldest: oldest.map_or(Duration::ZERO, |since| now.since(since)),
             ready: self.ready.len() as u64,
+            behind: self.behind.len() as u64,
             in_flight: self.flights.len() as u64,
             ..self.stats.clone()
         }
@@ -384,7 +406,7 @@ impl Stage {
         match self {
             Self::Busy => MarkStage::Busy,
             Self::Settling { .. } => MarkStage::Settling,
-            Self::Ready { .. } | Self::Away => MarkStage::Ready,
+            Self::Ready { .. } | Self::Away | Self::Behind => MarkStage::Ready,
             Self::InFlight { .. } => MarkStage::InFlight,
         }
     }

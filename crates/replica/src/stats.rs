@@ -122,6 +122,9 @@ pub struct OutboundStats {
     pub removals: u64,
     /// For how long the oldest of the calls at risk is one.
     pub oldest: Duration,
+    /// Of the calls at risk, those that the site has lost, as it began anew or is a new one, and
+    /// that wait for their turn.
+    pub behind: u64,
     /// Marks that are ready to be sent.
     pub ready: u64,
     /// Batches not yet acknowledged.

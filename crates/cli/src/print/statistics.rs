@@ -33,8 +33,15 @@ fn outbound(lines: &mut Lines, site: u16, out: &Outbound) {
         0 => String::new(),
         _ => format!(", oldest {}", span(out.oldest_ms)),
     };
+    let refill = match out.to_refill {
+        0 => String::new(),
+        left => format!(", {left} to refill it"),
+    };
     let Outbound { at_risk, in_set_up, removals, queued, in_flight, .. } = out;
-    lines.add(&format!("to site {site}"), format!("{at_risk} calls at risk{oldest}{is_stopped}"));
+    lines.add(
+        &format!("to site {site}"),
+        format!("{at_risk} calls at risk{oldest}{refill}{is_stopped}"),
+    );
     lines.add("", format!("{in_set_up} calls in set-up, {removals} removals to be told"));
     lines.add("", format!("{queued} queued for a batch, {in_flight} batches under way"));
     let Outbound { calls, batches, bytes, acknowledged, refused, .. } = out;

@@ -250,6 +250,10 @@ fn at_risk(page: &mut Page, status: &StatusReply) {
     for (site, risk) in &status.at_risk {
         page.sample("calls_in_set_up", &format!(r#"{{site="{site}"}}"#), risk.in_set_up);
     }
+    page.family("calls_to_refill", "gauge", "Of those at risk, calls that the site has lost.");
+    for (site, risk) in &status.at_risk {
+        page.sample("calls_to_refill", &format!(r#"{{site="{site}"}}"#), risk.to_refill);
+    }
     page.family("at_risk_oldest_milliseconds", "gauge", "Age of the oldest call at risk.");
     for (site, risk) in &status.at_risk {
         let labels = format!(r#"{{site="{site}"}}"#);

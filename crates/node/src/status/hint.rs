@@ -47,6 +47,7 @@ fn words(reason: HintReason, again_ms: Option<u64>, is_forced: bool) -> String {
         HintReason::InFlight => format!("on its way, {why}; not acknowledged"),
         HintReason::Crossed => "the site has it".into(),
         HintReason::InDatabase => "in the database: fetched when its turn to cross comes".into(),
+        HintReason::Refill => "the site began anew without it: crosses when its turn comes".into(),
     }
 }
 

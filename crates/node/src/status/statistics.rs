@@ -58,6 +58,7 @@ fn outbound(stats: &Stats, site: SiteId, out: &OutboundStats) -> Outbound {
     Outbound {
         stopped: out.is_stopped,
         at_risk: out.at_risk,
+        to_refill: out.behind,
         oldest_ms: ms(out.oldest),
         in_set_up: out.in_set_up,
         removals: out.removals,

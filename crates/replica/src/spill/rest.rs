@@ -131,9 +131,11 @@ impl Replica {
         self.outbound.values().any(|outbound| {
             outbound.mark(key).is_some_and(|mark| match mark.stage {
                 Stage::InFlight { .. } => true,
-                Stage::Busy | Stage::Settling { .. } | Stage::Ready { .. } | Stage::Away => {
-                    outbound.is_alive && !outbound.is_stopped
-                }
+                Stage::Busy
+                | Stage::Settling { .. }
+                | Stage::Ready { .. }
+                | Stage::Away
+                | Stage::Behind => outbound.is_alive && !outbound.is_stopped,
             })
         })
     }

@@ -310,6 +310,48 @@ fn a_backup_site_that_came_back_empty_gets_everything_again() {
     assert_eq!(out.iter().map(|batch| batch.2.len()).sum::<usize>(), 10);
 }
 
+/// What nobody else has was not said to be at risk until its turn to cross came.
+#[test]
+fn all_that_a_backup_site_lost_is_at_risk_at_once_and_crosses_in_turn() {
+    let mut bench = Bench::with(|config| config.pace.refill_per_s = 100);
+    bench.alive(&[THERE]);
+    for number in 0..200 {
+        bench.turn(key(number), BOUNDARY, |_| {});
+    }
+    let acknowledge = |bench: &mut Bench, after| {
+        let out = sent(bench, after);
+        for (site, id, _) in &out {
+            bench.site(SiteInput::BatchStored { site: *site, id: *id });
+        }
+        out.iter().map(|batch| batch.2.len()).sum::<usize>()
+    };
+    while at_risk(&bench) > 0 {
+        acknowledge(&mut bench, ms(100));
+    }
+    bench.alive(&[]);
+    bench.status(&[THERE], SiteState::Returning, 2);
+    bench.pass(ms(1));
+    let behind = |bench: &Bench| bench.replica.stats(bench.now).outbound[&THERE].behind;
+    assert_eq!(at_risk(&bench), 200);
+    assert!((195..200).contains(&behind(&bench)), "{}", behind(&bench));
+    let reason = bench.replica.get(bench.now, key(150)).expect("it is held").hints[0].reason;
+    assert_eq!(reason, crate::hint::HintReason::Refill);
+    // One that is put meanwhile does not wait.
+    bench.turn(key(199), BOUNDARY, |_| {});
+    let mut crossed = 0;
+    for _ in 0..10 {
+        crossed += acknowledge(&mut bench, ms(100));
+    }
+    assert!((90..=115).contains(&crossed), "{crossed} in a second");
+    let left = 200 - crossed as u64;
+    assert_eq!(at_risk(&bench), left);
+    assert!((left - 15..=left).contains(&behind(&bench)), "{} of {left}", behind(&bench));
+    for _ in 0..20 {
+        crossed += acknowledge(&mut bench, ms(100));
+    }
+    assert_eq!((crossed, at_risk(&bench)), (200, 0));
+}
+
 #[test]
 fn a_backup_site_that_came_back_empty_hears_of_removals_again() {
     let mut bench = bench();
