@@ -285,10 +285,10 @@ impl Replica {
         let ours = call.filter(|call| !call.is_stub && !call.is_set_aside()).and_then(|call| {
             let record = call.record.as_ref()?;
             let is_his = record.header.home() == site;
-            (call.is_active() || is_his).then(|| trimmed(record, call, now))
+            (call.is_active() || is_his).then(|| self.outgoing(record, call, now))
         });
         if ours.is_none() {
-            outbound.remove(key);
+            self.outbound_mut(site).remove(key);
         }
         ours.map(Entry::Record)
     }
@@ -392,10 +392,13 @@ impl Replica {
             self.begin_bulk(BulkKind::Sweep, site);
         }
     }
-}
 
-pub(crate) fn trimmed(record: &Record, call: &Call, now: Instant) -> Record {
-    let mut trimmed = record.trimmed();
-    trimmed.header.age = call.age(now);
-    trimmed
+    /// A record as it crosses. Its engine named the configured site as the one that keeps the
+    /// copies; who gets the call, as it is given away, voids those of the site that really does.
+    pub(crate) fn outgoing(&self, record: &Record, call: &Call, now: Instant) -> Record {
+        let mut outgoing = record.trimmed();
+        outgoing.header.age = call.age(now);
+        outgoing.header.backup = self.config.backup_to;
+        outgoing
+    }
 }

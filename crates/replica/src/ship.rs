@@ -25,7 +25,6 @@ use vocab::{CallKey, Instant, ReplicaId, SiteId, Stamp};
 
 use crate::Replica;
 use crate::config::Sender;
-use crate::crossing::trimmed;
 use crate::outbound::Stage;
 
 /// The youngest says so soon what it has sent.
@@ -70,7 +69,9 @@ impl Replica {
             let call = self.store.get(*key).filter(|call| !call.is_stub && !call.is_set_aside());
             let held = call.and_then(|call| Some((call, call.record.as_ref()?)));
             match held.filter(|(_, record)| record.header.stamp == *stamp) {
-                Some((call, record)) => entries.push(Entry::Record(trimmed(record, call, now))),
+                Some((call, record)) => {
+                    entries.push(Entry::Record(self.outgoing(record, call, now)));
+                }
                 None => missing.push(*key),
             }
         }

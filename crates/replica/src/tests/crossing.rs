@@ -389,6 +389,9 @@ fn another_backup_site_gets_every_call_and_the_old_one_no_more() {
     let out = sent(&mut bench, ms(1_000));
     assert_eq!(out.iter().map(|batch| batch.0).collect::<Vec<_>>(), [THIRD]);
     assert_eq!(at_risk(&bench), 0);
+    // Its engine named the configured one.
+    let Entry::Record(crossed) = &out[0].2[0] else { panic!("{out:?}") };
+    assert_eq!(crossed.header.backup, Some(THIRD));
 }
 
 #[test]
