@@ -55,6 +55,8 @@ pub struct Outbound {
     pub calls: u64,
     /// Bytes of them, compressed.
     pub bytes: u64,
+    /// The same before compression.
+    pub raw_bytes: u64,
     /// Batches that the other site has on its queue.
     pub acknowledged: u64,
     /// Batches refused, lost with a link, or not acknowledged in time; their calls are sent again.
@@ -131,6 +133,7 @@ impl Outbound {
         self.batches += other.batches;
         self.calls += other.calls;
         self.bytes += other.bytes;
+        self.raw_bytes += other.raw_bytes;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
         self.sweeps += other.sweeps;

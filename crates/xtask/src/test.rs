@@ -18,6 +18,8 @@ const SEEDS_FULL: &str = "5000";
 const WIDE_FROM: &str = "10000";
 const WIDE_SEEDS: &str = "100";
 const WIDE_SEEDS_FULL: &str = "1000";
+/// Storms of deliveries in the full form.
+const STORMS_FULL: &str = "1";
 /// End-to-end tests that run at a time in the short form. Three take a third of the time, and about
 /// once in two runs one of them fails for want of the machine.
 const SHORT_TURNS: &str = "1";
@@ -199,6 +201,12 @@ fn sim(root: &Path, full: bool) -> Result<(), String> {
     wide.args(["--world", "wide", "--from", WIDE_FROM]);
     wide.args(["--seeds", if full { WIDE_SEEDS_FULL } else { WIDE_SEEDS }]);
     run::finish(wide)?;
+    if full {
+        // Duplicated, reordered and stale deliveries, a million of each seed.
+        let mut storm = programs::program(root, full, "sim");
+        storm.args(["--scenario", "deliveries", "--seeds", STORMS_FULL, "--from", "0"]);
+        run::finish(storm)?;
+    }
     let mut planted = programs::program(root, full, "sim");
     planted.arg("--prove-the-tester");
     run::finish(planted)

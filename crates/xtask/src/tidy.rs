@@ -1,6 +1,7 @@
 //! Style and structure as a test: who may depend on whom, what cores may not contain, sizes, words.
 
 mod edges;
+mod faults;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// Runs every check and reports all findings, not only the first.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut findings = edges::check(root)?;
+    findings.extend(faults::check(root)?);
     for file in rust_files(root)? {
         let source = std::fs::read_to_string(&file)
             .map_err(|error| format!("{}: {error}", file.display()))?;

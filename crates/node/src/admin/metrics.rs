@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use admin_api::{
-    BalancerStatus, CrossingLag, HealthState, StatisticsReply, StatusReply, ViewStatus,
+    BalancerStatus, CrossingLag, HealthState, Outbound, StatisticsReply, StatusReply, ViewStatus,
     WitnessStatus, route::Health,
 };
 
@@ -177,6 +177,7 @@ fn database(page: &mut Page, database: &admin_api::DatabaseStatus) {
 fn crossing(page: &mut Page, statistics: &StatisticsReply) {
     let of = |site: &u16| format!(r#"{{site="{site}"}}"#);
     let with = |site: &u16, outcome: &str| format!(r#"{{site="{site}",outcome="{outcome}"}}"#);
+    sent(page, statistics);
     page.family("outbound_queued_calls", "gauge", "Calls that wait for a batch, by site.");
     for (site, out) in &statistics.outbound {
         page.sample("outbound_queued_calls", &of(site), out.queued);
@@ -209,6 +210,22 @@ fn crossing(page: &mut Page, statistics: &StatisticsReply) {
     page.family("inbound_batches_waiting", "gauge", "Batches on this site's queue, by sender.");
     for (site, came) in &statistics.inbound {
         page.sample("inbound_batches_waiting", &of(site), came.batches_waiting);
+    }
+}
+
+fn sent(page: &mut Page, statistics: &StatisticsReply) {
+    type Count = fn(&Outbound) -> u64;
+    let families: [(&str, &str, Count); 4] = [
+        ("batches_out", "Batches sent, by receiving site.", |out| out.batches),
+        ("calls_out", "Call states sent, by receiving site.", |out| out.calls),
+        ("bytes_out", "Bytes sent, compressed, by receiving site.", |out| out.bytes),
+        ("raw_bytes_out", "The same before compression.", |out| out.raw_bytes),
+    ];
+    for (name, what, count) in families {
+        page.family(name, "counter", what);
+        for (site, out) in &statistics.outbound {
+            page.sample(&format!("{name}_total"), &format!(r#"{{site="{site}"}}"#), count(out));
+        }
     }
 }
 
@@ -317,10 +334,6 @@ fn tier(page: &mut Page, status: &StatusReply) {
     }
     page.gauge("refill_pending", "Own calls still to be fetched.", status.refill_pending);
     let crossing = &status.crossing;
-    page.counter("batches_out", "Batches sent to other sites.", crossing.batches_out);
-    page.counter("calls_out", "Call states sent to other sites.", crossing.calls_out);
-    page.counter("bytes_out", "Bytes sent to other sites, compressed.", crossing.bytes_out);
-    page.counter("raw_bytes_out", "The same before compression.", crossing.raw_bytes_out);
     page.counter("batches_in", "Batches received from other sites.", crossing.batches_in);
     page.counter("calls_in", "Call states of other sites stored.", crossing.calls_in);
     page.counter("activated", "Calls of other homes that woke here.", status.activated);

@@ -385,8 +385,8 @@ pub enum Activation {
     OnMessage,
     /// The operator's order alone.
     Operator,
-    /// Nothing: the operator's order is refused as well. They wake only to be ended, after their
-    /// last deadline.
+    /// Nothing: the operator's order is refused as well. They sleep until their home is back, or
+    /// they are deleted.
     Refuse,
 }
 

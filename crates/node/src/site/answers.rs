@@ -148,9 +148,9 @@ impl Site {
             Activation::OnMessage | Activation::Operator => {}
             Activation::Refuse => {
                 return Err(Refusal::conflict(format!(
-                    "`activation = \"refuse\"` in [[sites.peer]] of site {number}: its calls wake \
-                     here only to be ended. Where they are to wake, write `operator` or \
-                     `on_message` there before they are needed: a restart empties a site"
+                    "`activation = \"refuse\"` in [[sites.peer]] of site {number}: its calls do \
+                     not wake here. Where they are to wake, write `operator` or `on_message` \
+                     there before they are needed: a restart empties a site"
                 )));
             }
         }

@@ -99,9 +99,7 @@ impl TierSeat {
 impl Site {
     /// The site that is to have the copies of the calls that live here.
     pub(super) fn backup_to(&self, now: Instant) -> Option<u16> {
-        let ordered = self.tier.as_ref()?.gate.stats(now).steering.backup_to;
-        let configured = self.config.sites.as_ref().and_then(|sites| sites.backup_to);
-        ordered.map(|site| site.0).or(configured)
+        self.tier.as_ref()?.backup_to(&self.config, now)
     }
 
     /// What is steered, and how far it is.

@@ -56,16 +56,20 @@ fn of_queue(answer: queue::Answer) -> Event {
 
 /// The peer's link comes up and it greets.
 fn greet(site: &mut Site) -> Instant {
+    greet_of(site, PEER)
+}
+
+fn greet_of(site: &mut Site, peer: SiteId) -> Instant {
     let now = site.clock.now();
     let word = SiteWord::Hello {
-        site: PEER,
+        site: peer,
         start: 1,
         state: SiteState::Serving,
         dictionary: 1,
         course: Course::default(),
     };
-    site.words.push_back(Word::Gate(GateInput::LinkUp { site: PEER }));
-    site.words.push_back(Word::Gate(GateInput::FromSite { site: PEER, word }));
+    site.words.push_back(Word::Gate(GateInput::LinkUp { site: peer }));
+    site.words.push_back(Word::Gate(GateInput::FromSite { site: peer, word }));
     site.turn(now);
     now
 }
@@ -252,6 +256,31 @@ fn what_crosses_is_told_by_site() {
     assert!(told.outbound[&2].stopped, "{told:?}");
     let status = crate::status::of_site(&site, now);
     let page = crate::admin::metrics::print(&status, Some(&told));
-    let line = "\nrehome_outbound_batches_total{site=\"2\",outcome=\"acknowledged\"} 0\n";
-    assert!(page.contains(line), "{page}");
+    for line in [
+        "\nrehome_outbound_batches_total{site=\"2\",outcome=\"acknowledged\"} 0\n",
+        "\nrehome_batches_out_total{site=\"2\"} 0\n",
+        "\nrehome_calls_out_total{site=\"2\"} 0\n",
+        "\nrehome_bytes_out_total{site=\"2\"} 0\n",
+        "\nrehome_raw_bytes_out_total{site=\"2\"} 0\n",
+    ] {
+        assert!(page.contains(line), "{line:?} is not in\n{page}");
+    }
+}
+
+#[test]
+fn statistics_name_the_backup_site_in_force() {
+    let scratch = Scratch::new("statistics-retarget");
+    let other = "[[sites.peer]]\nid = 3\naddress = \"127.0.0.1:9300\"";
+    let mut site = site(&scratch, other);
+    let told = |site: &Site, now| {
+        let seat = site.tier.as_ref().expect("it keeps calls");
+        crate::status::statistics(&site.config, seat, now).backup_to
+    };
+    let now = greet(&mut site);
+    assert_eq!(told(&site, now), Some(2), "as configured");
+    greet_of(&mut site, SiteId(3));
+    site.answer(now, Ask::Retarget(admin_api::RetargetOrder { to: 3 })).expect("it answers");
+    site.turn(now);
+    assert_eq!(told(&site, now), Some(3), "as ordered");
+    assert_eq!(site.backup_to(now), Some(3), "`rehome sites` says the same");
 }

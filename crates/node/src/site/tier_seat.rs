@@ -17,6 +17,7 @@ use super::peers::Myself;
 use super::shared::{Shared, new_replica_id};
 use super::site_links::SiteLinks;
 use super::{Word, database};
+use crate::config::Config;
 use crate::coordination::{Coordination, Told};
 use crate::database::Database;
 use crate::link::{LinkWord, Outbox};
@@ -128,6 +129,14 @@ impl TierSeat {
             order_dropped: String::new(),
             conflicts: Vec::new(),
         }
+    }
+
+    /// The site that is to have the copies of the calls that live here: what was ordered goes
+    /// before what is configured.
+    pub(crate) fn backup_to(&self, config: &Config, now: Instant) -> Option<u16> {
+        let ordered = self.gate.stats(now).steering.backup_to;
+        let configured = config.sites.as_ref().and_then(|sites| sites.backup_to);
+        ordered.map(|site| site.0).or(configured)
     }
 
     /// Where the replica's calls go that are steady for long.

@@ -28,7 +28,7 @@ pub(crate) fn of(config: &Config, seat: &TierSeat, now: Instant) -> StatisticsRe
     let outbound = stats.outbound.iter();
     StatisticsReply {
         here: config.site.id,
-        backup_to: config.sites.as_ref().and_then(|sites| sites.backup_to),
+        backup_to: seat.backup_to(config, now),
         partitions,
         counted: if stats.view.leads { vec![own] } else { Vec::new() },
         gate_counted: gate.is_open,
@@ -48,6 +48,7 @@ fn outbound(stats: &Stats, site: SiteId, out: &OutboundStats) -> Outbound {
         batches: out.batches,
         calls: out.entries,
         bytes: out.bytes,
+        raw_bytes: out.raw_bytes,
         acknowledged: out.stored,
         refused: out.refused,
         ..Outbound::default()

@@ -7,6 +7,7 @@
 //! words to put a crash at an exact step.
 
 mod accounting;
+mod activation;
 mod bulk_wake;
 mod cli;
 mod disk_faults;

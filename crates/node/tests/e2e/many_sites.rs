@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use admin_api::{EvacuateOrder, OrderReply};
 
+use crate::harness::certificates::Authority;
 use crate::harness::many_sites::{Layout, ManySite, ManySites};
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
@@ -114,21 +115,32 @@ fn gatekeepers_killed() {
     held.finish(&stage, "the keeper of each gate killed while they crossed, then site 1");
 }
 
+/// Inside TLS: all that crosses, and all that a returning site asks for.
 #[test]
 fn many_site_returns() {
     let stage = Stage::new("many_site_returns");
     let calls = sized(300, 1_000);
-    let mut held = held(&stage, calls, Duration::from_secs(u64::from(calls / 100) + 45));
+    let hold = Duration::from_secs(u64::from(calls / 100) + 45);
+    let authority = Authority::new("sites");
+    let certificates =
+        [1, 2].map(|id| authority.issue(stage.folder(), &format!("site{id}.rehome")));
+    let layout = Layout { certificates: Some(certificates), ..Layout::default() };
+    let callee_at = stage.address();
+    let sites = ManySites::start_on(&stage, callee_at, &layout);
+    let mut held = held_by(&stage, sites, callee_at, calls, hold);
     let all = u64::from(calls);
     held.sites.wait_crossed(all);
+    let is_encrypted = held.sites.one.link_is_encrypted(2) && held.sites.two.link_is_encrypted(1);
+    assert!(is_encrypted, "something crossed in the clear");
     held.lose_site_1();
     held.sites.one.start_again();
     held.sites.wait_engines_of(&[1]);
     wait_for("all calls at home", Duration::from_secs(40), || {
         (held.sites.one.active() == all).then_some(())
     });
+    assert!(held.sites.one.link_is_encrypted(2), "it came home in the clear");
     held.sites.balancer.admin().route(1, 1, &[(1, 1), (2, 0)]);
-    held.finish(&stage, "every process of site 1 killed, and back with all calls");
+    held.finish(&stage, "inside TLS; every process of site 1 killed, and back with all calls");
 }
 
 /// The calls of a living site go to the other one while more are placed; then the site may die.

@@ -10,8 +10,10 @@ use crate::harness::process::Node;
 use crate::harness::servers::nats::Nats;
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
-use crate::harness::two_sites::TwoSites;
+use crate::harness::two_sites::{TwoSites, whole_site};
 use crate::harness::{let_pass, sized};
+
+const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn queue_survives_kill9() {
@@ -71,6 +73,65 @@ fn queue_on_a_server_outlives_both_sites() {
     let stage = Stage::new("queue_on_a_server");
     let nats = Nats::start(&stage.path(""));
     outlives_both_sites(&stage, Some(nats));
+}
+
+/// D28: the server of its queue is away when site 2 starts. It serves, and calls too; those of site
+/// 1 are unprotected meanwhile, which site 1 says; they cross when the server is there.
+#[test]
+fn d28_a_queue_server_that_is_away_at_the_start_costs_no_call() {
+    let stage = Stage::new("d28_no_server");
+    let calls = sized(60_u32, 500);
+    let [callee_at, inner, edge_2, admin_2] = [(); 4].map(|()| stage.address());
+    let mut nats = Nats::start(&stage.path(""));
+    nats.kill();
+    let queue = format!("[queue]\nurl = \"nats://{}\"\n", nats.address());
+    let mut sites =
+        TwoSites::start_with(&stage, callee_at, inner, edge_2, str::to_owned, |links| {
+            let door = Door::Edge { listen: edge_2, balancer: inner };
+            let sip = config::sip(links.edge, &door, callee_at, 500);
+            let peer = config::sites(links.two, 1, links.one) + &queue;
+            whole_site(&stage, 2, admin_2, &sip, &peer)
+        });
+    sites.wait_ready();
+    let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, 2 * calls);
+    let hold = Duration::from_secs(u64::from(calls / 50) + 20);
+    let load = Load { calls, per_second: 100, hold };
+    let place = |name| {
+        let way = [stage.address(), sites.edge];
+        Sipp::caller_named(&stage, name, "uac_hold_logged", way, &load)
+    };
+    let mut at_one = place("at_one");
+    sites.one.wait_until("says that all its calls are at risk", hold, |status| {
+        let at_risk = status.at_risk.get(&2).map(|risk| (risk.calls, risk.oldest_ms > 1_000));
+        status.calls_active == u64::from(calls) && at_risk == Some((u64::from(calls), true))
+    });
+    sites.balancer.admin().route(1, 1, &[(1, 0), (2, 1)]);
+    let mut at_two = place("at_two");
+    let unprotected = sites.two.wait_until("has calls of its own", hold, |status| {
+        status.calls_active == u64::from(calls) && status.at_risk.values().all(|r| r.calls == 0)
+    });
+    let why = unprotected.queue.filter(|queue| queue.away).and_then(|queue| queue.why);
+    let why = why.expect("site 2 says that its queue is away");
+    assert_eq!(unprotected.calls_dormant.get(&1).unwrap_or(&0), &0, "a call crossed to no disk");
+
+    nats.start_again();
+    sites.two.wait_until("has its queue", SOON, |status| {
+        status.queue.as_ref().is_some_and(|queue| !queue.away)
+    });
+    sites.wait_crossed(u64::from(calls));
+    sites.one.kill();
+    sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    let heard = [&mut at_one, &mut at_two].map(|one| one.finish(hold + Duration::from_secs(45)));
+    let reached = callee.finish(Duration::from_secs(10));
+    stage.say(&format!(
+        "site 2 started without its queue ({why}): {calls} calls at site 1, all said to be at \
+         risk, and {calls} at site 2; the server came, all crossed, site 1 was killed; {} and {} \
+         BYEs answered, {} reached the callee",
+        heard[0].successful, heard[1].successful, reached.successful,
+    ));
+    let ended = heard.map(|one| (one.successful, one.failed));
+    assert_eq!(ended, [(u64::from(calls), 0); 2], "a call was harmed");
+    assert_eq!(reached.successful, u64::from(2 * calls), "a BYE did not reach the callee");
 }
 
 /// Site 2 has no engine yet: what crosses to it is on its queue and nowhere else. Both sites die.

@@ -156,7 +156,7 @@ fn set_up_originals(ground: &mut Ground) -> [Answering; 2] {
     [at, ground.callee].map(|at| Answering::start(&ground.stage, at))
 }
 
-/// D57: what a living site owns is not taken over without force.
+/// What a living site owns is not taken over without force (D57, at the size of D32).
 fn refuse_while_home_lives(ground: &mut Ground) {
     let keeper = ground.sites.two.primary(0);
     let admin = ground.sites.two.states[keeper].0.admin();

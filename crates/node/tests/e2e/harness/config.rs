@@ -119,21 +119,34 @@ pub(crate) fn sites_among(
     for (id, address) in peers {
         text += &format!("[[sites.peer]]\nid = {id}\naddress = \"{address}\"\n\n");
     }
-    if let Some(CertificateFiles { cert_file, key_file, ca_file }) = certificates {
-        text += &format!(
-            "[sites.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\n\
-             ca_file = {ca_file:?}\n\n"
-        );
-    }
-    text
+    text + &certificates.map(sites_tls).unwrap_or_default()
+}
+
+/// `[sites.tls]`.
+pub(crate) fn sites_tls(
+    CertificateFiles { cert_file, key_file, ca_file }: &CertificateFiles,
+) -> String {
+    format!(
+        "[sites.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\nca_file = {ca_file:?}\n\n"
+    )
 }
 
 /// `[sites]` with one peer, which is also the backup.
 pub(crate) fn sites(listen: SocketAddr, peer: u16, address: SocketAddr) -> String {
+    sites_waking(listen, peer, address, "on_message")
+}
+
+/// The same, with what wakes the peer's calls here.
+pub(crate) fn sites_waking(
+    listen: SocketAddr,
+    peer: u16,
+    address: SocketAddr,
+    activation: &str,
+) -> String {
     format!(
         "[sites]\nlisten = \"{listen}\"\nbackup_to = {peer}\nreturn_wait_s = 5\n\
          heartbeat_ms = 200\nsilent_after_ms = 800\n\n\
-         [[sites.peer]]\nid = {peer}\naddress = \"{address}\"\nactivation = \"on_message\"\n\n\
+         [[sites.peer]]\nid = {peer}\naddress = \"{address}\"\nactivation = \"{activation}\"\n\n\
          [test]\nallow_forget = true\n\n"
     )
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use admin_api::{CallLine, CallsReply, CrossingLag, StatusReply};
 
+use super::certificates::CertificateFiles;
 use super::config::{self, Door};
 use super::direct_site::wait_linked;
 use super::netns::{self, Host};
@@ -40,6 +41,8 @@ pub(crate) struct Layout {
     pub(crate) t1_ms: Option<u64>,
     /// Calls cross while they ring.
     pub(crate) is_early: bool,
+    /// By site; links between the sites are encrypted where there are some.
+    pub(crate) certificates: Option<[CertificateFiles; 2]>,
     /// Whom the engines of site 2 call, where it is not whom those of site 1 call.
     pub(crate) callee_of_two: Option<SocketAddr>,
 }
@@ -212,7 +215,10 @@ impl ManySite {
         let database = self.postgres.iter().zip(layout.spill).map(|(postgres, spill)| {
             format!("[database]\nurl = \"{}\"\n\n[spill]\n{spill}\n\n", postgres.url())
         });
-        database.collect::<String>() + layout.states
+        let certificates = layout.certificates.as_ref();
+        let certificates =
+            certificates.map(|all| config::sites_tls(&all[usize::from(self.id) - 1]));
+        database.collect::<String>() + layout.states + &certificates.unwrap_or_default()
     }
 
     /// Waits until every view is full, the engines serve, and the gate hears the other site.
@@ -235,6 +241,14 @@ impl ManySite {
             let hears = |status: &StatusReply| status.peers.get(&other).is_some_and(|p| p.alive);
             self.statuses().iter().any(hears).then_some(())
         });
+    }
+
+    /// Whether the keeper of the gate has an encrypted link to the other site, and nobody another.
+    pub(crate) fn link_is_encrypted(&mut self, other: u16) -> bool {
+        let told = self.statuses();
+        let links = told.iter().filter_map(|status| status.peers.get(&other)?.encrypted);
+        let links: Vec<bool> = links.collect();
+        !links.is_empty() && links.iter().all(|is_encrypted| *is_encrypted)
     }
 
     /// What the state processes that are up say of themselves.
