@@ -17,7 +17,8 @@ use crate::tell;
 /// Milliseconds each way.
 pub(crate) const DELAYS_MS: [u32; 3] = [0, 40, 200];
 /// Rates that are tried, calls a second.
-const RATES: &[u32] = &[50, 100, 150, 200, 300, 400, 500, 600, 800, 1_000];
+const RATES: &[u32] =
+    &[50, 100, 150, 200, 300, 400, 500, 600, 800, 1_000, 1_200, 1_400, 1_700, 2_000];
 const HOLD: Duration = Duration::from_secs(1);
 /// After the last call of a round: its state, and the notice of its end, cross.
 const REST: Duration = Duration::from_secs(3);
@@ -31,12 +32,38 @@ pub(crate) struct Rate {
     pub(crate) highest: u32,
     /// The rate of the rounds.
     pub(crate) at: u32,
+    /// Rounds that were taken with each delay.
+    pub(crate) rounds: usize,
+    /// Calls of all rounds.
+    pub(crate) calls: u64,
+    /// Those of them that did not succeed.
+    pub(crate) failed: u64,
     /// Microseconds of CPU of a call, all processes of both sites and the balancer: one for each
-    /// round, by delay.
+    /// round that was sustained, by delay.
     pub(crate) cpu_us: [Vec<f64>; 3],
 }
 
+/// What one round came to.
+struct Round {
+    calls: u64,
+    failed: u64,
+    /// Of a call that succeeded.
+    cpu_us: f64,
+    /// All succeeded and had crossed in time, with next to nothing repeated.
+    is_sustained: bool,
+}
+
 impl Rate {
+    /// No higher rate was tried: there may be one.
+    pub(crate) fn is_highest_tried(&self) -> bool {
+        RATES.last() == Some(&self.highest)
+    }
+
+    /// Rounds that were not sustained, and have no figure.
+    pub(crate) fn spoiled(&self) -> usize {
+        self.cpu_us.iter().map(|rounds| self.rounds - rounds.len()).sum()
+    }
+
     /// The median of each delay.
     pub(crate) fn medians(&self) -> [f64; 3] {
         self.cpu_us.each_ref().map(|rounds| quantile(&mut rounds.clone(), 0.5))
@@ -61,25 +88,27 @@ pub(crate) fn run(is_short: bool) -> Rate {
         for delay_ms in DELAYS_MS {
             // What else the machine does may spoil one try.
             let mut tries = (0..2).map(|_| round(&mut ground, delay_ms, rate, seconds));
-            if !tries.any(|cpu_us| cpu_us.is_some()) {
+            if !tries.any(|round| round.is_sustained) {
                 break 'rates;
             }
         }
         highest = rate;
     }
     let at = (highest / 2).max(1);
-    let mut cpu_us: [Vec<f64>; 3] = Default::default();
+    let mut rate = Rate { highest, at, rounds, calls: 0, failed: 0, cpu_us: Default::default() };
     for _ in 0..rounds {
-        for (delay_ms, figures) in DELAYS_MS.into_iter().zip(&mut cpu_us) {
-            figures.extend(round(&mut ground, delay_ms, at, seconds));
+        for (delay_ms, figures) in DELAYS_MS.into_iter().zip(&mut rate.cpu_us) {
+            let round = round(&mut ground, delay_ms, at, seconds);
+            rate.calls += round.calls;
+            rate.failed += round.failed;
+            figures.extend(Some(round.cpu_us).filter(|_| round.is_sustained));
         }
     }
     drop(callee);
-    Rate { highest, at, cpu_us }
+    rate
 }
 
-/// Microseconds of CPU of a call; `None` when one did not succeed, or did not cross in time.
-fn round(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Option<f64> {
+fn round(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Round {
     ground.wan.say(&format!("link one two delay_ms={delay_ms}"));
     let load = Load { calls: rate * seconds, per_second: rate, hold: HOLD };
     let (began, before) = (Instant::now(), cpu_ns(ground));
@@ -98,7 +127,10 @@ fn round(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Option<
          {per_call:.0} us/call{ends}",
         heard.successful, heard.failed, heard.repeated
     ));
-    is_sustained.then_some(per_call)
+    let calls = u64::from(load.calls);
+    // One that SIPp gave up with is neither.
+    let failed = calls.saturating_sub(heard.successful).max(heard.failed);
+    Round { calls, failed, cpu_us: per_call, is_sustained }
 }
 
 fn cpu_ns(ground: &Ground) -> u64 {

@@ -82,7 +82,12 @@ impl Figures {
             });
             json!({
                 "highest_calls_per_s": rate.highest,
+                "is_highest_tried": rate.is_highest_tried(),
                 "calls_per_s": rate.at,
+                "calls": rate.calls,
+                "calls_failed": rate.failed,
+                "rounds_of_each_delay": rate.rounds,
+                "rounds_not_sustained": rate.spoiled(),
                 "rows": rows.collect::<Vec<_>>(),
                 "medians_differ_by_percent": short(rate.differ_by()),
             })
@@ -138,26 +143,40 @@ fn of_held(held: &Held, kind: &str) -> Vec<Line> {
 }
 
 fn of_rate(rate: &Rate) -> Vec<Line> {
-    let medians = DELAYS_MS.iter().zip(rate.medians());
-    let medians = medians.map(|(delay_ms, median)| Line {
+    let medians = DELAYS_MS.iter().zip(rate.medians()).zip(&rate.cpu_us);
+    let medians = medians.map(|((delay_ms, median), rounds)| Line {
         what: format!("CPU per call at {} calls/s, {delay_ms} ms away", rate.at),
-        figures: format!("{median:.0} us"),
-        bound: String::new(),
-        is_kept: true,
+        figures: match rounds.len() {
+            0 => format!("none of {} rounds", rate.rounds),
+            taken if taken < rate.rounds => {
+                format!("{median:.0} us, {taken} of {} rounds", rate.rounds)
+            }
+            _ => format!("{median:.0} us"),
+        },
+        bound: format!("{} rounds", rate.rounds),
+        is_kept: rounds.len() == rate.rounds,
     });
+    let at_least = if rate.is_highest_tried() { ">= " } else { "" };
     let highest = Line {
         what: "highest rate, whatever the delay".to_owned(),
-        figures: format!("{} calls/s", rate.highest),
+        figures: format!("{at_least}{} calls/s", rate.highest),
         bound: String::new(),
         is_kept: rate.highest > 0,
+    };
+    let succeed = Line {
+        what: format!("all calls succeed at {} calls/s", rate.at),
+        figures: format!("{} of {} failed", rate.failed, rate.calls),
+        bound: "0".to_owned(),
+        is_kept: rate.failed == 0,
     };
     let differ = Line {
         what: "these medians differ by".to_owned(),
         figures: format!("{:.1} %", rate.differ_by()),
         bound: format!("{CPU_PERCENT_MAX:.0} %"),
+        // Not a number where a delay has none.
         is_kept: rate.differ_by() < CPU_PERCENT_MAX,
     };
-    [highest].into_iter().chain(medians).chain([differ]).collect()
+    [highest, succeed].into_iter().chain(medians).chain([differ]).collect()
 }
 
 fn of_bulk(woken: &Woken) -> Vec<Line> {

@@ -17,6 +17,7 @@ pub(crate) mod judged;
 pub(crate) mod many;
 pub(crate) mod many_sites;
 pub(crate) mod mesh;
+pub(crate) mod messages;
 pub(crate) mod netns;
 pub(crate) mod older;
 pub(crate) mod pair;

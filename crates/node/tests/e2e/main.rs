@@ -33,5 +33,7 @@ mod topologies;
 mod torture;
 mod upgrade;
 mod wall_clocks;
+mod wan_early;
 mod wan_edges;
+mod wan_returns;
 mod wan_sites;

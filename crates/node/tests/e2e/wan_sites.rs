@@ -8,18 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use admin_api::CallLine;
-use vocab::TokenSecret;
 
-use crate::harness::config;
-use crate::harness::figures::half_and_most;
+use crate::harness::figures::{half_and_most, most};
 use crate::harness::ground::Ground;
 use crate::harness::many_sites::{Layout, ManySites};
+use crate::harness::messages::{Asked, asked};
 use crate::harness::sipp::{Figures, Load, Sipp, Steps, clock};
 use crate::harness::{let_pass, sized, try_wait_for, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 /// RFC 3261 T1: a phone repeats a request that was not answered within this.
 const T1_MS: f64 = 500.0;
+/// What 99 of 100 keep to on a machine that is not saturated: the first answer after a take-over,
+/// and what a state takes to be kept at the other site. A lag is known as its range of time.
+const FIRST_ANSWER_MS: f64 = 200.0;
+const LAG_MS: u64 = 250;
 /// How long what may be lost is waited for after the last of what may not.
 const LOST_AFTER: Duration = Duration::from_secs(4);
 
@@ -55,7 +58,7 @@ struct Outcome {
     lost: Vec<u32>,
     /// Lost ones that the site had not marked.
     unexplained: Vec<u32>,
-    marked: usize,
+    marked: BTreeSet<u32>,
 }
 
 /// Waits until every answered call without a mark has ended, and for what is marked a while longer.
@@ -64,7 +67,7 @@ fn judge(caller: &Sipp, marked: &[CallLine], hold: Duration) -> Outcome {
     let invited = caller.steps().into_values().filter_map(|step| step.invited);
     pass_until(invited.fold(0.0, f64::max) + hold.as_secs_f64());
     let marks: BTreeSet<&str> = marked.iter().map(|line| line.key.as_str()).collect();
-    let keys = keys(&caller.tags());
+    let keys = caller.keys();
     let is_marked = |call: &u32| keys.get(call).is_some_and(|key| marks.contains(key.as_str()));
     let _unmarked = try_wait_for(SOON, || {
         let (_, open) = answered_and_open(caller);
@@ -73,23 +76,8 @@ fn judge(caller: &Sipp, marked: &[CallLine], hold: Duration) -> Outcome {
     let _marked = try_wait_for(LOST_AFTER, || answered_and_open(caller).1.is_empty().then_some(()));
     let (answered, lost) = answered_and_open(caller);
     let unexplained = lost.iter().copied().filter(|call| !is_marked(call)).collect();
-    let marked = keys.keys().filter(|call| is_marked(call)).count();
+    let marked = keys.keys().copied().filter(|call| is_marked(call)).collect();
     Outcome { answered, lost, unexplained, marked }
-}
-
-/// The key of each call, out of the tag that we minted for it.
-fn keys(tags: &BTreeMap<u32, String>) -> BTreeMap<u32, String> {
-    let mut secret = [0; 32];
-    for (byte, digits) in secret.iter_mut().zip(config::SECRET.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).expect("hexadecimal digits");
-        *byte = u8::from_str_radix(digits, 16).expect("hexadecimal digits");
-    }
-    let secret = TokenSecret::new(secret);
-    let key = |(number, tag): (&u32, &String)| {
-        let token = secret.read(tag.as_bytes()).expect("a tag of ours");
-        (*number, token.key.to_string())
-    };
-    tags.iter().map(key).collect()
 }
 
 /// D30, and of D19 what concerns other sites: what was acknowledged is there, and what is lost was
@@ -99,7 +87,7 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
     let mut ground = Ground::start(name, Layout { spill: Some(spill), ..Layout::default() });
     // The first re-INVITE comes after the last call was placed, and after the site's death.
     let load = Load { calls, per_second: 100, hold: Duration::ZERO };
-    let load = Load { hold: load.placing() + Duration::from_secs(5), ..load };
+    let load = Load { hold: load.placing() + Duration::from_secs(sized(5, 8)), ..load };
     let mut callee = ground.callee("uas_change", 2 * calls);
     let mut caller = ground.caller("caller", "uac_hold_change", &load);
     wait_for("the first call", SOON, || (!caller.steps().is_empty()).then_some(()));
@@ -120,9 +108,7 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
 
     let outcome = judge(&caller, &marked, load.hold);
     let steps = caller.steps();
-    let is_old = |step: &&Steps| step.answered.is_some_and(|at| at < died);
-    let first = steps.values().filter(is_old);
-    let answers = half_and_most(first.filter_map(|step| Some(step.changed? - step.asked?)));
+    let first = FirstAnswers::of(&steps, &outcome.marked, died);
     let ended = count(&steps, |step| step.ended.is_some());
     let reached = reached(&callee, ended);
     let repeated = caller.stop().repeated;
@@ -134,20 +120,55 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
          dormant at site 2, {in_database} of them in PostgreSQL; re-INVITE and BYE on each at \
          200/s: {} lost, {} of them not marked; {reached} went through at the callee; crossing lag \
          within {} ms (p50), {} ms (p99); first answer after take-over within {:.0} ms (p50), \
-         {:.0} ms (p99); {repeated} messages repeated by SIPp",
-        outcome.marked,
+         {:.0} ms (p99), {:.0} ms (all without a mark); {repeated} messages repeated by SIPp",
+        outcome.marked.len(),
         outcome.answered,
         outcome.lost.len(),
         outcome.unexplained.len(),
         lags[0],
         lags[1],
-        answers[0],
-        answers[1],
+        first.half_ms,
+        first.most_ms,
+        first.all_ms,
     ));
     assert!(outcome.unexplained.is_empty(), "lost without a mark: {:?}", outcome.unexplained);
     assert!(outcome.answered * 10 > calls as usize * 9, "too few calls were answered");
-    assert!(answers[1] < T1_MS, "phones had to repeat: {answers:?} ms");
+    first.judge();
+    let lag_ms = sized(u64::MAX, LAG_MS);
+    assert!(lags[1] <= lag_ms, "the lag of 99 of 100 is within {} ms", lags[1]);
     assert!(reached >= ended as u64, "a re-INVITE or a BYE did not reach the callee");
+}
+
+/// How long phones waited for the first answer of the other site: to the re-INVITE of a call that
+/// was answered before the death.
+struct FirstAnswers {
+    half_ms: f64,
+    most_ms: f64,
+    /// The longest of those without a mark: a marked one may be lost, or be known by an older state.
+    all_ms: f64,
+}
+
+impl FirstAnswers {
+    fn of(steps: &BTreeMap<u32, Steps>, marked: &BTreeSet<u32>, died: f64) -> Self {
+        let old = steps.iter().filter(|(_, step)| step.answered.is_some_and(|at| at < died));
+        let waited = |step: &Steps| Some(step.changed? - step.asked?);
+        let old: Vec<(u32, f64)> =
+            old.filter_map(|(call, step)| Some((*call, waited(step)?))).collect();
+        let [half_ms, most_ms] = half_and_most(old.iter().map(|(_, waited)| *waited));
+        let unmarked = old.into_iter().filter(|(call, _)| !marked.contains(call));
+        Self { half_ms, most_ms, all_ms: most(unmarked.map(|(_, waited)| waited)) }
+    }
+
+    /// The bounds hold on a machine that is not saturated, which one that runs the short size may
+    /// be. What SIPp repeats because of the death are INVITEs of set-ups: no re-INVITE is sent
+    /// before it (`asked` is 0 then), the first ones seconds later, by calls that have their ACK.
+    /// So no wait in here is one for a site that was dying, and a wait beyond T1 is the fault of
+    /// the take-over: "never above T1" is judged at the full size.
+    fn judge(&self) {
+        let Self { most_ms, all_ms, .. } = *self;
+        assert!(most_ms < sized(T1_MS, FIRST_ANSWER_MS), "99 of 100 phones waited {most_ms} ms");
+        assert!(all_ms <= sized(f64::INFINITY, T1_MS), "a phone had to repeat: {all_ms} ms");
+    }
 }
 
 /// Where a site keeps the calls of another.
@@ -166,7 +187,7 @@ impl Copies {
             Self::Database => "after_s = \"never\"\ndormant_after_s = 1",
             Self::Both => sized(
                 "after_s = \"never\"\ndormant_after_s = 6",
-                "after_s = \"never\"\ndormant_after_s = 10",
+                "after_s = \"never\"\ndormant_after_s = 30",
             ),
         }
     }
@@ -194,12 +215,12 @@ fn d30_a_site_is_killed_over_the_wan() {
 
 #[test]
 fn d30_a_site_is_killed_over_the_wan_with_the_copies_in_a_database() {
-    killed_over_the_wan("wan_site_killed_spilled", Copies::Database, sized(300, 1_000));
+    killed_over_the_wan("wan_site_killed_spilled", Copies::Database, sized(300, 10_000));
 }
 
 #[test]
 fn d30_a_site_is_killed_over_the_wan_with_older_copies_in_a_database() {
-    killed_over_the_wan("wan_site_killed_mixed", Copies::Both, sized(400, 2_000));
+    killed_over_the_wan("wan_site_killed_mixed", Copies::Both, sized(400, 10_000));
 }
 
 /// D27, as long as a test can wait: marks are bounded by the calls, and what waited crosses ten
@@ -288,15 +309,18 @@ fn drained(sites: &mut ManySites) -> (f64, f64) {
 }
 
 /// D36, and the second failure in the middle of it: calls come home to a site that returned, their
-/// messages go on meanwhile, and the site is killed again with half of them there. D37: what it
-/// knew before its death is not taken for anything.
+/// messages go on meanwhile, and the site is killed again with half of them there. D37: its database
+/// has rows of all of them from before its first death, and the other site has woken them since; no
+/// row is taken for a call.
 #[test]
 fn d36_a_site_is_killed_again_while_its_calls_come_home() {
     let states = sized(
-        "[crossing]\nhand_back_per_s = 20\nrefill_per_s = 20\n\n",
+        "[crossing]\nhand_back_per_s = 6\nrefill_per_s = 6\n\n",
         "[crossing]\nhand_back_per_s = 100\nrefill_per_s = 100\n\n",
     );
-    let mut ground = Ground::start("wan_return", Layout { states, ..Layout::default() });
+    let spill = Some("after_s = 1\ndormant_after_s = \"never\"");
+    let mut ground = Ground::start("wan_return", Layout { states, spill, ..Layout::default() });
+    ground.stage.keep_messages();
     let load = Load {
         calls: sized(240, 2_000),
         per_second: sized(40, 50),
@@ -306,6 +330,10 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
     let mut caller = ground.caller("holding", "uac_hold_logged", &load);
     wait_answered(&caller, &load, clock());
     ground.sites.wait_crossed(u64::from(load.calls));
+    let rows = wait_for("rows of most calls", SOON, || {
+        let rows = ground.sites.one.rows();
+        (rows * 2 > u64::from(load.calls)).then_some(rows)
+    });
     let marked = ground.lose_site_1();
     assert!(marked.is_empty(), "everything had crossed: {marked:?}");
     wake_all(&mut ground);
@@ -320,14 +348,22 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
         let is_half_way = home >= wanted || ended * 2 > load.calls as usize;
         (is_half_way && home > 0 && ended > 0).then_some((home, ended))
     });
+    // In this order: nothing goes from site 1 to site 2 now.
+    let (at_one, at_two) = (ground.sites.one.living(), ground.sites.two.living());
+    let both: Vec<&String> = at_one.intersection(&at_two).collect();
+    assert!(both.is_empty(), "calls with two homes: {both:?}");
     let marked = ground.lose_site_1();
     let heard = caller.finish(load.hold + load.placing() + SOON);
     let others = talking.finish(new.placing() + SOON);
+    let all = load.calls + new.calls;
+    let reached = reached(&callee, all as usize);
     callee.stop();
+    let at_callee = asked(&callee.messages());
     ground.stage.say(&format!(
-        "{} calls; site 1 killed, back over a way of 40 ms, and killed again with {home} of them \
-         at home, {ended} hung up meanwhile and {} marked: {} of {} BYEs answered, {} \
-         failed; {} of {} calls placed meanwhile went through; {} messages repeated by SIPp",
+        "{} calls, {rows} of them with a row in PostgreSQL; site 1 killed, back over a way of 40 \
+         ms, and killed again with {home} of them at home, {ended} hung up meanwhile and {} marked: \
+         {} of {} BYEs answered, {} failed; {} of {} calls placed meanwhile went through; {reached} \
+         at the callee; {} messages repeated by SIPp",
         load.calls,
         marked.len(),
         heard.successful,
@@ -337,9 +373,12 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
         new.calls,
         heard.repeated + others.repeated,
     ));
-    assert!(ended < load.calls as usize, "all were hung up before the second death");
+    assert!(home + (ended as u64) < u64::from(load.calls), "none was still at site 2");
     assert_eq!([heard.successful, heard.failed], [u64::from(load.calls), 0]);
     assert_eq!([others.successful, others.failed], [u64::from(new.calls), 0]);
+    assert_eq!(reached, u64::from(all), "a BYE did not reach the callee");
+    let Asked { not_one_bye, stale, .. } = at_callee;
+    assert!(not_one_bye.is_empty() && stale.is_empty(), "{not_one_bye:#?} {stale:#?}");
 }
 
 /// Site 2 is told to wake the calls of site 1, so that all of them have moved.

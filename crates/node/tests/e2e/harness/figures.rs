@@ -12,3 +12,8 @@ pub(crate) fn half_and_most(seconds: impl IntoIterator<Item = f64>) -> [f64; 2] 
     let mut seconds: Vec<f64> = seconds.into_iter().collect();
     [0.5, 0.99].map(|share| quantile(&mut seconds, share) * 1_000.0)
 }
+
+/// The longest of times in seconds, in milliseconds; 0 of none.
+pub(crate) fn most(seconds: impl IntoIterator<Item = f64>) -> f64 {
+    seconds.into_iter().fold(0.0, f64::max) * 1_000.0
+}

@@ -3,6 +3,7 @@
 //!
 //! All of it is on loopback, or each site on a host of a network: inside, a host is loopback too.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -367,19 +368,38 @@ impl ManySite {
 
     /// The calls whose newest state has yet to cross, as the primaries list them.
     fn marked(&mut self) -> Vec<CallLine> {
-        let mut marked = Vec::new();
+        self.calls("marked=true&")
+    }
+
+    /// The keys of calls that live here, asleep neither for another site nor on their way home.
+    pub(crate) fn living(&mut self) -> BTreeSet<String> {
+        let id = self.id;
+        let living = self.calls("").into_iter().filter(|call| call.home == id && !call.dormant);
+        living.map(|call| call.key).collect()
+    }
+
+    /// Calls as the primaries list them. `wanted`: `NAME=VALUE&`.
+    fn calls(&mut self, wanted: &str) -> Vec<CallLine> {
+        let mut calls = Vec::new();
         for partition in 0..PARTITIONS {
             let primary = self.primary(partition);
             let admin = self.states[primary].0.admin();
-            let mut path = "/v1/calls?marked=true&limit=1000".to_owned();
+            let mut path = format!("/v1/calls?{wanted}limit=1000");
             loop {
                 let page = admin.get::<CallsReply>(&path).expect("a primary lists its calls");
-                marked.extend(page.calls);
+                calls.extend(page.calls);
                 let Some(next) = page.next else { break };
-                path = format!("/v1/calls?marked=true&limit=1000&cursor={next}");
+                path = format!("/v1/calls?{wanted}limit=1000&cursor={next}");
             }
         }
-        marked
+        calls
+    }
+
+    /// Rows of calls in the database itself; 0 where there is none.
+    pub(crate) fn rows(&self) -> u64 {
+        let count = format!("SELECT count(*) FROM rehome_site{}.record", self.id);
+        let rows = self.postgres.as_ref().and_then(|postgres| postgres.query(&count));
+        rows.map_or(0, |rows| rows.parse().expect("a count"))
     }
 
     /// The end of a site that nobody hears any more: its engines are stopped, and once what they

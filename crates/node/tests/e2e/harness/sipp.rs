@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use vocab::TokenSecret;
+
+use super::config::SECRET;
+use super::messages::Line;
 use super::netns;
 use super::stage::Stage;
 use super::wait_for;
@@ -16,6 +20,7 @@ pub(crate) struct Sipp {
     child: Child,
     statistics: PathBuf,
     lines: PathBuf,
+    messages: PathBuf,
 }
 
 /// What SIPp counted.
@@ -27,6 +32,8 @@ pub(crate) struct Figures {
     pub(crate) failed: u64,
     /// Messages sent again.
     pub(crate) repeated: u64,
+    /// Messages that came where a call did not expect them, after its end, or for no call.
+    pub(crate) strange: u64,
 }
 
 /// When a call of the caller reached which step, in seconds since 1970.
@@ -40,6 +47,10 @@ pub(crate) struct Steps {
     pub(crate) refreshed: Option<f64>,
     /// The caller's re-INVITE was answered.
     pub(crate) changed: Option<f64>,
+    /// Its second re-INVITE was answered.
+    pub(crate) again: Option<f64>,
+    /// The callee was asked to end before it answered.
+    pub(crate) cancelled: Option<f64>,
     pub(crate) ended: Option<f64>,
 }
 
@@ -117,7 +128,8 @@ impl Sipp {
         });
         let statistics = stage.path(&format!("{name}.csv"));
         let lines = stage.path(&format!("{name}.lines"));
-        Self { name: name.into(), child, statistics, lines }
+        let messages = stage.path(&format!("{name}.messages"));
+        Self { name: name.into(), child, statistics, lines, messages }
     }
 
     /// Waits until SIPp has done all its calls, or `patience` is over, and reads its statistics.
@@ -148,6 +160,27 @@ impl Sipp {
         text.lines().filter_map(tag).collect()
     }
 
+    /// The key of each call that was answered, out of the tag that we minted for it.
+    pub(crate) fn keys(&self) -> BTreeMap<u32, String> {
+        let mut secret = [0; 32];
+        for (byte, digits) in secret.iter_mut().zip(SECRET.as_bytes().chunks(2)) {
+            let digits = std::str::from_utf8(digits).expect("hexadecimal digits");
+            *byte = u8::from_str_radix(digits, 16).expect("hexadecimal digits");
+        }
+        let secret = TokenSecret::new(secret);
+        let key = |(number, tag): (u32, String)| {
+            let token = secret.read(tag.as_bytes()).expect("a tag of ours");
+            (number, token.key.to_string())
+        };
+        self.tags().into_iter().map(key).collect()
+    }
+
+    /// Every message that it sent and received, where the stage wants them written.
+    pub(crate) fn messages(&self) -> Vec<Line> {
+        let text = std::fs::read_to_string(&self.messages).expect("SIPp wrote its messages");
+        text.lines().filter_map(Line::read).collect()
+    }
+
     /// The newest statistics; SIPp writes them once a second.
     pub(crate) fn figures(&self) -> Option<Figures> {
         let text = std::fs::read_to_string(&self.statistics).ok()?;
@@ -162,6 +195,10 @@ impl Sipp {
             successful: field("SuccessfulCall(C)")?,
             failed: field("FailedCall(C)")?,
             repeated: field("Retransmissions(C)")?,
+            strange: ["FailedUnexpectedMessage(C)", "OutOfCallMsgs(C)", "DeadCallMsgs(C)"]
+                .into_iter()
+                .map(field)
+                .sum::<Option<u64>>()?,
         })
     }
 
@@ -180,6 +217,8 @@ impl Sipp {
                 "answered" => steps.answered = Some(seconds),
                 "refreshed" => steps.refreshed = Some(seconds),
                 "changed" => steps.changed = Some(seconds),
+                "again" => steps.again = Some(seconds),
+                "cancelled" => steps.cancelled = Some(seconds),
                 "ended" => steps.ended = Some(seconds),
                 _ => {}
             }
@@ -219,5 +258,8 @@ fn command(stage: &Stage, name: &str, scenario: &str, address: SocketAddr) -> Co
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+    if stage.keeps_messages() {
+        command.args(["-trace_shortmsg", "-shortmessage_file", &format!("{name}.messages")]);
+    }
     command
 }

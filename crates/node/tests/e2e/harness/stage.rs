@@ -60,6 +60,7 @@ pub(crate) struct Stage {
     more: Vec<(&'static str, String)>,
     /// Processes whose names begin so have a wall clock of the test's making.
     clocks: Vec<&'static str>,
+    keeps_messages: bool,
     _turn: Turn,
 }
 
@@ -72,7 +73,8 @@ impl Stage {
         fs::create_dir_all(&folder).expect("the temporary directory is writable");
         let (host, began) = (None, Instant::now());
         let (programs, more, clocks) = (Vec::new(), Vec::new(), Vec::new());
-        Self { folder, name, began, host, programs, more, clocks, _turn: turn }
+        let keeps_messages = false;
+        Self { folder, name, began, host, programs, more, clocks, keeps_messages, _turn: turn }
     }
 
     /// From here on SIPp runs on this host of a network.
@@ -112,6 +114,15 @@ impl Stage {
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         let told = self.programs.iter().find(|(names, _)| name.starts_with(names));
         told.map_or_else(|| PROGRAM.into(), |(_, program)| program.clone())
+    }
+
+    /// From here on SIPp writes a line about each message.
+    pub(crate) fn keep_messages(&mut self) {
+        self.keeps_messages = true;
+    }
+
+    pub(crate) fn keeps_messages(&self) -> bool {
+        self.keeps_messages
     }
 
     /// The host on which SIPp runs.
