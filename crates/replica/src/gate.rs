@@ -17,6 +17,7 @@ mod forward;
 mod inbox;
 mod keeper;
 mod keyset;
+mod orders;
 mod peers;
 mod pulls;
 mod roster;
@@ -26,9 +27,7 @@ mod sweep;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tier_protocol::{
-    EngineWord, GateWord, Progress, Return, SiteOrder, SiteState, SiteWord, SlotSet, Steering,
-};
+use tier_protocol::{EngineWord, GateWord, Progress, SiteState, SiteWord, SlotSet, Steering};
 use vocab::{CallKey, EngineId, Instant, PartitionId, ReplicaId, SiteId, Slot, ViewNumber};
 
 use crate::Planted;
@@ -43,6 +42,7 @@ pub use door::{
 use confirm::Confirming;
 use inbox::Inbox;
 use keyset::Keyset;
+use orders::Finished;
 use peers::{Greeting, Peers};
 use pulls::Pulls;
 use roster::Roster;
@@ -87,6 +87,8 @@ pub struct Gate {
     keyset: Keyset,
     confirming: Confirming,
     steering: Steering,
+    /// Standing orders that were carried out.
+    finished: Finished,
     /// How much is left of what is steered.
     progress: BTreeMap<PartitionId, Progress>,
     /// The backup site that was ordered has every call.
@@ -127,6 +129,7 @@ impl Gate {
             keyset: Keyset::new(now, &config, knows),
             confirming: Confirming::default(),
             steering: Steering::default(),
+            finished: Finished::default(),
             progress: BTreeMap::new(),
             is_backed_up: false,
             sweeps_wanted: BTreeSet::new(),
@@ -166,6 +169,7 @@ impl Gate {
         self.end_confirming(now);
         self.return_home(now);
         self.tell_settled();
+        self.end_void_orders();
         self.tell_changes();
         self.offer_batches(now);
     }
@@ -178,16 +182,7 @@ impl Gate {
                 self.told = Told::default();
             }
             GateInput::ReplicaDown { replica } => self.replica_down(now, replica),
-            GateInput::Order(order) => {
-                if let SiteOrder::ActivateAll { force: true, .. } = order {
-                    // They would go straight back to the site that they were taken from.
-                    self.steer(now, Steer::Return(Return::Paused));
-                    self.tell_changes();
-                }
-                for partition in self.partition_ids() {
-                    self.tell_replica(partition, SiteInput::Order(order));
-                }
-            }
+            GateInput::Order(order) => self.order(now, order),
             GateInput::Steer(steer) => self.steer(now, steer),
             // Its own words.
             GateInput::Steered { .. } => {}
@@ -248,7 +243,9 @@ impl Gate {
             keyset_awaited: self.keyset.awaited(),
             wanting: wanting.map(|status| status.site).collect(),
             evacuating: evacuating.map(|status| status.site).collect(),
-            steering: self.steering,
+            steering: self.steering.clone(),
+            activated: self.finished.activated.clone(),
+            deleted: self.finished.deleted.clone(),
             progress: self.progress.clone(),
             partitions: self.partitions.len() as u64,
             is_backed_up: self.is_backed_up,
@@ -384,13 +381,13 @@ impl Gate {
             alive,
             waiting: self.inbox.senders(),
             has_inbox: self.has_inbox(),
-            steering: self.steering,
+            steering: self.steering.clone(),
         };
         if told == self.told {
             return;
         }
         if (Told { has_inbox: self.told.has_inbox, ..told.clone() }) != self.told {
-            let (here, steering) = (self.state, self.steering);
+            let (here, steering) = (self.state, self.steering.clone());
             let (alive, waiting) = (told.alive.clone(), told.waiting.clone());
             let view = self.view;
             let status = SiteInput::Status { view, here, alive, waiting, steering };

@@ -429,9 +429,8 @@ impl Replica {
                 self.begin_bulk(BulkKind::Activate, site);
             }
             SiteOrder::StopActivating { site } => {
-                if let Some(bulk) = self.bulks.get_mut(&(BulkKind::Activate, site)) {
-                    bulk.is_running = false;
-                }
+                self.forced.remove(&site);
+                self.end_bulk(BulkKind::Activate, site);
             }
             SiteOrder::DropBackup { site } => self.begin_bulk(BulkKind::Drop, site),
             SiteOrder::Replication { site, on } => self.outbound_mut(site).is_stopped = !on,

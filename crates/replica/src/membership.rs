@@ -684,6 +684,7 @@ impl Replica {
         let founds =
             !self.config.view.names(self.config.replica) && view.members == [self.config.replica];
         let loses_slots = !self.config.view.slots.without(&view.slots).is_empty();
+        let gains_slots = !view.slots.without(&self.config.view.slots).is_empty();
         self.config.view = view;
         if founds {
             self.found_rows();
@@ -701,6 +702,9 @@ impl Replica {
         self.restart_compare(now);
         if self.leads() && !led {
             self.lead(now);
+        }
+        if self.leads() && (!led || gains_slots) {
+            self.take_up_orders();
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct Spilling {
     rest: BTreeSet<(Instant, CallKey)>,
     pacer: Pacer,
     storing: InFlight,
-    fetches: Fetches,
+    pub(crate) fetches: Fetches,
     rows: Rows,
     lost_last: Option<CallKey>,
     /// Of a follower: removals that wait for their `Unlock`. Their calls are spilled.

@@ -12,10 +12,13 @@
 //!      └────── its new home died, woken ─────┘
 //! ```
 
-use tier_protocol::{Progress, Return, SiteState, Steering, Tombstone};
+use std::collections::BTreeSet;
+
+use tier_protocol::{Progress, Return, SiteState, Standing, Steering, Tombstone};
 use vocab::{CallKey, Instant, SiteId, Stamp};
 
 use crate::Replica;
+use crate::agenda::Kind;
 use crate::door::SiteStatus;
 use crate::put::REMOVAL_BYTES;
 use crate::stats::BulkKind;
@@ -42,8 +45,9 @@ impl Replica {
     }
 
     pub(crate) fn steer(&mut self, steering: Steering) {
+        let steering = steering.heard_after(&self.steering);
         let before = std::mem::replace(&mut self.steering, steering);
-        let Steering { evacuate_to, returning, backup_to } = steering;
+        let Steering { evacuate_to, returning, backup_to, standing: _ } = self.steering;
         if evacuate_to != before.evacuate_to {
             if let Some(site) = before.evacuate_to {
                 self.end_bulk(BulkKind::Evacuate, site);
@@ -58,6 +62,65 @@ impl Replica {
         if backup_to != before.backup_to {
             self.back_up_to(backup_to.or(self.configured_backup));
         }
+        if self.steering.standing != before.standing {
+            self.hear_standing(&before.standing);
+        }
+    }
+
+    /// Orders stand that did not before, or stand no longer. The work is the primary's.
+    fn hear_standing(&mut self, before: &Standing) {
+        let Standing { number: _, activating, forced, deleting, stopped } =
+            self.steering.standing.clone();
+        for site in before.forced.keys().filter(|site| !forced.contains_key(site)) {
+            self.forced.remove(site);
+        }
+        self.forced.extend(forced.keys().filter(|site| !before.forced.contains_key(site)));
+        for site in before.stopped.difference(&stopped) {
+            self.outbound_mut(*site).is_stopped = false;
+        }
+        for site in stopped.difference(&before.stopped) {
+            self.outbound_mut(*site).is_stopped = true;
+        }
+        let kinds = [
+            (BulkKind::Activate, &before.activating, &activating),
+            (BulkKind::Drop, &before.deleting, &deleting),
+        ];
+        for (kind, before, after) in kinds {
+            for site in before.difference(after) {
+                self.end_bulk(kind, *site);
+            }
+            for site in after.difference(before).filter(|_| self.leads()).collect::<Vec<_>>() {
+                self.begin_bulk(kind, *site);
+            }
+        }
+    }
+
+    /// Begins what stands, as a primary that knows not how far the one before came, or that has
+    /// more slots than it had.
+    pub(crate) fn take_up_orders(&mut self) {
+        let Standing { activating, deleting, .. } = self.steering.standing.clone();
+        for (kind, sites) in [(BulkKind::Activate, activating), (BulkKind::Drop, deleting)] {
+            for site in sites {
+                self.end_bulk(kind, site);
+                self.begin_bulk(kind, site);
+            }
+        }
+    }
+
+    /// Sites about which an order of this kind is not carried out yet.
+    fn going(&self, kind: BulkKind, ordered: &BTreeSet<SiteId>) -> Vec<SiteId> {
+        // Whoever does not lead has begun nothing. A call that an engine is waking would be
+        // forgotten with this replica.
+        let is_open = !self.leads() || (kind == BulkKind::Activate && self.is_waking());
+        let mut going = if is_open { ordered.clone() } else { BTreeSet::new() };
+        let running = self.bulks.iter().filter(|((of, _), bulk)| *of == kind && bulk.is_running);
+        going.extend(running.map(|((_, site), _)| *site));
+        going.into_iter().collect()
+    }
+
+    fn is_waking(&self) -> bool {
+        let is_ahead = self.agenda.len(Kind::Activate) > 0 || self.handed.waking > 0;
+        is_ahead || self.spilling.fetches.is_any_to_wake()
     }
 
     fn steer_return(&mut self, returning: Return) {
@@ -151,6 +214,9 @@ impl Replica {
             at_risk: some(&mut { at_risk }),
             backed_up_at: self.backed_up_at(),
             swept: self.sweeps(),
+            heard: Some(self.steering.standing.number),
+            activating: self.going(BulkKind::Activate, &self.steering.standing.activating),
+            deleting: self.going(BulkKind::Drop, &self.steering.standing.deleting),
         }
     }
 

@@ -313,7 +313,8 @@ impl Bench {
             .iter()
             .map(|site| SiteStatus { site: *site, state, start, dictionary: 1, course })
             .collect();
-        let (here, waiting, steering) = (SiteState::Serving, Vec::new(), self.replica.steering);
+        let (here, waiting, steering) =
+            (SiteState::Serving, Vec::new(), self.replica.steering.clone());
         self.site(SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering })
     }
 

@@ -23,7 +23,9 @@ pub use batch::{BatchError, Entry};
 pub use command::{Command, PutFlags, Veto};
 pub use error::DecodeError;
 pub use frame::{Decoder, Frame, FrameError, SiteFrame, TierFrame};
-pub use partition::{GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering};
+pub use partition::{
+    GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Standing, Steering,
+};
 pub use peer::{CopiedCall, CopiedRun, CopiedState, KeyRange, PeerWord, SpilledCall};
 pub use quarantine::{SetAside, Strike, StrikeKind};
 pub use record::{Hint, Newer, Record, RecordHeader, Tombstone};

@@ -3,6 +3,8 @@
 //! Where one process has the site's only replica they go by function call; else from the process
 //! that keeps the gate to the others, and back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use vocab::{CallKey, ReplicaId, SiteId, ViewNumber};
 
@@ -38,7 +40,7 @@ pub enum Return {
 
 /// How operators steer the calls of a site. The site's gate keeps it and tells every replica, so
 /// that it outlives a primary, and the process that keeps the gate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Steering {
     /// Calls that live here are given to this site, each at its next boundary.
     pub evacuate_to: Option<SiteId>,
@@ -46,6 +48,37 @@ pub struct Steering {
     pub returning: Return,
     /// The site that keeps copies of the calls that live here, in place of the configured one.
     pub backup_to: Option<SiteId>,
+    /// Orders about single sites that stand until they are carried out, or ended.
+    pub standing: Standing,
+}
+
+/// Orders about the calls that are kept for other sites, or sent to them, as long as they stand: a
+/// primary that begins finds them here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// How many were ever given; 0 of a keeper that was given none, or of a release before.
+    pub number: u64,
+    /// Homes whose calls are being woken.
+    pub activating: BTreeSet<SiteId>,
+    /// Homes whose calls are woken although they answer, and their starts when that was ordered:
+    /// one that starts anew owns its calls again.
+    pub forced: BTreeMap<SiteId, u64>,
+    /// Homes whose copies are being forgotten.
+    pub deleting: BTreeSet<SiteId>,
+    /// Sites that nothing is sent to.
+    pub stopped: BTreeSet<SiteId>,
+}
+
+impl Steering {
+    /// What is in force when this is heard after `before`: a keeper that knows of no standing
+    /// order, as one of a release before, ends none.
+    #[must_use]
+    pub fn heard_after(self, before: &Self) -> Self {
+        match self.standing.number {
+            0 => Self { standing: before.standing.clone(), ..self },
+            _ => self,
+        }
+    }
 }
 
 /// How much is left of what is steered, in one partition.
@@ -68,6 +101,14 @@ pub struct Progress {
     pub backed_up_at: Option<SiteId>,
     /// How the sweeps of what other sites keep are going.
     pub swept: Vec<(SiteId, Sweep)>,
+    /// [`Standing::number`] as the partition knows it; `None` of a release before, which says
+    /// nothing of the two below either.
+    pub heard: Option<u64>,
+    /// Homes whose calls are being woken by order: some may still lie on the queue, or be with an
+    /// engine.
+    pub activating: Vec<SiteId>,
+    /// Homes whose copies are being forgotten.
+    pub deleting: Vec<SiteId>,
 }
 
 /// How the sweeps of what one site keeps are going, and what they came to, in one partition.

@@ -1,6 +1,6 @@
 //! Orders about where the calls of this site go, and how far they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use admin_api::{
     ActivateOrder, EvacuateOrder, Evacuation, OrderReply, Retarget, RetargetOrder, ReturnOrder,
@@ -26,14 +26,31 @@ pub(crate) struct Whole {
     pub(crate) ordered: BTreeMap<SiteId, u64>,
     pub(crate) at_risk: BTreeMap<SiteId, u64>,
     pub(crate) swept: BTreeMap<SiteId, SweepStatus>,
+    /// Homes whose calls some partition is waking by order.
+    pub(crate) activating: BTreeSet<SiteId>,
+    /// Homes whose copies some partition is forgetting.
+    pub(crate) deleting: BTreeSet<SiteId>,
     /// Partitions of which it is the sum.
-    told: u64,
+    pub(crate) told: u64,
 }
 
 impl Whole {
     fn add(&mut self, one: Progress) {
-        let Progress { active, moved, refills, dormant, ordered, at_risk, backed_up_at: _, swept } =
-            one;
+        let Progress {
+            active,
+            moved,
+            refills,
+            dormant,
+            ordered,
+            at_risk,
+            backed_up_at: _,
+            swept,
+            heard: _,
+            activating,
+            deleting,
+        } = one;
+        self.activating.extend(activating);
+        self.deleting.extend(deleting);
         for (site, sweep) in swept {
             add_sweep(self.swept.entry(site).or_default(), &sweep);
         }

@@ -395,7 +395,7 @@ impl TierSeat {
     fn take_from_gate(&mut self, input: SiteInput, words: &mut VecDeque<Word>) {
         if let (SiteInput::Status { view, steering, .. }, Some(_)) = (&input, &self.shared) {
             // If the gate comes to this process it goes on with that.
-            let (view, steering) = (*view, *steering);
+            let (view, steering) = (*view, steering.clone());
             words.push_back(Word::Gate(GateInput::Steered { view, steering }));
         }
         words.push_back(Word::Replica(replica::Input::Site(input)));

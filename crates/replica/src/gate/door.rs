@@ -3,7 +3,7 @@
 //! The same drain rule as the replica's door: after each `handle_input`, `poll_output` until
 //! [`GateOutput::WakeAt`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -335,6 +335,10 @@ pub struct GateStats {
     pub evacuating: Vec<SiteId>,
     /// What operators ordered.
     pub steering: Steering,
+    /// Sites whose calls this gate was told to have woken, and all are.
+    pub activated: BTreeSet<SiteId>,
+    /// Sites whose copies this gate was told to have forgotten, and all are.
+    pub deleted: BTreeSet<SiteId>,
     /// How much is left of it, by partition, as of the newest answer. Of a site of one process it
     /// is asked only when the gate needs it; [`crate::Replica::progress`] is always current.
     pub progress: BTreeMap<PartitionId, Progress>,

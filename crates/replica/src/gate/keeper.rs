@@ -18,7 +18,7 @@
 
 use std::collections::BTreeSet;
 
-use tier_protocol::{PartitionView, SiteMap, SiteState};
+use tier_protocol::{PartitionView, SiteMap, SiteState, SlotSet};
 use vocab::{Instant, PartitionId, ReplicaId};
 
 use crate::door::SiteInput;
@@ -58,7 +58,7 @@ impl Gate {
             }
             GateInput::Steered { view, steering } => {
                 if self.heard.believes(*view) {
-                    self.steering = *steering;
+                    self.steering = steering.clone().heard_after(&self.steering);
                 }
                 false
             }
@@ -113,9 +113,13 @@ impl Gate {
             return self.close();
         }
         let views = map.partitions.iter().filter(|view| !view.members.is_empty());
-        self.partitions = views.map(|view| (view.partition, view.slots)).collect();
-        let partitions: BTreeSet<PartitionId> = self.partition_ids().into_iter().collect();
-        self.progress.retain(|partition, _| partitions.contains(partition));
+        let partitions: Vec<_> = views.map(|view| (view.partition, view.slots)).collect();
+        let before = std::mem::replace(&mut self.partitions, partitions);
+        // What was told of other slots says nothing of those that came.
+        let is_same = |one: &(PartitionId, SlotSet)| before.contains(one);
+        let same: BTreeSet<PartitionId> =
+            self.partitions.iter().filter(|one| is_same(one)).map(|one| one.0).collect();
+        self.progress.retain(|partition, _| same.contains(partition));
         self.settled = map.settled;
         self.view = map.newest_view();
         let primaries: Vec<ReplicaId> =

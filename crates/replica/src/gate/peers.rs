@@ -65,6 +65,11 @@ impl Peers {
         peer.last_start.replace(start).is_some_and(|last| last != start)
     }
 
+    /// The newest start of a site that was ever heard.
+    pub(super) fn start_of(&self, site: SiteId) -> Option<u64> {
+        self.peers.get(&site)?.last_start
+    }
+
     fn set_link(&mut self, site: SiteId, is_linked: bool) -> bool {
         let Some(peer) = self.peers.get_mut(&site) else {
             return false;

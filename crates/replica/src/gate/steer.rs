@@ -27,7 +27,7 @@ impl Gate {
 
     /// What other sites have to know of the orders.
     pub(super) fn course(&self) -> Course {
-        let Steering { evacuate_to, returning: _, backup_to } = self.steering;
+        let Steering { evacuate_to, returning: _, backup_to, standing: _ } = self.steering;
         Course {
             evacuates: evacuate_to.is_some(),
             backup_to: backup_to.filter(|_| self.is_backed_up),
@@ -76,11 +76,12 @@ impl Gate {
     /// Whether it does so from time to time, although no other site may be linked.
     pub(super) fn asks_progress(&self) -> bool {
         let awaits_backup = self.steering.backup_to.is_some() && !self.is_backed_up;
-        self.config.is_shared || awaits_backup
+        self.config.is_shared || awaits_backup || self.awaits_orders()
     }
 
     pub(super) fn progressed(&mut self, partition: PartitionId, progress: Progress) {
         self.progress.insert(partition, progress);
+        self.end_finished();
         let ordered = self.steering.backup_to;
         let has_all = |partition: &PartitionId| {
             self.progress.get(partition).is_some_and(|it| it.backed_up_at == ordered)

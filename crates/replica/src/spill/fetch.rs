@@ -72,6 +72,11 @@ impl Fetches {
         self.queue.len()
     }
 
+    /// Whether a call is fetched that is to be woken by order.
+    pub(crate) fn is_any_to_wake(&self) -> bool {
+        self.wanted.values().any(|wanted| wanted.activates)
+    }
+
     pub(crate) fn first_wait(&self) -> Option<Instant> {
         self.waits.first().map(|(at, _)| *at)
     }

@@ -429,7 +429,7 @@ fn a_batch_has_the_dictionary_that_its_receiver_reads() {
             here: SiteState::Serving,
             alive,
             waiting: Vec::new(),
-            steering: bench.replica.steering,
+            steering: bench.replica.steering.clone(),
         });
         let long = b"<sip:alice@192.0.2.1:5060;transport=udp>".repeat(4);
         bench.turn(key(1), BOUNDARY, |record| record.crossing = Bytes::from(long));

@@ -225,7 +225,7 @@ impl Script {
                     here,
                     alive,
                     waiting,
-                    steering: bench.replica.steering,
+                    steering: bench.replica.steering.clone(),
                 });
             }
             ("linkdown", []) => {

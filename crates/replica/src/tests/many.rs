@@ -8,6 +8,8 @@ use tier_protocol::{PeerWord, SiteMap, Steering};
 use super::*;
 use crate::{PeerNews, Sender, Shared, StoreAsk, StoreWord, outside};
 
+mod orders;
+
 const E: EngineId = A;
 const F: EngineId = B;
 
@@ -250,8 +252,8 @@ impl Site {
             dictionary: 1,
             course: Course::default(),
         };
-        let (here, steering) = (SiteState::Serving, Steering::default());
         for number in self.everybody() {
+            let (here, steering) = (SiteState::Serving, Steering::default());
             let (alive, waiting) = (vec![status], Vec::new());
             let input =
                 SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering };

@@ -8,15 +8,13 @@ const AWAY: Course = Course { evacuates: true, backup_to: None, sweeps: false };
 
 /// What the gate tells with its next status.
 pub(super) fn steer(bench: &mut Bench, steering: Steering) -> Vec<Output> {
-    let before = std::mem::replace(&mut bench.replica.steering, steering);
     let alive = bench.replica.sites.values().copied().collect();
-    bench.replica.steering = before;
     let (here, waiting) = (SiteState::Serving, Vec::new());
     bench.site(SiteInput::Status { view: ViewNumber::default(), here, alive, waiting, steering })
 }
 
 fn evacuate(bench: &mut Bench, to: Option<SiteId>) -> Vec<Output> {
-    let steering = Steering { evacuate_to: to, ..bench.replica.steering };
+    let steering = Steering { evacuate_to: to, ..bench.replica.steering.clone() };
     steer(bench, steering)
 }
 
@@ -218,7 +216,7 @@ fn a_paused_return_asks_for_nothing_and_goes_on_and_an_aborted_one_forgets() {
     };
     let page = SiteInput::KeysetPage { from: THERE, entries };
     let set = |bench: &mut Bench, returning| {
-        let steering = Steering { returning, ..bench.replica.steering };
+        let steering = Steering { returning, ..bench.replica.steering.clone() };
         steer(bench, steering)
     };
     set(&mut bench, Return::Paused);

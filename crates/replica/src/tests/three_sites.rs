@@ -63,7 +63,7 @@ impl World {
             let alive = alive.collect();
             let bench = self.at(*site);
             let (here, waiting, steering) =
-                (SiteState::Serving, Vec::new(), bench.replica.steering);
+                (SiteState::Serving, Vec::new(), bench.replica.steering.clone());
             let said = bench.site(SiteInput::Status {
                 view: ViewNumber::default(),
                 here,
@@ -284,7 +284,7 @@ fn one_way_a_woken_call_crosses_nowhere_and_goes_home_all_the_same() {
 fn evacuate(world: &mut World) {
     world.evacuating = Some(ONE);
     world.greet();
-    let steering = Steering { evacuate_to: Some(THREE), ..world.at(ONE).replica.steering };
+    let steering = Steering { evacuate_to: Some(THREE), ..world.at(ONE).replica.steering.clone() };
     let said = steer(world.at(ONE), steering);
     world.work(ONE, said);
     world.carry();

@@ -168,7 +168,7 @@ impl World {
         self.note_site_input(place, &input);
         if let SiteInput::Status { view, steering, .. } = &input {
             // If the gate comes to this process it goes on with that.
-            let (view, steering) = (*view, *steering);
+            let (view, steering) = (*view, steering.clone());
             self.inner(place, Inner::Gate(GateInput::Steered { view, steering }));
         }
         self.replica(place, replica::Input::Site(input));

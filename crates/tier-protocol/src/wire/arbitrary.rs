@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use bytes::Bytes;
-use proptest::collection::vec;
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use vocab::{
@@ -15,7 +15,7 @@ use crate::batch::Entry;
 use crate::command::{Command, PutFlags, Veto};
 use crate::frame::{SiteFrame, TierFrame};
 use crate::partition::{
-    GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Steering, Sweep,
+    GateBound, Progress, Return, SiteInput, SiteOrder, SiteStatus, Standing, Steering, Sweep,
 };
 use crate::peer::{CopiedCall, CopiedRun, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
@@ -334,25 +334,50 @@ fn sweep() -> impl Strategy<Value = Sweep> {
 
 fn steering() -> impl Strategy<Value = Steering> {
     let returning = prop_oneof![Just(Return::Runs), Just(Return::Paused), Just(Return::Aborted)];
-    (of(real_site()), returning, of(real_site())).prop_map(|(evacuate_to, returning, backup_to)| {
-        Steering { evacuate_to, returning, backup_to }
-    })
+    (of(real_site()), returning, of(real_site()), standing()).prop_map(
+        |(evacuate_to, returning, backup_to, standing)| Steering {
+            evacuate_to,
+            returning,
+            backup_to,
+            standing,
+        },
+    )
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    let sites = || btree_set(site(), 0..3);
+    (any::<u64>(), sites(), btree_map(site(), any::<u64>(), 0..3), sites(), sites()).prop_map(
+        |(number, activating, forced, deleting, stopped)| Standing {
+            number,
+            activating,
+            forced,
+            deleting,
+            stopped,
+        },
+    )
 }
 
 fn progress() -> impl Strategy<Value = Progress> {
     let counts = || vec((site(), any::<u64>()), 0..4);
     let numbers = (any::<u64>(), any::<u64>(), of(real_site()));
     let swept = vec((site(), sweep()), 0..3);
-    (numbers, counts(), counts(), counts(), counts(), swept).prop_map(
-        |((active, refills, backed_up_at), moved, dormant, ordered, at_risk, swept)| Progress {
-            active,
-            moved,
-            refills,
-            dormant,
-            ordered,
-            at_risk,
-            backed_up_at,
-            swept,
+    let orders = (of(0..u64::MAX), vec(site(), 0..3), vec(site(), 0..3));
+    (numbers, counts(), counts(), counts(), counts(), swept, orders).prop_map(
+        |((active, refills, backed_up_at), moved, dormant, ordered, at_risk, swept, orders)| {
+            let (heard, activating, deleting) = orders;
+            Progress {
+                active,
+                moved,
+                refills,
+                dormant,
+                ordered,
+                at_risk,
+                backed_up_at,
+                swept,
+                heard,
+                activating,
+                deleting,
+            }
         },
     )
 }

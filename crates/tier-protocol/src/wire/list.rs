@@ -74,6 +74,18 @@ impl Element for (SiteId, Stamp) {
     }
 }
 
+impl Element for SiteId {
+    const BYTES: usize = 2;
+
+    fn put(&self, out: &mut BytesMut) {
+        out.put_u16(self.0);
+    }
+
+    fn get(from: &mut &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self(from.get_u16()))
+    }
+}
+
 /// A site and how many calls.
 impl Element for (SiteId, u64) {
     const BYTES: usize = 2 + 8;

@@ -1,14 +1,16 @@
 //! The words between a site's gate and the replicas of its partitions.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use vocab::{ReplicaId, ViewNumber};
+use vocab::{ReplicaId, SiteId, ViewNumber};
 
 use super::list;
 use super::site::{PullAnswer, state_from_wire, state_to_wire};
 use super::sweep::SweepWord;
 use super::word::{self, Key, need};
 use crate::error::DecodeError;
-use crate::partition::{self, Return, SiteOrder, SiteStatus, Steering};
+use crate::partition::{self, Return, SiteOrder, SiteStatus, Standing, Steering};
 use crate::site::Course;
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -54,7 +56,7 @@ impl TryFrom<Status> for SiteStatus {
 }
 
 /// Absent when nothing is ordered.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message)]
 struct Steer {
     /// 0 for no site, as below.
     #[prost(uint32, tag = "1")]
@@ -63,23 +65,45 @@ struct Steer {
     returning: u32,
     #[prost(uint32, tag = "3")]
     backup_to: u32,
+    /// How many standing orders were given.
+    #[prost(uint64, tag = "4")]
+    orders: u64,
+    #[prost(bytes = "bytes", tag = "5")]
+    activating: Bytes,
+    #[prost(bytes = "bytes", tag = "6")]
+    forced: Bytes,
+    #[prost(bytes = "bytes", tag = "7")]
+    deleting: Bytes,
+    #[prost(bytes = "bytes", tag = "8")]
+    stopped: Bytes,
+}
+
+fn pack_sites<'a>(sites: impl IntoIterator<Item = &'a SiteId>) -> Bytes {
+    list::pack(&sites.into_iter().copied().collect::<Vec<_>>())
 }
 
 const RUNS: u32 = 0;
 const PAUSED: u32 = 1;
 const ABORTED: u32 = 2;
 
-impl From<Steering> for Steer {
-    fn from(steering: Steering) -> Self {
-        let Steering { evacuate_to, returning, backup_to } = steering;
+impl From<&Steering> for Steer {
+    fn from(steering: &Steering) -> Self {
+        let Steering { evacuate_to, returning, backup_to, standing } = steering;
+        let Standing { number, activating, forced, deleting, stopped } = standing;
+        let forced: Vec<_> = forced.iter().map(|(site, start)| (*site, *start)).collect();
         Self {
-            evacuate_to: word::no_site(evacuate_to),
+            evacuate_to: word::no_site(*evacuate_to),
             returning: match returning {
                 Return::Runs => RUNS,
                 Return::Paused => PAUSED,
                 Return::Aborted => ABORTED,
             },
-            backup_to: word::no_site(backup_to),
+            backup_to: word::no_site(*backup_to),
+            orders: *number,
+            activating: pack_sites(activating),
+            forced: list::pack(&forced),
+            deleting: pack_sites(deleting),
+            stopped: pack_sites(stopped),
         }
     }
 }
@@ -88,7 +112,18 @@ impl TryFrom<Steer> for Steering {
     type Error = DecodeError;
 
     fn try_from(wire: Steer) -> Result<Self, DecodeError> {
+        let sites = |bytes: &Bytes| -> Result<BTreeSet<SiteId>, DecodeError> {
+            Ok(list::unpack(bytes)?.into_iter().collect())
+        };
+        let standing = Standing {
+            number: wire.orders,
+            activating: sites(&wire.activating)?,
+            forced: list::unpack(&wire.forced)?.into_iter().collect(),
+            deleting: sites(&wire.deleting)?,
+            stopped: sites(&wire.stopped)?,
+        };
         Ok(Self {
+            standing,
             evacuate_to: word::some_site(wire.evacuate_to)?,
             returning: match wire.returning {
                 RUNS => Return::Runs,
@@ -120,13 +155,31 @@ struct Progress {
     backed_up_at: u32,
     #[prost(bytes = "bytes", tag = "8")]
     swept: Bytes,
+    /// One more than the number; 0 of a release before.
+    #[prost(uint64, tag = "9")]
+    heard: u64,
+    #[prost(bytes = "bytes", tag = "10")]
+    activating: Bytes,
+    #[prost(bytes = "bytes", tag = "11")]
+    deleting: Bytes,
 }
 
 impl From<&partition::Progress> for Progress {
     fn from(progress: &partition::Progress) -> Self {
         use partition::Progress as Told;
-        let Told { active, moved, refills, dormant, ordered, at_risk, backed_up_at, swept } =
-            progress;
+        let Told {
+            active,
+            moved,
+            refills,
+            dormant,
+            ordered,
+            at_risk,
+            backed_up_at,
+            swept,
+            heard,
+            activating,
+            deleting,
+        } = progress;
         Self {
             active: *active,
             refills: *refills,
@@ -136,6 +189,9 @@ impl From<&partition::Progress> for Progress {
             at_risk: list::pack(at_risk),
             backed_up_at: word::no_site(*backed_up_at),
             swept: list::pack(swept),
+            heard: heard.map_or(0, |number| number.saturating_add(1)),
+            activating: list::pack(activating),
+            deleting: list::pack(deleting),
         }
     }
 }
@@ -153,6 +209,9 @@ impl TryFrom<Progress> for partition::Progress {
             at_risk: list::unpack(&wire.at_risk)?,
             backed_up_at: word::some_site(wire.backed_up_at)?,
             swept: list::unpack(&wire.swept)?,
+            heard: wire.heard.checked_sub(1),
+            activating: list::unpack(&wire.activating)?,
+            deleting: list::unpack(&wire.deleting)?,
         })
     }
 }
@@ -221,8 +280,7 @@ const COMPARE: u32 = 27;
 impl From<&partition::SiteInput> for SiteInput {
     fn from(word: &partition::SiteInput) -> Self {
         use partition::SiteInput as Word;
-        let of =
-            |kind, site: vocab::SiteId| Self { kind, site: u32::from(site.0), ..Self::default() };
+        let of = |kind, site: SiteId| Self { kind, site: u32::from(site.0), ..Self::default() };
         let none = Self::default();
         match word {
             Word::Status { view, here, alive, waiting, steering } => Self {
@@ -231,7 +289,7 @@ impl From<&partition::SiteInput> for SiteInput {
                 here: state_to_wire(*here),
                 alive: alive.iter().map(Status::from).collect(),
                 waiting: waiting.iter().map(|site| u32::from(site.0)).collect(),
-                steering: (*steering != Steering::default()).then(|| (*steering).into()),
+                steering: (*steering != Steering::default()).then(|| steering.into()),
                 ..none
             },
             Word::BatchStored { site, id } => Self { id: *id, ..of(BATCH_STORED, *site) },

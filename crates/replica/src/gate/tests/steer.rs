@@ -1,13 +1,15 @@
 //! An operator steers: what other sites and the partitions hear, and who goes on with it.
 
-use tier_protocol::{PartitionView, Progress, Return, Seat, SiteMap, SiteOrder, Steering};
+use tier_protocol::{
+    PartitionView, Progress, Return, Seat, SiteMap, SiteOrder, Standing, Steering,
+};
 use vocab::ReplicaId;
 
 use super::*;
 
 fn steered(said: &[GateOutput]) -> Option<Steering> {
     let told = said.iter().filter_map(|output| match output {
-        GateOutput::ToReplicas(SiteInput::Status { steering, .. }) => Some(*steering),
+        GateOutput::ToReplicas(SiteInput::Status { steering, .. }) => Some(steering.clone()),
         _ => None,
     });
     told.last()
@@ -140,9 +142,12 @@ fn a_new_keeper_of_the_gate_goes_on_with_what_its_replica_was_told() {
     let mut bench = Bench::with(1, |config| config.is_shared = true);
     bench.input(GateInput::Map { replica: me, map: map(other) });
     let steering = Steering { evacuate_to: Some(THERE), ..Steering::default() };
-    assert_eq!(bench.input(GateInput::Steered { view: ViewNumber(6), steering }), []);
+    assert_eq!(
+        bench.input(GateInput::Steered { view: ViewNumber(6), steering: steering.clone() }),
+        []
+    );
     let said = bench.input(GateInput::Map { replica: me, map: map(me) });
-    assert_eq!(steered(&said), Some(steering));
+    assert_eq!(steered(&said).as_ref(), Some(&steering));
     assert_eq!(
         course(&bench.up(THERE)).or(course(&bench.pass(ms(500)))).map(|it| it.evacuates),
         Some(true)
@@ -150,6 +155,80 @@ fn a_new_keeper_of_the_gate_goes_on_with_what_its_replica_was_told() {
     // What it says itself it does not learn from itself.
     bench.input(GateInput::Steered { view: ViewNumber(7), steering: Steering::default() });
     assert_eq!(bench.gate.stats(bench.now).steering, steering);
+}
+
+fn going(heard: Option<u64>, activating: &[SiteId]) -> GateBound {
+    let activating = activating.to_vec();
+    GateBound::Progress(Progress { heard, activating, ..Progress::default() })
+}
+
+#[test]
+fn an_order_stands_until_every_partition_has_carried_that_very_order_out() {
+    let mut bench = Bench::with(1, |config| config.partitions = vec![ONLY, PartitionId(1)]);
+    let other = |output| GateInput::FromReplica { partition: PartitionId(1), output };
+    let order = GateInput::Order(SiteOrder::ActivateAll { site: THERE, force: false });
+    let stands = |bench: &Bench| {
+        let stats = bench.gate.stats(bench.now);
+        (stats.steering.standing.activating.contains(&THERE), stats.activated.contains(&THERE))
+    };
+    let said = bench.input(order.clone());
+    let standing = steered(&said).expect("the replicas are told").standing;
+    assert_eq!((standing.number, stands(&bench)), (1, (true, false)));
+    assert!(to_replica(&bench.pass(ms(1_000))).contains(&SiteInput::ProgressAsk));
+    bench.replica(going(Some(1), &[]));
+    bench.input(other(going(Some(0), &[])));
+    assert_eq!(stands(&bench), (true, false), "one has not heard of it yet");
+    bench.input(other(going(Some(1), &[THERE])));
+    assert_eq!(stands(&bench), (true, false), "one is at it");
+    bench.input(order);
+    bench.input(other(going(Some(2), &[])));
+    assert_eq!(stands(&bench), (true, false), "ordered anew: what was told before is void");
+    let said = bench.replica(going(Some(2), &[]));
+    assert_eq!(stands(&bench), (false, true));
+    assert!(steered(&said).expect("they are told").standing.activating.is_empty());
+    assert!(!to_replica(&bench.pass(ms(1_000))).contains(&SiteInput::ProgressAsk));
+}
+
+#[test]
+fn a_partition_of_a_release_before_counts_by_what_is_left() {
+    let mut bench = Bench::new();
+    bench.input(GateInput::Order(SiteOrder::DropBackup { site: THERE }));
+    let stands = |bench: &Bench| bench.gate.stats(bench.now).steering.standing.deleting.len();
+    let old = |left| Progress { ordered: vec![(THERE, left)], ..Progress::default() };
+    bench.replica(GateBound::Progress(old(3)));
+    assert_eq!(stands(&bench), 1);
+    bench.replica(GateBound::Progress(old(0)));
+    assert_eq!(stands(&bench), 0);
+    assert!(bench.gate.stats(bench.now).deleted.contains(&THERE));
+}
+
+#[test]
+fn an_activation_ends_when_the_home_answers_and_a_forced_one_when_it_starts_anew() {
+    let mut bench = Bench::new();
+    let order = |force| GateInput::Order(SiteOrder::ActivateAll { site: THERE, force });
+    let standing = |bench: &Bench| bench.gate.stats(bench.now).steering.standing;
+    bench.input(order(false));
+    bench.up(THERE);
+    assert!(standing(&bench).activating.is_empty());
+    assert!(bench.gate.stats(bench.now).activated.is_empty(), "it was not carried out");
+    bench.input(order(true));
+    bench.pass_greeted(ms(2_000), THERE, SiteState::Serving);
+    assert_eq!(standing(&bench).forced, [(THERE, 1)].into());
+    assert!(standing(&bench).activating.contains(&THERE));
+    bench.hello(THERE, 2, SiteState::Serving);
+    let Standing { activating, forced, .. } = standing(&bench);
+    assert!(activating.is_empty() && forced.is_empty());
+    bench.input(GateInput::LinkDown { site: THERE });
+    bench.input(order(false));
+    assert!(standing(&bench).activating.contains(&THERE));
+    bench.input(GateInput::Order(SiteOrder::StopActivating { site: THERE }));
+    assert!(standing(&bench).activating.is_empty());
+    let stop = |on| GateInput::Order(SiteOrder::Replication { site: THERE, on });
+    bench.input(stop(false));
+    bench.replica(going(Some(5), &[]));
+    assert!(standing(&bench).stopped.contains(&THERE), "until the start");
+    bench.input(stop(true));
+    assert!(standing(&bench).stopped.is_empty());
 }
 
 #[test]
@@ -163,5 +242,8 @@ fn calls_taken_by_force_do_not_go_straight_back() {
     let ordered = said.iter().position(|it| format!("{it:?}").contains("ActivateAll"));
     assert!(status < ordered && ordered.is_some(), "the pause is known first: {said:?}");
     let order = SiteOrder::ActivateAll { site: THERE, force: false };
-    assert_eq!(steered(&bench.input(GateInput::Order(order))), None);
+    let before = steered(&said);
+    let after = steered(&bench.input(GateInput::Order(order))).expect("it stands no longer");
+    assert_eq!(Some(after.returning), before.map(|it| it.returning), "as it was ordered");
+    assert!(after.standing.forced.is_empty() && after.standing.activating.is_empty());
 }

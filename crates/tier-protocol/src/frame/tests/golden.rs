@@ -13,7 +13,7 @@ use vocab::{CallKey, Epoch, LockToken, ReplicaId, SiteId, Stamp, Version, ViewNu
 use super::*;
 use crate::batch::{self, Entry};
 use crate::command::{PutFlags, Veto};
-use crate::partition::{Progress, Return, SiteOrder, SiteStatus, Steering, Sweep};
+use crate::partition::{Progress, Return, SiteOrder, SiteStatus, Standing, Steering, Sweep};
 use crate::peer::{CopiedCall, CopiedRun, CopiedState, KeyRange, PeerWord, SpilledCall};
 use crate::quarantine::{SetAside, Strike, StrikeKind};
 use crate::record::{Hint, Record, RecordHeader, Tombstone};
@@ -363,8 +363,12 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         SiteInput::Status { view, here, alive, waiting, steering }
     };
     let steering = Steering::default();
-    let steered =
-        Steering { evacuate_to: Some(site), returning: Return::Paused, backup_to: Some(SiteId(3)) };
+    let steered = Steering {
+        evacuate_to: Some(site),
+        returning: Return::Paused,
+        backup_to: Some(SiteId(3)),
+        standing: Standing::default(),
+    };
     let course = Course { evacuates: true, backup_to: Some(SiteId(3)), sweeps: false };
     let on_course = vec![SiteStatus { course, ..status }];
     let progress = Progress {
@@ -375,7 +379,7 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         ordered: vec![(site, 1)],
         at_risk: vec![(site, 4)],
         backed_up_at: Some(site),
-        swept: Vec::new(),
+        ..Progress::default()
     };
     let entries = vec![KeysetEntry { key, epoch: EPOCH, kind: KeysetKind::Moved }];
     let order = SiteInput::Order;
@@ -431,8 +435,29 @@ fn of_keepers_and_sweeps() -> Vec<(&'static str, TierFrame)> {
         waiting: Vec::new(),
         steering: Steering::default(),
     };
+    let standing = Standing {
+        number: 7,
+        activating: [site].into(),
+        forced: [(site, 3)].into(),
+        deleting: [SiteId(3)].into(),
+        stopped: [site, SiteId(3)].into(),
+    };
+    let ordered = SiteInput::Status {
+        view,
+        here: SiteState::Serving,
+        alive: Vec::new(),
+        waiting: Vec::new(),
+        steering: Steering { standing, ..Steering::default() },
+    };
+    let going = Progress {
+        heard: Some(7),
+        activating: vec![site],
+        deleting: vec![SiteId(3)],
+        ..Progress::default()
+    };
     let to = [
         ("status_in_view", status),
+        ("status_of_standing_orders", ordered),
         ("link_down_in_view", SiteInput::LinkDown { view, site }),
         ("keeper_ask", SiteInput::KeeperAsk { keeper: ReplicaId(1000), ask }),
         ("compare", SiteInput::Order(SiteOrder::Compare { site })),
@@ -440,6 +465,7 @@ fn of_keepers_and_sweeps() -> Vec<(&'static str, TierFrame)> {
     ];
     let from = [
         ("gate_progress_swept", GateBound::Progress(progress)),
+        ("gate_progress_of_orders", GateBound::Progress(going)),
         ("gate_sweep_word", GateBound::Sweep { site, ask, word }),
         ("gate_keeper", GateBound::Keeper { ask, is_confirmed: true }),
     ];
