@@ -11,9 +11,9 @@
 //! A mark holds no record: the newest version is read when the batch is built, so a call is in a
 //! batch once, however often it changed, and a link that is down for hours costs one mark a call.
 //! A removal's mark holds the tombstone, which is the whole of it. The mark of a call whose record
-//! is in the database is `Away`; a few of them are fetched ahead of each batch, and `Busy` then. When
-//! a site has lost everything, every call is marked at once, `Behind`, and so many a second become
-//! `Busy`.
+//! is in the database is `Away`; a few of them are fetched ahead of each batch, and `Busy` then.
+//! When a site has lost everything, every call is marked at once, `Behind`, and so many a second
+//! become `Busy`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

@@ -93,8 +93,11 @@ fn calls_of_a_site_that_answers_are_not_woken_by_order() {
         assert!(refusal.error.contains(word), "{word:?} is not in {:?}", refusal.error);
     }
     assert!(!site.has_words(), "no order was given");
-    // The copies may be removed all the same: they are this site's.
-    site.answer(now, Ask::Delete(PEER)).expect("a removal is taken");
+    // It would go by copies that are not there any more.
+    let delete = |force| Ask::Delete(admin_api::BackupOrder { site: PEER.0, force });
+    let refusal = refused(&mut site, now, delete(false));
+    assert!(refusal.status == 409 && refusal.error.contains("unprotected"), "{refusal:?}");
+    site.answer(now, delete(true)).expect("by force");
 
     site.words.push_back(Word::Gate(GateInput::LinkDown { site: PEER }));
     site.turn(now);

@@ -347,6 +347,15 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
     .collect()
 }
 
+fn steered(site: SiteId) -> Steering {
+    Steering {
+        evacuate_to: Some(site),
+        returning: Return::Paused,
+        backup_to: Some(SiteId(3)),
+        standing: Standing::default(),
+    }
+}
+
 /// Words between a site's gate and its partitions.
 fn partitions() -> Vec<(&'static str, TierFrame)> {
     let (key, ask, id, site) = (KEY, 11, 6, SiteId(2));
@@ -362,13 +371,7 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
         let (view, here, waiting) = (NO_VIEW, SiteState::Serving, vec![SiteId(3)]);
         SiteInput::Status { view, here, alive, waiting, steering }
     };
-    let steering = Steering::default();
-    let steered = Steering {
-        evacuate_to: Some(site),
-        returning: Return::Paused,
-        backup_to: Some(SiteId(3)),
-        standing: Standing::default(),
-    };
+    let (steering, steered) = (Steering::default(), steered(site));
     let course = Course { evacuates: true, backup_to: Some(SiteId(3)), sweeps: false };
     let on_course = vec![SiteStatus { course, ..status }];
     let progress = Progress {
