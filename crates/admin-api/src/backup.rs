@@ -15,6 +15,12 @@ pub struct BackupReply {
     pub kept: BTreeMap<u16, DormantOfSite>,
     /// Batches that wait here to be applied.
     pub inbox_batches: u64,
+    /// Partitions of the site, and how many of them are in these numbers.
+    #[serde(default)]
+    pub partitions: u64,
+    /// See `partitions`.
+    #[serde(default)]
+    pub partitions_told: u64,
 }
 
 /// What is kept here for one other site.
@@ -29,6 +35,16 @@ pub struct DormantOfSite {
     pub activation: String,
     /// Calls that an order still has to activate or remove.
     pub order_pending: u64,
+    /// Of `inbox_batches`, those of this site.
+    pub inbox_batches: u64,
+    /// An order to wake them is in force, or being carried out.
+    pub activating: bool,
+    /// The newest such order was carried out, as far as the process knows that keeps the gate.
+    pub activated: bool,
+    /// An order to remove them is in force, or being carried out.
+    pub deleting: bool,
+    /// The newest such order was carried out, as `activated`.
+    pub deleted: bool,
 }
 
 /// Body of `POST /v1/backup/activate`.
@@ -44,6 +60,16 @@ pub struct ActivateOrder {
 /// Body of `POST /v1/backup/delete`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupOrder {
+    /// The home of the calls meant.
+    pub site: u16,
+    /// Although the site answers: its calls are unprotected until they are sent again.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Body of `POST /v1/backup/activate/stop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopOrder {
     /// The home of the calls meant.
     pub site: u16,
 }

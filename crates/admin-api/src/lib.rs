@@ -15,7 +15,7 @@ pub mod status;
 pub mod steer;
 
 pub use backup::{
-    ActivateOrder, BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder,
+    ActivateOrder, BackupOrder, BackupReply, DormantOfSite, OrderReply, ReplicationOrder, StopOrder,
 };
 pub use call::{CallLine, CallStory, CallsReply, CrossedMark, ForgetOrder, HintDecision, HintLine};
 pub use health::{HealthState, Observation, ProbedSite, SiteHealth, WitnessStatus};
@@ -52,6 +52,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/statistics"),
     ("get", "/v1/backup"),
     ("post", "/v1/backup/activate"),
+    ("post", "/v1/backup/activate/stop"),
     ("post", "/v1/backup/delete"),
     ("post", "/v1/replication"),
     ("post", "/v1/replication/retarget"),

@@ -329,6 +329,10 @@ pub struct SitesReply {
     /// See `partitions`.
     #[serde(default)]
     pub partitions_told: u64,
+    /// The replicas that lead the partitions; of a site of one process its start. Counters of
+    /// sweeps begin anew when they change.
+    #[serde(default)]
+    pub led_by: Vec<u64>,
     /// Of a balancer: each site as it is judged.
     #[serde(default)]
     pub health: BTreeMap<u16, SiteHealth>,

@@ -82,7 +82,8 @@ fn the_schemas_have_the_fields_of_the_types() {
     check("Retarget", &Retarget::default());
     check("SweepOrder", &SweepOrder::default());
     check("SweepStatus", &SweepStatus::default());
-    check("BackupOrder", &BackupOrder { site: 1 });
+    check("BackupOrder", &BackupOrder { site: 1, force: true });
+    check("StopOrder", &StopOrder { site: 1 });
     check("ReplicationOrder", &ReplicationOrder { site: 1, on: true });
     check("OrderReply", &OrderReply::default());
     check("PartitionsReply", &PartitionsReply::default());

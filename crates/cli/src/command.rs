@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use admin_api::{
-    BackupOrder, BackupReply, CallStory, CallsReply, OrderReply, RouteOrder, RouteReply,
-    SitesReply, StatusReply,
+    BackupReply, CallStory, CallsReply, RouteOrder, RouteReply, SitesReply, StatusReply,
 };
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -106,7 +105,8 @@ pub enum BackupCommand {
     /// Given twice it does nothing twice. It goes on when the command ends; who stops looking stops
     /// nothing.
     #[command(after_help = "Examples:\n  rehome backup activate --site 1 --wait\n  \
-        rehome backup activate --site 1 --force")]
+        rehome backup activate --site 1 --force\n  \
+        rehome backup activate --site 1 --stop")]
     Activate {
         /// The home of the calls.
         #[arg(long)]
@@ -115,6 +115,9 @@ pub enum BackupCommand {
         /// until `rehome return start`.
         #[arg(long)]
         force: bool,
+        /// Ends the order: no more calls are woken, and those that are stay so.
+        #[arg(long, conflicts_with_all = ["force", "wait"])]
+        stop: bool,
         /// Waits until all are awake, and shows how far it is.
         #[arg(long)]
         wait: bool,
@@ -123,11 +126,17 @@ pub enum BackupCommand {
         target: Target,
     },
     /// Removes every call that is kept for a site.
-    #[command(after_help = "Examples:\n  rehome backup delete --site 1")]
+    #[command(after_help = "Examples:\n  rehome backup delete --site 1 --wait")]
     Delete {
         /// The home of the calls.
         #[arg(long)]
         site: u16,
+        /// Although the site answers: its calls are unprotected until they are sent again.
+        #[arg(long)]
+        force: bool,
+        /// Waits until all are removed, and shows how far it is.
+        #[arg(long)]
+        wait: bool,
         /// Which node.
         #[command(flatten)]
         target: Target,
@@ -255,12 +264,14 @@ pub(crate) fn run(command: &Command) -> Result<String, ClientError> {
         Command::Backup(BackupCommand::Stats(target)) => {
             target.get::<BackupReply>("/v1/backup", print::backup)
         }
-        Command::Backup(BackupCommand::Activate { site, force, wait, target }) => {
-            steer::activate(*site, *force, *wait, target)
+        Command::Backup(BackupCommand::Activate { site, force, stop, wait, target }) => {
+            match stop {
+                true => steer::stop_activating(*site, target),
+                false => steer::activate(*site, *force, *wait, target),
+            }
         }
-        Command::Backup(BackupCommand::Delete { site, target }) => {
-            let order = BackupOrder { site: *site };
-            target.post::<OrderReply>("/v1/backup/delete", &order, print::order)
+        Command::Backup(BackupCommand::Delete { site, force, wait, target }) => {
+            steer::delete(*site, *force, *wait, target)
         }
         Command::Replication(command) => steer::replication(command),
         Command::Evacuate(arguments) => steer::evacuate(arguments),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use admin_api::{
     ActivateOrder, BackupOrder, CancelOrder, ErrorReply, EvacuateOrder, ForgetOrder, MoveOrder,
-    ReplicationOrder, RetargetOrder, ReturnOrder, RouteOrder, SweepOrder,
+    ReplicationOrder, RetargetOrder, ReturnOrder, RouteOrder, StopOrder, SweepOrder,
 };
 use axum::Router;
 use axum::body::Body as HttpBody;
@@ -50,7 +50,8 @@ pub(crate) enum Ask {
     Statistics,
     Backup,
     Activate(ActivateOrder),
-    Delete(SiteId),
+    StopActivating(SiteId),
+    Delete(BackupOrder),
     Replication(SiteId, bool),
     Retarget(RetargetOrder),
     Sweep(SweepOrder),
@@ -143,6 +144,7 @@ fn router(owner: Owner, token: Option<String>) -> Router {
         .route("/v1/statistics", get(statistics))
         .route("/v1/backup", get(backup))
         .route("/v1/backup/activate", post(activate))
+        .route("/v1/backup/activate/stop", post(stop_activating))
         .route("/v1/backup/delete", post(delete))
         .route("/v1/replication", post(replication))
         .route("/v1/replication/retarget", post(retarget))
@@ -283,7 +285,14 @@ async fn activate(
 }
 
 async fn delete(State(owner): State<Owner>, body: Given<BackupOrder>) -> Result<Response, Refusal> {
-    Ok(ask(&owner, Ask::Delete(SiteId(given(body)?.site))).await)
+    Ok(ask(&owner, Ask::Delete(given(body)?)).await)
+}
+
+async fn stop_activating(
+    State(owner): State<Owner>,
+    body: Given<StopOrder>,
+) -> Result<Response, Refusal> {
+    Ok(ask(&owner, Ask::StopActivating(SiteId(given(body)?.site))).await)
 }
 
 async fn replication(

@@ -157,6 +157,7 @@ impl BalancerShell {
             | Ask::Statistics
             | Ask::Backup
             | Ask::Activate(_)
+            | Ask::StopActivating(_)
             | Ask::Delete(_)
             | Ask::Replication(..)
             | Ask::Retarget(_)

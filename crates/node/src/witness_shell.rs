@@ -90,6 +90,7 @@ impl WitnessShell {
             | Ask::Statistics
             | Ask::Backup
             | Ask::Activate(_)
+            | Ask::StopActivating(_)
             | Ask::Delete(_)
             | Ask::Replication(..)
             | Ask::Retarget(_)

@@ -247,6 +247,7 @@ impl Gate {
             activated: self.finished.activated.clone(),
             deleted: self.finished.deleted.clone(),
             progress: self.progress.clone(),
+            primaries: self.primaries.clone(),
             partitions: self.partitions.len() as u64,
             is_backed_up: self.is_backed_up,
             alive: alive.iter().map(|status| (status.site, status.start)).collect(),

@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use admin_api::{
-    ActivateOrder, BackupReply, EvacuateOrder, OrderReply, ReplicationOrder, RetargetOrder,
-    ReturnOrder, ReturnWord, SitesReply, SweepOrder, SweepStatus,
+    ActivateOrder, BackupOrder, BackupReply, EvacuateOrder, OrderReply, ReplicationOrder,
+    RetargetOrder, ReturnOrder, ReturnWord, SitesReply, StopOrder, SweepOrder, SweepStatus,
 };
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
@@ -278,21 +278,36 @@ fn sweep(arguments: &SweepArguments) -> Result<String, ClientError> {
     if !wait {
         return target.print(&accepted, print::order);
     }
-    let done = before.sweeps.values().map(|sweep| sweep.done).sum();
-    let reply = wait_for(&client, "/v1/sites", &accepted, |sites| swept(done, sites))?;
+    let reply = wait_for(&client, "/v1/sites", &accepted, |sites| swept(&before, sites))?;
     target.print(&reply, print::sites)
 }
 
-/// `before`: sweeps that had come to their end, of all partitions.
-fn swept(before: u64, sites: &SitesReply) -> Result<Seen, ClientError> {
-    let sum = |of: fn(&SweepStatus) -> u64| sites.sweeps.values().map(of).sum::<u64>();
-    let left = sum(|sweep| sweep.slots_left);
-    let is_over =
-        left == 0 && is_told(sites) && sum(|sweep| sweep.done) >= before + sites.partitions.max(1);
-    let (found, repaired) = (sum(|sweep| sweep.found), sum(|sweep| sweep.repaired));
-    let said = match is_over {
-        true => format!("all copies are compared; {found} calls found so far, {repaired} repaired"),
-        false => format!("{left} hash slots left"),
+/// `before`: what was told before the order. The partitions count sweeps each for itself, and begin
+/// anew with each new primary, which knows of no order to sweep.
+fn swept(before: &SitesReply, sites: &SitesReply) -> Result<Seen, ClientError> {
+    let sum =
+        |of: &SitesReply, what: fn(&SweepStatus) -> u64| of.sweeps.values().map(what).sum::<u64>();
+    let (left, done) = (sum(sites, |sweep| sweep.slots_left), sum(sites, |sweep| sweep.done));
+    if is_told(sites) && (before.led_by != sites.led_by || done < sum(before, |sweep| sweep.done)) {
+        return Err(ClientError::Declined(
+            "a partition has another primary than at the order: it may have compared nothing; \
+             order it again"
+                .into(),
+        ));
+    }
+    let wanted = sum(before, |sweep| sweep.done) + sites.partitions.max(1);
+    let is_over = left == 0 && is_told(sites) && done >= wanted;
+    if !is_over {
+        return Ok(Seen { left, is_over, said: format!("{left} hash slots left") });
+    }
+    let (found, repaired) = (sum(sites, |sweep| sweep.found), sum(sites, |sweep| sweep.repaired));
+    let unanswered = sum(sites, |sweep| sweep.unanswered);
+    let said = match unanswered.saturating_sub(sum(before, |sweep| sweep.unanswered)) {
+        0 => format!("all copies are compared; {found} calls found so far, {repaired} repaired"),
+        slots => format!(
+            "{slots} hash slots went UNANSWERED: their copies are not compared; {found} calls \
+             found so far, {repaired} repaired"
+        ),
     };
     Ok(Seen { left, is_over, said })
 }
@@ -328,22 +343,79 @@ pub(super) fn activate(
 
 fn awake(site: u16, force: bool, backup: &BackupReply) -> Result<Seen, ClientError> {
     let kept = backup.kept.get(&site).cloned().unwrap_or_default();
+    let asleep = kept.calls;
     if kept.alive && !force {
         let why = format!(
-            "site {site} answers again: its calls are its own; {} sleep here for it still",
-            kept.calls
+            "site {site} answers again: its calls are its own; {asleep} sleep here for it still"
         );
         return Err(ClientError::Declined(why));
     }
-    let left = kept.calls;
-    let said = match (left, backup.inbox_batches) {
-        (0, _) => "every call is awake".into(),
-        (left, 0) => format!("{left} still asleep"),
-        (left, batches) => {
-            format!("{left} still asleep; {batches} batches of other sites come first")
+    if kept.activating || kept.inbox_batches > 0 || !is_all_told(backup) {
+        let said = match kept.inbox_batches {
+            0 => format!("{asleep} still asleep"),
+            batches => format!("{asleep} still asleep; {batches} batches of the site come first"),
+        };
+        return Ok(Seen { left: asleep, is_over: false, said });
+    }
+    match (asleep, kept.activated) {
+        (0, _) => Ok(Seen { left: 0, is_over: true, said: "every call is awake".into() }),
+        (_, true) => {
+            let said = format!(
+                "the order is carried out; {asleep} sleep still, as they were in use, are set \
+                 aside or came later"
+            );
+            Ok(Seen { left: asleep, is_over: true, said })
         }
+        (_, false) => Err(not_in_force(asleep)),
+    }
+}
+
+fn is_all_told(backup: &BackupReply) -> bool {
+    backup.partitions_told >= backup.partitions
+}
+
+fn not_in_force(left: u64) -> ClientError {
+    ClientError::Declined(format!(
+        "the order is not in force any more: it was ended, the site answered meanwhile, or this \
+         site started anew; {left} calls are still kept asleep"
+    ))
+}
+
+pub(super) fn stop_activating(site: u16, target: &Target) -> Result<String, ClientError> {
+    target.post::<OrderReply>("/v1/backup/activate/stop", &StopOrder { site }, print::order)
+}
+
+pub(super) fn delete(
+    site: u16,
+    force: bool,
+    wait: bool,
+    target: &Target,
+) -> Result<String, ClientError> {
+    let client = target.client()?;
+    let order = BackupOrder { site, force };
+    let accepted: OrderReply = client.post("/v1/backup/delete", &order)?;
+    if !wait {
+        return target.print(&accepted, print::order);
+    }
+    let reply = wait_for(&client, "/v1/backup", &accepted, |backup| removed(site, backup))?;
+    target.print(&reply, print::backup)
+}
+
+fn removed(site: u16, backup: &BackupReply) -> Result<Seen, ClientError> {
+    let kept = backup.kept.get(&site).cloned().unwrap_or_default();
+    let left = kept.calls;
+    if kept.deleting || kept.inbox_batches > 0 || !is_all_told(backup) {
+        return Ok(Seen { left, is_over: false, said: format!("{left} left") });
+    }
+    let said = match (left, kept.deleted) {
+        (0, _) => "no call is kept for the site".into(),
+        (_, true) => format!(
+            "the order is carried out; {left} are kept, as they were in use, are on their way \
+             home or came later"
+        ),
+        (_, false) => return Err(not_in_force(left)),
     };
-    Ok(Seen { left, is_over: left == 0, said })
+    Ok(Seen { left, is_over: true, said })
 }
 
 #[cfg(test)]

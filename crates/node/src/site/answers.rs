@@ -1,6 +1,6 @@
 //! What the owner answers to the admin API.
 
-use admin_api::{BackupReply, CallsReply, DormantOfSite, OrderReply, SitesReply};
+use admin_api::{BackupOrder, BackupReply, CallsReply, DormantOfSite, OrderReply, SitesReply};
 use replica::SiteOrder;
 use replica::gate::GateInput;
 use tier_protocol::{Command, Tombstone};
@@ -46,9 +46,11 @@ impl Site {
             Ask::Sweep(order) => self.sweep(now, order),
             Ask::Evacuate(order) => self.evacuate(now, order),
             Ask::Return(order) => self.steer_return(now, order),
-            Ask::Delete(site) => {
-                self.order(now, site, SiteOrder::DropBackup { site }, "removal has begun")
+            Ask::StopActivating(site) => {
+                let order = SiteOrder::StopActivating { site };
+                self.order(now, site, order, "no more calls are woken; those that are stay so")
             }
+            Ask::Delete(order) => self.delete(now, order),
             Ask::Replication(site, on) => {
                 let what = if on { "states are sent" } else { "states are kept; marks stay" };
                 self.order(now, site, SiteOrder::Replication { site, on }, what)
@@ -78,6 +80,10 @@ impl Site {
             backup_to: self.backup_to(now),
             peers: status.peers,
             at_risk: status.at_risk,
+            led_by: match told.led_by.is_empty() {
+                true => vec![status.start],
+                false => told.led_by,
+            },
             ..told
         })
     }
@@ -112,18 +118,30 @@ impl Site {
         let seat = self.tier()?;
         keeps_gate(seat)?;
         let status = status::of_site(self, now);
-        let whole = seat.progress(now);
-        let kept = status.peers.iter().map(|(site, peer)| {
-            let calls = of_site(&whole.dormant, SiteId(*site));
-            let order_pending = of_site(&whole.ordered, SiteId(*site));
-            let (alive, activation) = (peer.alive, peer.activation.clone());
-            (*site, DormantOfSite { calls, alive, activation, order_pending })
+        let (whole, gate) = (seat.progress(now), seat.gate.stats(now));
+        let standing = &gate.steering.standing;
+        let kept = status.peers.iter().map(|(number, peer)| {
+            let site = SiteId(*number);
+            let of_site = DormantOfSite {
+                calls: of_site(&whole.dormant, site),
+                alive: peer.alive,
+                activation: peer.activation.clone(),
+                order_pending: of_site(&whole.ordered, site),
+                inbox_batches: gate.senders.get(&site).map_or(0, |sender| sender.waiting),
+                activating: standing.activating.contains(&site) || whole.activating.contains(&site),
+                activated: gate.activated.contains(&site),
+                deleting: standing.deleting.contains(&site) || whole.deleting.contains(&site),
+                deleted: gate.deleted.contains(&site),
+            };
+            (*number, of_site)
         });
         Body::json(&BackupReply {
             here: status.site,
             backup_to: self.backup_to(now),
             kept: kept.collect(),
             inbox_batches: status.inbox_batches,
+            partitions: gate.partitions,
+            partitions_told: whole.told,
         })
     }
 
@@ -162,6 +180,24 @@ impl Site {
              Stop site {number} first; order again when `rehome sites` says that it is silent. \
              With `--force` they are taken from it all the same"
         )))
+    }
+
+    /// Removes the copies of a site's calls. One that answers goes by what it was told was stored
+    /// here: it would say that nothing is at risk.
+    fn delete(&mut self, now: Instant, order: BackupOrder) -> Answer {
+        let (number, site) = (order.site, SiteId(order.site));
+        self.peer(site)?;
+        let seat = self.tier()?;
+        keeps_gate(seat)?;
+        if !order.force && seat.gate.stats(now).alive.contains_key(&site) {
+            return Err(Refusal::conflict(format!(
+                "site {number} answers: its calls would be unprotected, and it would not know. To \
+                 keep copies elsewhere, `rehome replication retarget` at site {number}: those here \
+                 go then. With `--force` they are removed all the same; have them sent again with \
+                 `rehome replication sweep` at site {number}"
+            )));
+        }
+        self.order(now, site, SiteOrder::DropBackup { site }, "removal has begun")
     }
 
     pub(super) fn order(

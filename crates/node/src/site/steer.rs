@@ -150,6 +150,7 @@ impl Site {
             returning,
             retarget,
             sweeps,
+            led_by: gate.primaries.iter().map(|replica| replica.0).collect(),
             partitions,
             partitions_told,
             ..SitesReply::default()

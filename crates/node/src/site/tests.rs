@@ -90,7 +90,8 @@ fn calls_of_a_site_that_answers_are_not_woken_by_order() {
     }
     assert!(!site.has_words(), "no order was given");
     // The copies may be removed all the same: they are this site's.
-    site.answer(now, Ask::Delete(PEER)).expect("a removal is taken");
+    site.answer(now, Ask::Delete(admin_api::BackupOrder { site: PEER.0, force: true }))
+        .expect("a removal is taken");
 
     site.words.push_back(Word::Gate(GateInput::LinkDown { site: PEER }));
     site.turn(now);

@@ -232,6 +232,9 @@ fn a_backup_can_be_deleted() {
     pair.answer(dialog, &there).expect("the call is answered");
     sites.wait_crossed(1);
     sites.one.kill();
+    sites.two.wait_until("hears nothing of site 1", Duration::from_secs(10), |status| {
+        status.peers.get(&1).is_some_and(|peer| !peer.alive)
+    });
     let order: OrderReply = ask(&two, &["backup", "delete", "--site", "1"]);
     assert_eq!(order.calls, 1, "{order:?}");
     sites.two.wait_until("keeps nothing", Duration::from_secs(5), |status| {

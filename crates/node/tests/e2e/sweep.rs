@@ -27,7 +27,7 @@ fn a_sweep_restores_the_copies_that_a_site_lost_without_a_word() {
     let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, sites.edge, &load);
     sites.wait_crossed(all);
     let (one, two) = (sites.one.admin(), sites.two.admin());
-    let order: OrderReply = ask(&two, &["backup", "delete", "--site", "1"]);
+    let order: OrderReply = ask(&two, &["backup", "delete", "--site", "1", "--force"]);
     assert_eq!(order.calls, all, "{order:?}");
     let kept = || {
         let reply: BackupReply = ask(&two, &["backup", "stats"]);

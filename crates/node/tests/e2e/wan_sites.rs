@@ -344,7 +344,7 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
 
 /// Site 2 is told to wake the calls of site 1, so that all of them have moved.
 fn wake_all(ground: &mut Ground) {
-    let order = admin_api::BackupOrder { site: 1 };
+    let order = admin_api::ActivateOrder { site: 1, force: false };
     wait_for("an order to be taken", SOON, || {
         let up = ground.sites.two.states.iter();
         let mut asked = up.map(|(node, _)| {

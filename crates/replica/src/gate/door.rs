@@ -342,6 +342,8 @@ pub struct GateStats {
     /// How much is left of it, by partition, as of the newest answer. Of a site of one process it
     /// is asked only when the gate needs it; [`crate::Replica::progress`] is always current.
     pub progress: BTreeMap<PartitionId, Progress>,
+    /// Of a site of several processes: the replicas that lead its partitions.
+    pub primaries: Vec<ReplicaId>,
     /// Partitions of the site.
     pub partitions: u64,
     /// The backup site that was ordered has every call that lived here then.

@@ -49,14 +49,67 @@ fn a_retarget_is_over_when_the_site_says_so_and_not_at_a_lucky_moment() {
     assert!(retargeted(3, &sites).expect("in force").is_over);
 }
 
+fn kept(kept: DormantOfSite, told: u64) -> BackupReply {
+    let kept = BTreeMap::from([(1, kept)]);
+    BackupReply { kept, partitions: 2, partitions_told: told, ..BackupReply::default() }
+}
+
 #[test]
 fn an_activation_ends_where_its_site_answers_again() {
-    let kept = |calls, alive| {
-        let of_site = DormantOfSite { calls, alive, ..DormantOfSite::default() };
-        BackupReply { kept: BTreeMap::from([(1, of_site)]), ..BackupReply::default() }
+    let of = |calls, alive| {
+        kept(DormantOfSite { calls, alive, activating: alive, ..DormantOfSite::default() }, 2)
     };
-    assert_eq!(awake(1, false, &kept(3, false)).expect("it is gone").left, 3);
-    assert!(awake(1, false, &kept(0, false)).expect("it is gone").is_over);
-    assert!(awake(1, false, &kept(3, true)).is_err());
-    assert_eq!(awake(1, true, &kept(3, true)).expect("by force").left, 3);
+    assert!(awake(1, false, &of(0, false)).expect("it is gone").is_over);
+    assert!(awake(1, false, &of(3, true)).is_err());
+    let seen = awake(1, true, &of(3, true)).expect("by force");
+    assert_eq!((seen.left, seen.is_over), (3, false));
+}
+
+#[test]
+fn an_activation_is_over_when_no_order_runs_and_no_batch_waits_and_all_have_told() {
+    let idle = DormantOfSite::default;
+    let is_over = |of, told| awake(1, false, &kept(of, told)).map(|seen| seen.is_over).ok();
+    assert_eq!(is_over(idle(), 2), Some(true));
+    assert_eq!(is_over(idle(), 1), Some(false), "one partition may have all of them");
+    assert_eq!(is_over(DormantOfSite { inbox_batches: 1, ..idle() }, 2), Some(false));
+    assert_eq!(is_over(DormantOfSite { activating: true, ..idle() }, 2), Some(false));
+    // What cannot be woken is waited for by nobody.
+    let left = DormantOfSite { calls: 2, activated: true, ..idle() };
+    let seen = awake(1, false, &kept(left, 2)).expect("it is through");
+    assert!(seen.is_over && seen.said.contains("2 sleep still"), "{seen:?}");
+    assert_eq!(is_over(DormantOfSite { calls: 2, ..idle() }, 2), None, "somebody ended it");
+}
+
+#[test]
+fn a_removal_is_over_when_no_order_runs_and_no_batch_waits_and_all_have_told() {
+    let idle = DormantOfSite::default;
+    let is_over = |of, told| removed(1, &kept(of, told)).map(|seen| seen.is_over).ok();
+    assert_eq!(is_over(idle(), 2), Some(true));
+    assert_eq!(is_over(idle(), 0), Some(false));
+    assert_eq!(is_over(DormantOfSite { deleting: true, ..idle() }, 2), Some(false));
+    assert_eq!(is_over(DormantOfSite { inbox_batches: 1, ..idle() }, 2), Some(false));
+    assert_eq!(is_over(DormantOfSite { calls: 2, deleted: true, ..idle() }, 2), Some(true));
+    assert_eq!(is_over(DormantOfSite { calls: 2, ..idle() }, 2), None);
+}
+
+#[test]
+fn a_sweep_is_over_when_every_partition_ended_one_and_declined_by_a_new_primary() {
+    let told = |done, unanswered, led_by: &[u64]| {
+        let sweep = SweepStatus { done, unanswered, ..SweepStatus::default() };
+        SitesReply {
+            sweeps: BTreeMap::from([(2, sweep)]),
+            partitions: 2,
+            partitions_told: 2,
+            led_by: led_by.to_vec(),
+            ..SitesReply::default()
+        }
+    };
+    let before = told(4, 3, &[1, 2]);
+    assert!(!swept(&before, &told(5, 3, &[1, 2])).expect("it goes on").is_over);
+    let seen = swept(&before, &told(6, 3, &[1, 2])).expect("it is through");
+    assert!(seen.is_over && !seen.said.contains("UNANSWERED"), "{seen:?}");
+    let seen = swept(&before, &told(6, 8, &[1, 2])).expect("it is through");
+    assert!(seen.is_over && seen.said.contains("5 hash slots went UNANSWERED"), "{seen:?}");
+    assert!(swept(&before, &told(3, 3, &[1, 7])).is_err());
+    assert!(swept(&before, &told(2, 3, &[1, 2])).is_err(), "a restart");
 }
