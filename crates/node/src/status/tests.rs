@@ -82,7 +82,8 @@ fn a_role_leaves_out_what_it_does_not_have() {
     ] {
         let page = page(role, site);
         assert_eq!(page.contains("# TYPE rehome_serving "), serves, "{role}: {page}");
-        for family in ["start_count", "calls_active", "peer_alive", "inbox_bytes", "batches_out"] {
+        for family in ["start_count", "calls_active", "peer_alive", "inbox_bytes", "calls_at_risk"]
+        {
             let family = format!("# TYPE rehome_{family} ");
             assert_eq!(page.contains(&family), keeps, "{role}: {family}: {page}");
         }
