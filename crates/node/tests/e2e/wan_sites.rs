@@ -144,7 +144,7 @@ fn killed_over_the_wan(name: &'static str, copies: Copies, calls: u32) {
 struct FirstAnswers {
     half_ms: f64,
     most_ms: f64,
-    /// The longest of those without a mark: a marked one may be lost, or be known by an older state.
+    /// The longest of those without a mark: a marked one may be known by an older state only.
     all_ms: f64,
 }
 
@@ -309,9 +309,9 @@ fn drained(sites: &mut ManySites) -> (f64, f64) {
 }
 
 /// D36, and the second failure in the middle of it: calls come home to a site that returned, their
-/// messages go on meanwhile, and the site is killed again with half of them there. D37: its database
-/// has rows of all of them from before its first death, and the other site has woken them since; no
-/// row is taken for a call.
+/// messages go on meanwhile, and the site is killed again with half of them there. D37: its
+/// database has rows of most of them from before its first death, and the other site has woken
+/// them since; no row is taken for a call.
 #[test]
 fn d36_a_site_is_killed_again_while_its_calls_come_home() {
     let states = sized(
@@ -361,9 +361,9 @@ fn d36_a_site_is_killed_again_while_its_calls_come_home() {
     let at_callee = asked(&callee.messages());
     ground.stage.say(&format!(
         "{} calls, {rows} of them with a row in PostgreSQL; site 1 killed, back over a way of 40 \
-         ms, and killed again with {home} of them at home, {ended} hung up meanwhile and {} marked: \
-         {} of {} BYEs answered, {} failed; {} of {} calls placed meanwhile went through; {reached} \
-         at the callee; {} messages repeated by SIPp",
+         ms, and killed again with {home} of them at home, {ended} hung up meanwhile and {} \
+         marked: {} of {} BYEs answered, {} failed; {} of {} calls placed meanwhile went \
+         through; {reached} at the callee; {} messages repeated by SIPp",
         load.calls,
         marked.len(),
         heard.successful,
