@@ -82,7 +82,7 @@ impl Site {
 
     fn asleep(&self, number: u64) -> u64 {
         let dormant = self.replicas[&number].stats(self.now).dormant;
-        dormant.get(&THERE).map_or(0, |calls| *calls as u64)
+        dormant.get(&THERE).copied().unwrap_or(0)
     }
 
     fn goes_on(&self, number: u64) -> (Vec<SiteId>, Vec<SiteId>) {
