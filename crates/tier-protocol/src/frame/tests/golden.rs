@@ -347,6 +347,19 @@ fn peers() -> Vec<(&'static str, TierFrame)> {
     .collect()
 }
 
+fn progress_of(site: SiteId) -> Progress {
+    Progress {
+        active: 7,
+        moved: vec![(site, 3)],
+        refills: 2,
+        dormant: vec![(site, 5)],
+        ordered: vec![(site, 1)],
+        at_risk: vec![(site, 4)],
+        backed_up_at: Some(site),
+        ..Progress::default()
+    }
+}
+
 /// Words between a site's gate and its partitions.
 fn partitions() -> Vec<(&'static str, TierFrame)> {
     let (key, ask, id, site) = (KEY, 11, 6, SiteId(2));
@@ -371,16 +384,7 @@ fn partitions() -> Vec<(&'static str, TierFrame)> {
     };
     let course = Course { evacuates: true, backup_to: Some(SiteId(3)), sweeps: false };
     let on_course = vec![SiteStatus { course, ..status }];
-    let progress = Progress {
-        active: 7,
-        moved: vec![(site, 3)],
-        refills: 2,
-        dormant: vec![(site, 5)],
-        ordered: vec![(site, 1)],
-        at_risk: vec![(site, 4)],
-        backed_up_at: Some(site),
-        ..Progress::default()
-    };
+    let progress = progress_of(site);
     let entries = vec![KeysetEntry { key, epoch: EPOCH, kind: KeysetKind::Moved }];
     let order = SiteInput::Order;
     let pulled = |from| SiteInput::Pulled { from, key, answer: PullAnswer::NoSuch };
