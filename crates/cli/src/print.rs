@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use admin_api::{
-    AtRisk, BackupReply, CallStory, CallsReply, CrossingLag, DatabaseStatus, OrderReply, Peer,
-    QueueStatus, ReturnStatus, RouteReply, SitesReply, StatusReply, SweepStatus, route::Health,
+    AtRisk, BackupReply, CallStory, CallsReply, CrossingLag, DatabaseStatus, DormantOfSite,
+    OrderReply, Peer, QueueStatus, ReturnStatus, RouteReply, SitesReply, StatusReply, SweepStatus,
+    route::Health,
 };
 
 /// Lines of `word   value`.
@@ -349,7 +350,14 @@ pub(crate) fn backup(backup: &BackupReply) -> String {
             0 => String::new(),
             pending => format!(", {pending} of an order to go"),
         };
-        let what = format!("{} calls, {alive}, wake: {}{pending}", kept.calls, kept.activation);
+        let ordered = match (kept.activating, kept.deleting) {
+            (false, false) => "",
+            (true, false) => ", being WOKEN by order",
+            (false, true) => ", being REMOVED by order",
+            (true, true) => ", being WOKEN and REMOVED by order",
+        };
+        let DormantOfSite { calls, activation, .. } = kept;
+        let what = format!("{calls} calls, {alive}, wake: {activation}{pending}{ordered}");
         lines.add(&format!("kept for site {site}"), what);
     }
     lines.add("inbox", format!("{} batches", backup.inbox_batches));

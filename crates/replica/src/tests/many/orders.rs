@@ -161,7 +161,7 @@ fn a_stopped_replication_stays_stopped_at_the_next_primary() {
 #[test]
 fn the_next_primary_forgets_what_the_one_before_had_yet_to_forget() {
     let mut site = keeping();
-    // An engine has one of them: it is passed over, and the primary dies.
+    // The primary dies with the order, before it has begun.
     let deleting = Standing { number: 1, deleting: [THERE].into(), ..Standing::default() };
     let view = site.view(1).number;
     site.gone(1);
