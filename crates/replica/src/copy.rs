@@ -152,9 +152,6 @@ impl Replica {
         let (mut run, mut bytes, mut last) = (CopiedRun::default(), 0, after);
         let keys = merged(self.store.keys_after(after), self.tombs.keys_after(after));
         for key in keys {
-            if last == Some(key) {
-                continue;
-            }
             let count = run.calls.len() + run.spilled.len() + run.removed.len() / REMOVALS_A_CALL;
             if count >= calls_max || bytes >= self.config.limits.copy_bytes_max {
                 return (run, last);

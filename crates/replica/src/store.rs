@@ -441,7 +441,7 @@ fn after(keys: &BTreeSet<CallKey>, cursor: Option<CallKey>) -> impl Iterator<Ite
     keys.range((from, Bound::Unbounded)).copied()
 }
 
-/// Two runs of keys, each rising, as one. A key that is in both comes twice.
+/// Two runs of keys, each rising, as one. A key that is in both comes once.
 pub(crate) fn merged(
     one: impl Iterator<Item = CallKey>,
     other: impl Iterator<Item = CallKey>,
@@ -449,6 +449,10 @@ pub(crate) fn merged(
     let (mut one, mut other) = (one.peekable(), other.peekable());
     std::iter::from_fn(move || match (one.peek(), other.peek()) {
         (Some(a), Some(b)) if b < a => other.next(),
+        (Some(a), Some(b)) if b == a => {
+            other.next();
+            one.next()
+        }
         (Some(_), Some(_) | None) => one.next(),
         (None, _) => other.next(),
     })

@@ -10,6 +10,7 @@ use admin_api::{
     RetargetOrder, ReturnOrder, ReturnWord, SitesReply, StopOrder, SweepOrder, SweepStatus,
 };
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Target;
@@ -331,13 +332,24 @@ pub(super) fn activate(
     wait: bool,
     target: &Target,
 ) -> Result<String, ClientError> {
-    let client = target.client()?;
     let order = ActivateOrder { site, force };
-    let accepted: OrderReply = client.post("/v1/backup/activate", &order)?;
-    if !wait {
+    let look = |backup: &BackupReply| awake(site, force, backup);
+    order_of_backup(target, "/v1/backup/activate", &order, wait.then_some(look))
+}
+
+/// Gives an order about calls that are kept; with `look`, waits until that finds it carried out.
+fn order_of_backup(
+    target: &Target,
+    path: &str,
+    order: &impl Serialize,
+    look: Option<impl Fn(&BackupReply) -> Result<Seen, ClientError>>,
+) -> Result<String, ClientError> {
+    let client = target.client()?;
+    let accepted: OrderReply = client.post(path, order)?;
+    let Some(look) = look else {
         return target.print(&accepted, print::order);
-    }
-    let reply = wait_for(&client, "/v1/backup", &accepted, |backup| awake(site, force, backup))?;
+    };
+    let reply = wait_for(&client, "/v1/backup", &accepted, look)?;
     target.print(&reply, print::backup)
 }
 
@@ -391,14 +403,9 @@ pub(super) fn delete(
     wait: bool,
     target: &Target,
 ) -> Result<String, ClientError> {
-    let client = target.client()?;
     let order = BackupOrder { site, force };
-    let accepted: OrderReply = client.post("/v1/backup/delete", &order)?;
-    if !wait {
-        return target.print(&accepted, print::order);
-    }
-    let reply = wait_for(&client, "/v1/backup", &accepted, |backup| removed(site, backup))?;
-    target.print(&reply, print::backup)
+    let look = |backup: &BackupReply| removed(site, backup);
+    order_of_backup(target, "/v1/backup/delete", &order, wait.then_some(look))
 }
 
 fn removed(site: u16, backup: &BackupReply) -> Result<Seen, ClientError> {

@@ -547,3 +547,10 @@ fn a_new_primary_tells_of_the_end_of_what_the_one_before_had_sent() {
     site.settle();
     assert_eq!(site.crossed(), []);
 }
+
+#[test]
+fn two_runs_of_keys_are_one_and_have_each_key_once() {
+    let run = |numbers: &[u8]| numbers.iter().copied().map(key).collect::<Vec<_>>();
+    let merged = crate::store::merged(run(&[1, 3, 4]).into_iter(), run(&[2, 3, 5]).into_iter());
+    assert_eq!(merged.collect::<Vec<_>>(), run(&[1, 2, 3, 4, 5]));
+}
