@@ -1,9 +1,10 @@
 //! Whether the WAN costs a call anything: CPU of a call with three delays between the sites.
 //!
 //! First the highest rate at which all calls succeed whatever the delay; then, at half of it,
-//! rounds of the delays in turn, so that what else the machine does meets all alike. Every round
-//! takes the same time, the states of its calls have crossed at its end, and nobody is asked
-//! anything meanwhile: what the processes do for themselves costs each round the same.
+//! rounds of the delays there and back (0, 40, 200, 200, 40, 0): a machine that becomes faster or
+//! slower meanwhile does so for all alike. Every slice of a round takes the same time, the states
+//! of its calls have crossed at its end, and nobody is asked anything meanwhile: what the
+//! processes do for themselves costs each the same.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ pub(crate) const DELAYS_MS: [u32; 3] = [0, 40, 200];
 const RATES: &[u32] =
     &[50, 100, 150, 200, 300, 400, 500, 600, 800, 1_000, 1_200, 1_400, 1_700, 2_000];
 const HOLD: Duration = Duration::from_secs(1);
-/// After the last call of a round: its state, and the notice of its end, cross.
+/// After the last call of a slice: its state, and the notice of its end, cross.
 const REST: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(40);
 /// More calls than a bench places.
@@ -43,8 +44,8 @@ pub(crate) struct Rate {
     pub(crate) cpu_us: [Vec<f64>; 3],
 }
 
-/// What one round came to.
-struct Round {
+/// What one slice came to: calls at one rate, with one delay.
+struct Slice {
     calls: u64,
     failed: u64,
     /// Of a call that succeeded.
@@ -87,8 +88,8 @@ pub(crate) fn run(is_short: bool) -> Rate {
     'rates: for &rate in RATES {
         for delay_ms in DELAYS_MS {
             // What else the machine does may spoil one try.
-            let mut tries = (0..2).map(|_| round(&mut ground, delay_ms, rate, seconds));
-            if !tries.any(|round| round.is_sustained) {
+            let mut tries = (0..2).map(|_| slice(&mut ground, delay_ms, rate, seconds));
+            if !tries.any(|slice| slice.is_sustained) {
                 break 'rates;
             }
         }
@@ -97,18 +98,23 @@ pub(crate) fn run(is_short: bool) -> Rate {
     let at = (highest / 2).max(1);
     let mut rate = Rate { highest, at, rounds, calls: 0, failed: 0, cpu_us: Default::default() };
     for _ in 0..rounds {
-        for (delay_ms, figures) in DELAYS_MS.into_iter().zip(&mut rate.cpu_us) {
-            let round = round(&mut ground, delay_ms, at, seconds);
-            rate.calls += round.calls;
-            rate.failed += round.failed;
-            figures.extend(Some(round.cpu_us).filter(|_| round.is_sustained));
+        let mut taken: [Vec<Slice>; 3] = Default::default();
+        for nth in (0..DELAYS_MS.len()).chain((0..DELAYS_MS.len()).rev()) {
+            taken[nth].push(slice(&mut ground, DELAYS_MS[nth], at, seconds));
+        }
+        for (slices, figures) in taken.iter().zip(&mut rate.cpu_us) {
+            rate.calls += slices.iter().map(|slice| slice.calls).sum::<u64>();
+            rate.failed += slices.iter().map(|slice| slice.failed).sum::<u64>();
+            // As many calls in each: the mean of the slices is that of their calls.
+            let mean = slices.iter().map(|slice| slice.cpu_us).sum::<f64>() / slices.len() as f64;
+            figures.extend(Some(mean).filter(|_| slices.iter().all(|slice| slice.is_sustained)));
         }
     }
     drop(callee);
     rate
 }
 
-fn round(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Round {
+fn slice(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Slice {
     ground.wan.say(&format!("link one two delay_ms={delay_ms}"));
     let load = Load { calls: rate * seconds, per_second: rate, hold: HOLD };
     let (began, before) = (Instant::now(), cpu_ns(ground));
@@ -130,7 +136,7 @@ fn round(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Round {
     let calls = u64::from(load.calls);
     // One that SIPp gave up with is neither.
     let failed = calls.saturating_sub(heard.successful).max(heard.failed);
-    Round { calls, failed, cpu_us: per_call, is_sustained }
+    Slice { calls, failed, cpu_us: per_call, is_sustained }
 }
 
 fn cpu_ns(ground: &Ground) -> u64 {
