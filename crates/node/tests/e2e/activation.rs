@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use admin_api::{ActivateOrder, OrderReply};
-use sip_message::{Message, Method};
+use sip_message::Method;
 
-use crate::harness::agent::Agent;
 use crate::harness::config::{self, Door};
-use crate::harness::pair::{End, Pair, Talk, first_line};
+use crate::harness::pair::{End, Pair, Talk};
 use crate::harness::sized;
 use crate::harness::stage::Stage;
 use crate::harness::two_sites::{TwoSites, whole_site};
@@ -33,20 +32,9 @@ fn crossed(stage: &Stage, activation: &str, calls: usize) -> Crossed {
     });
     sites.wait_ready();
     let mut pair = Pair::new(stage, callee_at, sites.edge, Duration::from_millis(500));
-    let mut talks = Vec::new();
-    for _ in 0..calls {
-        let (dialog, _) = pair.caller.invite();
-        let there = pair.request(End::Callee, &Method::Invite).expect("the INVITE arrives");
-        talks.push(pair.answer(dialog, &there).expect("the call is answered"));
-    }
+    let talks = (0..calls).map(|_| pair.call().expect("the call is answered")).collect();
     sites.wait_crossed(calls as u64);
     Crossed { sites, pair, talks }
-}
-
-/// Requests that an end heard and nobody has looked at.
-fn requests(agent: &Agent) -> Vec<String> {
-    let heard = agent.heard().iter();
-    heard.filter(|heard| matches!(heard.message, Message::Request(_))).map(first_line).collect()
 }
 
 impl Crossed {
@@ -78,20 +66,12 @@ impl Crossed {
         let status = self.sites.two.try_status().expect("it lives");
         assert_eq!(status.activated, 0, "a message woke a call");
         assert_eq!(status.calls_dormant.get(&1), Some(&self.all()), "a copy is gone");
-        let heard = requests(&self.pair.callee);
+        let heard = self.pair.requests(End::Callee);
         assert!(heard.is_empty(), "a message went on to the peer: {heard:?}");
     }
 
-    /// Each end hangs up half of the calls; each other end hears it once.
     fn hang_up(&mut self) {
-        for (index, talk) in self.talks.iter_mut().enumerate() {
-            let from = if index % 2 == 0 { End::Caller } else { End::Callee };
-            self.pair.hang_up(talk, from).expect("the call lives on");
-        }
-        for end in [End::Caller, End::Callee] {
-            let heard = requests(self.pair.end(end));
-            assert!(heard.is_empty(), "{end:?} heard more than it should: {heard:?}");
-        }
+        self.pair.hang_up_all(&mut self.talks);
     }
 }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::harness::admin::Admin;
 use crate::harness::config::SECRET;
+use crate::harness::netns;
 use crate::harness::pair::{End, Pair};
 use crate::harness::process::PROGRAM;
 use crate::harness::stage::Stage;
@@ -28,7 +29,7 @@ pub(crate) fn ask<T: DeserializeOwned>(admin: &Admin, arguments: &[&str]) -> T {
     let url = format!("http://{}", admin.address);
     let mut all = arguments.to_vec();
     all.extend(["--admin", &url, "--json"]);
-    let output = rehome(&all);
+    let output = netns::on(admin.host.as_ref(), || rehome(&all));
     let (out, err) = told(&output);
     assert!(output.status.success(), "{arguments:?}: {err}");
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"))

@@ -8,10 +8,12 @@ use admin_api::{HealthState, SiteHealth, SitesReply};
 use sip_message::Method;
 
 use crate::harness::judged::{DEAD_AFTER, Judged, is_healthy_to_all};
+use crate::harness::many_sites::{Layout, ManySites};
 use crate::harness::pair::{End, Pair};
 use crate::harness::process::PROGRAM;
 use crate::harness::sipp::{Load, Sipp};
 use crate::harness::stage::Stage;
+use crate::harness::{sized, wait_for};
 
 const T1: Duration = Duration::from_millis(500);
 
@@ -64,6 +66,50 @@ fn a_dead_site_is_given_up_by_itself_where_that_is_allowed() {
          calls awake after {awake_after:.1?}, {} BYEs answered; back, and nothing sent home",
         two.activated, heard.successful,
     ));
+}
+
+/// The same of a site of many processes whose first keeper of the gate is gone: who keeps it by then
+/// is found and ordered.
+#[test]
+fn a_dead_site_of_many_processes_is_given_up_by_itself() {
+    let stage = Stage::new("site_health_many");
+    let calls = sized(100_u32, 1_000);
+    let all = u64::from(calls);
+    let [callee_at, caller_at] = [(); 2].map(|()| stage.address());
+    let layout = Layout { auto_failover: true, ..Layout::default() };
+    let mut sites = ManySites::start_on(&stage, callee_at, &layout);
+    let mut callee = Sipp::callee(&stage, "uas_patient", callee_at, calls);
+    let load = Load { calls, per_second: 100, hold: Duration::ZERO };
+    let load = Load { hold: load.placing() + Duration::from_secs(14), ..load };
+    let mut caller = Sipp::caller(&stage, "uac_hold_logged", caller_at, sites.edge, &load);
+    let keeper = sites.two.primary(0);
+    sites.two.kill_state(keeper);
+    sites.two.primary(0);
+    sites.wait_crossed(all);
+    sites.balancer.wait_until("finds both healthy", Duration::from_secs(20), |status| {
+        let health = status.balancer.as_ref().map(|balancer| &balancer.health);
+        health.is_some_and(|all| all.values().all(|one| one.state == HealthState::Healthy))
+    });
+
+    sites.one.kill();
+    let killed_at = Instant::now();
+    wait_for("all calls awake", Duration::from_secs(20), || {
+        (sites.two.active() == all).then_some(())
+    });
+    let awake_after = killed_at.elapsed();
+    assert!(awake_after >= DEAD_AFTER, "{awake_after:?}");
+    let asked = caller.figures().expect("SIPp runs");
+    assert_eq!(asked.successful + asked.failed, 0, "they woke by a message, not by the order");
+    let heard = caller.finish(load.hold + Duration::from_secs(45));
+    let reached = callee.finish(Duration::from_secs(10));
+    stage.say(&format!(
+        "{calls} calls held; the keeper of site 2's gate killed, then every process of site 1: \
+         nobody ordered anything, all awake after {awake_after:.1?}, {} BYEs answered, {} reached \
+         the callee",
+        heard.successful, reached.successful
+    ));
+    assert_eq!([heard.successful, reached.successful], [all; 2], "a call was lost");
+    assert_eq!([heard.failed, reached.failed], [0; 2]);
 }
 
 /// Runs a command as it was recommended, at `admin`.

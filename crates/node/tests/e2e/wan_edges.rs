@@ -19,20 +19,25 @@ const T1: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_secs(20);
 const ENDS: [End; 2] = [End::Caller, End::Callee];
 
-/// D34 and D35: each message of a dialog may reach the site where the call does not live, which
-/// passes it on; then that site is all that is left of the name.
-#[test]
-fn d35_each_message_reaches_either_site_without_a_common_balancer() {
-    let mut stage = Stage::new("wan_edges");
+/// Two sites on hosts of their own, and the phones' on a third.
+fn start(name: &'static str, is_redirecting: bool) -> (Stage, Wan, TwoEdges, Pair) {
+    let mut stage = Stage::new(name);
     let mut wan = Wan::start(&["one", "two", "phones"]);
     wan.say("link one two delay_ms=40");
     stage.move_to(wan.host("phones"));
     let callee_at = netns::at(stage.host(), stage.address());
-    let layout =
-        Layout { sites: ["one", "two"].map(|name| Some(wan.host(name))), ..Layout::default() };
-    let mut sites = TwoEdges::start(&stage, callee_at, &layout);
-    let mut pair = Pair::new(&stage, callee_at, sites.edges[0], T1);
+    let hosts = ["one", "two"].map(|name| Some(wan.host(name)));
+    let layout = Layout { sites: hosts, is_redirecting, ..Layout::default() };
+    let sites = TwoEdges::start(&stage, callee_at, &layout);
+    let pair = Pair::new(&stage, callee_at, sites.edges[0], T1);
+    (stage, wan, sites, pair)
+}
 
+/// D34 and D35: each message of a dialog may reach the site where the call does not live, which
+/// passes it on; then that site is all that is left of the name.
+#[test]
+fn d35_each_message_reaches_either_site_without_a_common_balancer() {
+    let (stage, mut wan, mut sites, mut pair) = start("wan_edges", false);
     // Calls in which each message of a phone meets the site that its message before did not meet.
     let calls = sized(6_usize, 60);
     let mut times = Vec::new();
@@ -51,7 +56,7 @@ fn d35_each_message_reaches_either_site_without_a_common_balancer() {
     let held = sized(6_usize, 40);
     let begin = |number| {
         alternate(&mut pair, sites.edges, number);
-        set_up(&mut pair)
+        pair.call().unwrap_or_else(|what| panic!("{number}: {what}"))
     };
     let mut talks: Vec<Talk> = (0..held).map(begin).collect();
     wait_crossed(&mut sites);
@@ -93,19 +98,51 @@ fn d35_each_message_reaches_either_site_without_a_common_balancer() {
     assert!(activated > 0, "no held call was one of site 1");
 }
 
+/// Where phones follow it, a 302 names the edge of the site at which the call lives; the peer hears
+/// of the request once it is made there.
+#[test]
+fn a_phone_is_sent_to_the_site_where_its_call_lives() {
+    let (stage, _wan, mut sites, mut pair) = start("wan_redirect", true);
+    let [one, two] = sites.edges;
+    let calls = sized(6_usize, 60);
+    for number in 0..calls {
+        // Begun at one site, and every request of a phone goes to the other one first.
+        let [home, away] = if number % 2 == 0 { [one, two] } else { [two, one] };
+        ENDS.into_iter().for_each(|end| pair.end(end).set_edges(NAME, &[home]));
+        let mut talk = pair.call().unwrap_or_else(|what| panic!("{number}: {what}"));
+        for (end, method) in [(ENDS[number / 2 % 2], Method::Invite), (End::Caller, Method::Bye)] {
+            pair.end(end).set_edges(NAME, &[away]);
+            let request = talk.half(end).request(pair.end(end), method.clone());
+            pair.end(end).ask(&request);
+            let moved = pair.response(end, &method, &[302]).expect("it is told where");
+            let moved = moved.response(&method).expect("it was asked for").headers.contact();
+            let contact = moved.expect("it can be read").expect("a 302 has a Contact").uri;
+            assert_eq!(contact.to_string(), format!("sip:{home}"));
+            assert!(pair.requests(End::Caller).is_empty() && pair.requests(End::Callee).is_empty());
+            pair.end(end).set_edges(NAME, &[home]);
+            let went = match method {
+                Method::Invite => pair.re_invite(&mut talk, end),
+                _ => pair.hang_up(&mut talk, end),
+            };
+            went.unwrap_or_else(|what| panic!("{number}, {}: {what}", method.as_str()));
+        }
+        ENDS.into_iter().for_each(|end| pair.end(end).leave());
+    }
+    let redirected: u64 = [&mut sites.one, &mut sites.two]
+        .map(|site| counters(site, &["engine_redirected"]))
+        .iter()
+        .sum();
+    stage.say(&format!(
+        "no balancer in front of both sites; {calls} calls, a re-INVITE and a BYE of each to the \
+         site where it does not live: {redirected} answered 302, and done at the other edge"
+    ));
+    assert_eq!(redirected, 2 * calls as u64);
+}
+
 /// The first message goes to one site or the other, and so on in turn.
 fn alternate(pair: &mut Pair, [one, two]: [SocketAddr; 2], number: usize) {
     let edges = if number.is_multiple_of(2) { [one, two] } else { [two, one] };
     ENDS.into_iter().for_each(|end| pair.end(end).set_edges(NAME, &edges));
-}
-
-fn set_up(pair: &mut Pair) -> Talk {
-    let mut begin = || -> Result<Talk, String> {
-        let (caller, _) = pair.caller.invite();
-        let there = pair.request(End::Callee, &Method::Invite)?;
-        pair.answer(caller, &there)
-    };
-    begin().unwrap_or_else(|what| panic!("{what}"))
 }
 
 fn one_call(pair: &mut Pair, number: usize) -> Result<(), String> {

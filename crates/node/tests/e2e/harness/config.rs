@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::certificates::CertificateFiles;
 
@@ -94,11 +95,16 @@ pub(crate) fn coordination(endpoints: &[String]) -> String {
 }
 
 /// `[sites]` with one peer of several processes, which is also the backup.
-pub(crate) fn sites_of(listen: SocketAddr, peer: u16, addresses: &[SocketAddr]) -> String {
+pub(crate) fn sites_of(
+    listen: SocketAddr,
+    peer: u16,
+    addresses: &[SocketAddr],
+    return_wait_s: u64,
+) -> String {
     let addresses: Vec<String> = addresses.iter().map(|one| format!("\"{one}\"")).collect();
     format!(
-        "[sites]\nlisten = \"{listen}\"\nbackup_to = {peer}\nreturn_wait_s = 5\n\
-         heartbeat_ms = 200\nsilent_after_ms = 800\n\n\
+        "[sites]\nlisten = \"{listen}\"\nbackup_to = {peer}\n\
+         return_wait_s = {return_wait_s}\nheartbeat_ms = 200\nsilent_after_ms = 800\n\n\
          [[sites.peer]]\nid = {peer}\naddress = [{}]\nactivation = \"on_message\"\n\n",
         addresses.join(", ")
     )
@@ -181,6 +187,27 @@ pub(crate) fn balancer(
         let engines = engines.join(", ");
         text +=
             &format!("[[balancer.site]]\nid = {id}\nengines = [{engines}]\nweight = {weight}\n\n");
+    }
+    text
+}
+
+/// The balancer of `text` acts upon a death itself, or only tells; `admins` are those of each site.
+pub(crate) fn judging(
+    text: &str,
+    auto_failover: bool,
+    [dead_after, healthy_after]: [Duration; 2],
+    admins: &[(u16, &[SocketAddr])],
+) -> String {
+    let judges = format!(
+        "[balancer]\nauto_failover = {auto_failover}\ndead_after_ms = {}\nhealthy_after_ms = {}\n",
+        dead_after.as_millis(),
+        healthy_after.as_millis()
+    );
+    let mut text = text.replace("[balancer]\n", &judges);
+    for (id, admins) in admins {
+        let admins: Vec<String> = admins.iter().map(|one| format!("\"{one}\"")).collect();
+        let site = format!("[[balancer.site]]\nid = {id}\n");
+        text = text.replace(&site, &format!("{site}admin = [{}]\n", admins.join(", ")));
     }
     text
 }

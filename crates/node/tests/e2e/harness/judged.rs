@@ -14,7 +14,7 @@ use super::two_sites::{TwoSites, whole_site};
 /// A site that all miss for so long is dead.
 pub(crate) const DEAD_AFTER: Duration = Duration::from_millis(1_500);
 /// A site that was dead and that all hear for so long is healthy.
-const HEALTHY_AFTER: Duration = Duration::from_millis(3_000);
+pub(crate) const HEALTHY_AFTER: Duration = Duration::from_millis(3_000);
 
 /// See the module.
 pub(crate) struct Judged {
@@ -31,18 +31,8 @@ impl Judged {
         let [listen_1, listen_2] = [(); 2].map(|()| stage.address());
         let links = [listen_1, listen_2].map(|target| Relay::start(stage.address(), target));
         let text = config::balancer(front, edge, inner, &[(1, &[edge_1], 1), (2, &[edge_2], 0)]);
-        let ms = |span: Duration| span.as_millis();
-        let judges = format!(
-            "[balancer]\nauto_failover = {auto_failover}\ndead_after_ms = {}\n\
-             healthy_after_ms = {}\n",
-            ms(DEAD_AFTER),
-            ms(HEALTHY_AFTER)
-        );
-        let mut text = text.replace("[balancer]\n", &judges);
-        for (id, admin) in [(1, admin_1), (2, admin_2)] {
-            let site = format!("[[balancer.site]]\nid = {id}\n");
-            text = text.replace(&site, &format!("{site}admin = \"{admin}\"\n"));
-        }
+        let admins = [(1, &[admin_1][..]), (2, &[admin_2])];
+        let text = config::judging(&text, auto_failover, [DEAD_AFTER, HEALTHY_AFTER], &admins);
         let balancer = Node::start(stage, "balancer", &text, front);
         let sip = |listen| config::sip(edge, &Door::Edge { listen, balancer: inner }, callee, 500);
         let peers = [

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use admin_api::{CallLine, CallsReply, CrossingLag, StatusReply};
 
+use super::admin::Admin;
 use super::certificates::CertificateFiles;
 use super::config::{self, Door};
 use super::direct_site::wait_linked;
+use super::judged::{DEAD_AFTER, HEALTHY_AFTER};
 use super::netns::{self, Host};
 use super::process::Node;
 use super::servers::etcd::Etcd;
@@ -42,6 +44,12 @@ pub(crate) struct Layout {
     pub(crate) t1_ms: Option<u64>,
     /// Calls cross while they ring.
     pub(crate) is_early: bool,
+    /// The balancer judges the sites, and acts upon a death.
+    pub(crate) auto_failover: bool,
+    /// Phones are sent to the site where their call lives; only where each has an edge of its own.
+    pub(crate) is_redirecting: bool,
+    /// How long a returning site waits for the other one; 5 where there is none.
+    pub(crate) return_wait_s: Option<u64>,
     /// By site; links between the sites are encrypted where there are some.
     pub(crate) certificates: Option<[CertificateFiles; 2]>,
     /// Whom the engines of site 2 call, where it is not whom those of site 1 call.
@@ -55,6 +63,13 @@ impl Layout {
         let callee = of_two.unwrap_or(front.callee);
         let sip = config::sip(&front.advertise, door, callee, self.t1_ms.unwrap_or(500));
         if self.is_early { config::early(&sip) } else { sip }
+    }
+
+    /// `[sites]` of a process of site `id`.
+    fn sites(&self, listen: SocketAddr, id: u16, front: &Front, peers: &[SocketAddr]) -> String {
+        let text = config::sites_of(listen, 3 - id, peers, self.return_wait_s.unwrap_or(5));
+        let redirect = front.redirect.map(|edge| format!("redirect = \"{edge}\"\n\n"));
+        text.trim_end().to_owned() + "\n" + &redirect.unwrap_or_else(|| "\n".into())
     }
 }
 
@@ -90,6 +105,9 @@ pub(crate) struct Front {
     /// The balancer's door for engines.
     pub(crate) inner: SocketAddr,
     pub(crate) callee: SocketAddr,
+    /// Where phones are sent whose calls live at the other site; these are passed on where there
+    /// is none.
+    pub(crate) redirect: Option<SocketAddr>,
 }
 
 /// The addresses of a site that others have to know before it starts.
@@ -98,13 +116,16 @@ pub(crate) struct Doors {
     pub(crate) engines: [SocketAddr; 2],
     /// Of state processes, for the other site.
     pub(crate) states: Vec<SocketAddr>,
+    /// Where state processes are asked, for the balancer.
+    admins: Vec<SocketAddr>,
 }
 
 impl Doors {
     pub(crate) fn of(stage: &Stage, host: Option<&Host>) -> Self {
         let address = || netns::at(host, stage.address());
         let states = (0..PARTITIONS * REPLICAS).map(|_| address()).collect();
-        Self { engines: [(); 2].map(|()| address()), states }
+        let admins = (0..PARTITIONS * REPLICAS).map(|_| stage.address()).collect();
+        Self { engines: [(); 2].map(|()| address()), states, admins }
     }
 }
 
@@ -121,9 +142,13 @@ impl ManySites {
         let doors = layout.sites.each_ref().map(|host| Doors::of(stage, host.as_ref()));
         let [of_1, of_2] = doors.each_ref().map(|doors| &doors.engines[..]);
         let admin = stage.address();
-        let text = config::balancer(admin, edge, inner, &[(1, of_1, 1), (2, of_2, 0)]);
+        let mut text = config::balancer(admin, edge, inner, &[(1, of_1, 1), (2, of_2, 0)]);
+        if layout.auto_failover {
+            let admins = [(1, &doors[0].admins[..]), (2, &doors[1].admins)];
+            text = config::judging(&text, true, [DEAD_AFTER, HEALTHY_AFTER], &admins);
+        }
         let balancer = Node::start_on(in_front, stage, "balancer", &text, admin);
-        let front = Front { advertise: edge.to_string(), inner, callee };
+        let front = Front { advertise: edge.to_string(), inner, callee, redirect: None };
         let one = ManySite::start(stage, 1, &front, &doors, layout);
         let two = ManySite::start(stage, 2, &front, &doors, layout);
         let callee_of_two = layout.callee_of_two.unwrap_or(callee);
@@ -171,8 +196,8 @@ impl ManySite {
         let host = layout.sites[index].clone();
         let mut site = Self::with_servers(stage, id, host, layout);
         let more = site.more(layout);
-        for (index, listen) in ours.states.iter().enumerate() {
-            let (admin, tier) = (stage.address(), stage.address());
+        for (index, (listen, admin)) in ours.states.iter().zip(&ours.admins).enumerate() {
+            let (admin, tier) = (*admin, stage.address());
             let partition = u16::try_from(index).expect("a few") / REPLICAS;
             let name = format!("site{id}-s{index}");
             let data = stage.path(&format!("data-{name}"));
@@ -182,7 +207,7 @@ impl ManySite {
                 + &config::coordination(&[site.etcd.endpoint()])
                 + &format!("[queue]\nurl = \"nats://{}\"\n\n", site.nats.address())
                 + &more
-                + &config::sites_of(*listen, 3 - id, peers);
+                + &layout.sites(*listen, id, front, peers);
             let node = Node::start_on(site.host.as_ref(), stage, &name, &text, admin);
             site.states.push((node, true));
             site.tiers.push(tier);
@@ -194,7 +219,7 @@ impl ManySite {
             let text = config::head("engine", id, None, admin)
                 + &layout.sip(id, front, &door)
                 + &config::tier_connect_all(&site.tiers, &name)
-                + &config::sites_of(admin, 3 - id, peers);
+                + &layout.sites(admin, id, front, peers);
             site.engines.push(Node::start_on(site.host.as_ref(), stage, &name, &text, admin));
         }
         site
@@ -263,6 +288,21 @@ impl ManySite {
         let mut told = self.statuses();
         told.retain(|status| status.view.as_ref().is_some_and(|view| view.role == "primary"));
         told
+    }
+
+    /// Waits until the gate misses the other site.
+    pub(crate) fn wait_silent(&mut self, other: u16) {
+        wait_for("the silence of the other site", SOON, || {
+            let hears = |status: &StatusReply| status.peers.get(&other).is_some_and(|p| p.alive);
+            let told = self.statuses();
+            (!told.is_empty() && !told.iter().any(hears)).then_some(())
+        });
+    }
+
+    /// Where the process is asked that keeps the site's gate.
+    pub(crate) fn keeper(&mut self) -> Admin {
+        let first = self.primary(0);
+        self.states[first].0.admin()
     }
 
     /// The state process that leads a partition.
@@ -434,6 +474,12 @@ impl ManySite {
 
     /// Starts everything after a kill: servers with what their disks have, the rest empty.
     pub(crate) fn start_again(&mut self) {
+        self.start_processes();
+        self.wait_ready(3 - self.id);
+    }
+
+    /// The same, and nothing is waited for.
+    pub(crate) fn start_processes(&mut self) {
         let (etcd, nats, postgres) = (&mut self.etcd, &mut self.nats, &mut self.postgres);
         netns::on(self.host.as_ref(), || {
             postgres.iter_mut().for_each(Postgres::start_again);
@@ -445,6 +491,5 @@ impl ManySite {
             *is_up = true;
         }
         self.engines.iter_mut().for_each(Node::start_again);
-        self.wait_ready(3 - self.id);
     }
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sip_message::{Method, Request};
+use sip_message::{Message, Method, Request};
 
 use super::agent::{Agent, Heard};
 use super::dialog::Dialog;
@@ -108,6 +108,13 @@ impl Pair {
         })
     }
 
+    /// A call that is answered.
+    pub(crate) fn call(&mut self) -> Result<Talk, String> {
+        let (dialog, _) = self.caller.invite();
+        let there = self.request(End::Callee, &Method::Invite)?;
+        self.answer(dialog, &there)
+    }
+
     /// The callee answers `invite` and both ends know it.
     pub(crate) fn answer(&mut self, mut caller: Dialog, invite: &Request) -> Result<Talk, String> {
         let tag = self.callee.respond(invite, 200);
@@ -148,10 +155,28 @@ impl Pair {
         self.end(to).respond(&there, 200);
         self.response(from, &Method::Bye, &[200]).map(drop)
     }
+
+    /// Each end hangs up half of the calls; each other end hears it once, and nothing else.
+    pub(crate) fn hang_up_all(&mut self, talks: &mut [Talk]) {
+        for (index, talk) in talks.iter_mut().enumerate() {
+            let from = if index % 2 == 0 { End::Caller } else { End::Callee };
+            self.hang_up(talk, from).expect("the call lives on");
+        }
+        for end in [End::Caller, End::Callee] {
+            let heard = self.requests(end);
+            assert!(heard.is_empty(), "{end:?} heard more than it should: {heard:?}");
+        }
+    }
+
+    /// Requests that an end heard and nobody has looked at.
+    pub(crate) fn requests(&mut self, end: End) -> Vec<String> {
+        let heard = self.end(end).heard().iter();
+        heard.filter(|heard| matches!(heard.message, Message::Request(_))).map(first_line).collect()
+    }
 }
 
 impl Talk {
-    fn half(&mut self, end: End) -> &mut Dialog {
+    pub(crate) fn half(&mut self, end: End) -> &mut Dialog {
         match end {
             End::Caller => &mut self.caller,
             End::Callee => &mut self.callee,

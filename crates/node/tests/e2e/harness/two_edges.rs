@@ -35,7 +35,12 @@ impl TwoEdges {
             let text = config::own_balancer(admin, edges[index], inner[index], site + 1, engines);
             Node::start_on(hosts[index], stage, &format!("balancer{}", site + 1), &text, admin)
         });
-        let front = inner.map(|inner| Front { advertise: NAME.into(), inner, callee });
+        let front = [0, 1].map(|site| Front {
+            advertise: NAME.into(),
+            inner: inner[site],
+            callee,
+            redirect: layout.is_redirecting.then_some(edges[1 - site]),
+        });
         let one = ManySite::start(stage, 1, &front[0], &doors, layout);
         let two = ManySite::start(stage, 2, &front[1], &doors, layout);
         let mut sites = Self { edges, balancers, one, two };
