@@ -68,8 +68,8 @@ fn a_dead_site_is_given_up_by_itself_where_that_is_allowed() {
     ));
 }
 
-/// The same of a site of many processes whose first keeper of the gate is gone: who keeps it by then
-/// is found and ordered.
+/// The same of sites of many processes, where the first keeper of the gate is gone: who keeps it by
+/// then is found and ordered.
 #[test]
 fn a_dead_site_of_many_processes_is_given_up_by_itself() {
     let stage = Stage::new("site_health_many");

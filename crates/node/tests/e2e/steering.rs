@@ -212,8 +212,8 @@ fn a_site_that_cannot_ask_serves_by_order() {
     pair.hang_up_all(&mut talks);
     ground.stage.say(&format!(
         "{calls} calls woken at site 2, the way to it cut; site 1 back, returning for 2 s, serves \
-         by order: {new} new calls, a BYE of an old one unanswered; the way healed: all home, {all} \
-         BYEs answered"
+         by order: {new} new calls, a BYE of an old one unanswered; the way healed: all home, \
+         {all} BYEs answered"
     ));
 }
 

@@ -20,7 +20,7 @@ fn settled(site: &mut ManySite) -> u64 {
 }
 
 /// D38: each call lives at both sites then, and phones change those of site 1 at site 2, which all
-/// traffic is sent to; when the sites meet each call is one again, as it was changed, and goes home.
+/// traffic is sent to; when the sites meet each call is one again, as it was changed, and at home.
 #[test]
 fn d38_both_sites_are_told_to_take_over() {
     let mut ground = Ground::start("wan_split", Layout::default());
