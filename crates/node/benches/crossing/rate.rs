@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::harness::figures::quantile;
 use crate::harness::ground::Ground;
-use crate::harness::let_pass;
 use crate::harness::many_sites::Layout;
 use crate::harness::sipp::Load;
+use crate::harness::{let_pass, wait_for};
 use crate::tell;
 
 /// Milliseconds each way.
@@ -24,6 +24,8 @@ const HOLD: Duration = Duration::from_secs(1);
 /// After the last call of a slice: its state, and the notice of its end, cross.
 const REST: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(40);
+/// More than 64 T1, the life of a transaction, twice.
+const LINGERING: Duration = Duration::from_secs(80);
 /// More calls than a bench places.
 const MANY: u32 = 10_000_000;
 
@@ -115,6 +117,10 @@ pub(crate) fn run(is_short: bool) -> Rate {
 }
 
 fn slice(ground: &mut Ground, delay_ms: u32, rate: u32, seconds: u32) -> Slice {
+    // A call that failed stays for as long as its transactions: it is no call of this slice.
+    wait_for("the end of the slice before", LINGERING, || {
+        (ground.sites.one.at_risk() == 0).then_some(())
+    });
     ground.wan.say(&format!("link one two delay_ms={delay_ms}"));
     let load = Load { calls: rate * seconds, per_second: rate, hold: HOLD };
     let (began, before) = (Instant::now(), cpu_ns(ground));
