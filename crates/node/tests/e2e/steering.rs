@@ -63,6 +63,8 @@ fn replication_stops_starts_and_goes_to_a_third_site_under_load() {
     let reply: SitesReply = ask(&one, &["replication", "retarget", "--to", "3", "--wait"]);
     let retarget = reply.retarget.expect("it is in force");
     assert_eq!((retarget.to, retarget.complete), (3, true), "{retarget:?}");
+    mesh.site(1)
+        .wait_until("has all calls", load.placing() + SOON, |status| status.calls_active == all);
     mesh.wait_settled(1, all);
     mesh.wait_asleep(3, &[(1, all)]);
     mesh.wait_asleep(2, &[]);
