@@ -92,6 +92,18 @@ fn talks(pair: &mut Pair, sites: &mut ManySites, calls: usize) -> Vec<Talk> {
     talks
 }
 
+/// The same, and site 1 is dead. `states`: more of the state processes' configuration.
+fn site_1_lost(stage: &Stage, states: &'static str, calls: usize) -> (ManySites, Pair, Vec<Talk>) {
+    let callee_at = stage.address();
+    let mut sites = ManySites::start_on(stage, callee_at, &Layout { states, ..Layout::default() });
+    let mut pair = Pair::new(stage, callee_at, sites.edge, T1);
+    let talks = talks(&mut pair, &mut sites, calls);
+    sites.one.kill();
+    sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
+    sites.two.wait_silent(1);
+    (sites, pair, talks)
+}
+
 fn returning(site: &mut ManySite) -> ReturnStatus {
     let reply: SitesReply = ask(&site.keeper(), &["sites"]);
     reply.returning
@@ -118,13 +130,7 @@ fn the_way_home_is_paused_aborted_and_started() {
         "[crossing]\nhand_back_per_s = 3\nrefill_per_s = 3\n\n",
         "[crossing]\nhand_back_per_s = 20\nrefill_per_s = 20\n\n",
     );
-    let callee_at = stage.address();
-    let mut sites = ManySites::start_on(&stage, callee_at, &Layout { states, ..Layout::default() });
-    let mut pair = Pair::new(&stage, callee_at, sites.edge, T1);
-    let mut talks = talks(&mut pair, &mut sites, calls);
-    sites.one.kill();
-    sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
-    sites.two.wait_silent(1);
+    let (mut sites, mut pair, mut talks) = site_1_lost(&stage, states, calls);
     let _woken: BackupReply =
         ask(&sites.two.keeper(), &["backup", "activate", "--site", "1", "--wait"]);
     assert_eq!(sites.two.active(), all, "not all calls are awake");
@@ -227,13 +233,7 @@ fn an_order_to_wake_all_outlives_those_who_carry_it_out() {
     let calls = sized(80_usize, 400);
     let all = calls as u64;
     let states = sized("[crossing]\nactivate_per_s = 4\n\n", "[crossing]\nactivate_per_s = 15\n\n");
-    let callee_at = stage.address();
-    let mut sites = ManySites::start_on(&stage, callee_at, &Layout { states, ..Layout::default() });
-    let mut pair = Pair::new(&stage, callee_at, sites.edge, T1);
-    let mut talks = talks(&mut pair, &mut sites, calls);
-    sites.one.kill();
-    sites.balancer.admin().route(1, 2, &[(1, 0), (2, 1)]);
-    sites.two.wait_silent(1);
+    let (mut sites, mut pair, mut talks) = site_1_lost(&stage, states, calls);
     let _order: OrderReply = ask(&sites.two.keeper(), &["backup", "activate", "--site", "1"]);
     let mut left = Vec::new();
     for partition in [1, 0] {
